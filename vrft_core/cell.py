@@ -1,0 +1,120 @@
+"""Names: which experiment is meant, and where its files lie.
+
+A key is the same string in dvc.yaml, on the command line and, less its benchmark, as a Dagster partition.
+What a cell does with its names belongs to the stages.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vrft_core.errors import InputError
+
+SCOPES = ("recipe", "source", "study", "cell")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment, or one of the wider scopes it shares files with.
+
+    | scope  | key                  | what is shared                          |
+    |--------|----------------------|-----------------------------------------|
+    | recipe | `mini`               | the starting weights                    |
+    | source | `lvis-mini`          | raw data, the untouched model's results |
+    | study  | `lvis-mini-1shot`    | a comparison over seeds                 |
+    | cell   | `lvis-mini-1shot-s0` | one few-shot sample and what it trains  |
+    """
+
+    recipe: str
+    benchmark: str | None = None
+    shots: int | None = None
+    seed: int | None = None
+
+    @property
+    def scope(self) -> str:
+        return SCOPES[sum(part is not None for part in (self.benchmark, self.shots, self.seed))]
+
+    @property
+    def key(self) -> str:
+        parts = [self.benchmark, self.recipe]
+        parts += [f"{self.shots}shot"] if self.shots is not None else []
+        parts += [f"s{self.seed}"] if self.seed is not None else []
+        return "-".join(part for part in parts if part)
+
+    def at(self, scope: str) -> "Cell":
+        """The wider scope this cell belongs to. Raises InputError when the cell itself is wider."""
+        if SCOPES.index(scope) > SCOPES.index(self.scope):
+            raise InputError(self.key, f"names a {self.scope}, and a {scope} is needed", "give the whole key")
+        return replace(
+            self,
+            benchmark=None if scope == "recipe" else self.benchmark,
+            shots=None if scope in ("recipe", "source") else self.shots,
+            seed=None if scope != "cell" else self.seed,
+        )
+
+    @classmethod
+    def parse(cls, key: str, recipes: list[str]) -> "Cell":
+        """Read a key of any scope. Recipe names decide where the benchmark's name ends."""
+        match = re.fullmatch(r"(?P<head>.+?)(-(?P<shots>\d+)shot(-s(?P<seed>\d+))?)?", key)
+        head = match["head"] if match else key
+        for recipe in sorted(recipes, key=len, reverse=True):
+            if head == recipe and not (match and match["shots"]):
+                return cls(recipe)
+            if head.endswith(f"-{recipe}"):
+                shots, seed = match["shots"], match["seed"]
+                return cls(
+                    recipe,
+                    head.removesuffix(f"-{recipe}"),
+                    int(shots) if shots else None,
+                    int(seed) if seed else None,
+                )
+        raise InputError(
+            key, f"no such cell: it must end in one of the recipes {', '.join(recipes)}, shots and seed",
+            "for example lvis-mini-1shot-s0",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each stage's output lies under the project root. `dvc.yaml` names the same paths."""
+
+    root: Path
+
+    def raw(self, cell: Cell) -> Path:
+        return self.root / "data/raw" / cell.at("source").key
+
+    def few_shot(self, cell: Cell) -> Path:
+        return self.root / "data/few_shot" / cell.at("cell").key
+
+    def prompts(self, cell: Cell) -> Path:
+        return self.root / "data/prompts" / cell.at("cell").key
+
+    def policy(self, cell: Cell) -> Path:
+        return self.root / "models" / cell.at("recipe").key / "policy"
+
+    def model(self, cell: Cell, method: str) -> Path:
+        """`method` is base, sft or rft."""
+        return self.policy(cell) if method == "base" else self.root / "models" / cell.at("cell").key / method
+
+    def evaluation(self, cell: Cell, method: str) -> Path:
+        if method == "base":
+            return self.root / "reports" / cell.at("source").key / "base"
+        return self._results(cell) / method
+
+    def training(self, cell: Cell, method: str) -> Path:
+        """The training record (a JSON file): curve, chosen checkpoint, cost."""
+        return self._results(cell) / f"{method}_training.json"
+
+    def report(self, cell: Cell) -> Path:
+        """A cell's report, or a study's."""
+        if cell.scope == "study":
+            return self.root / "reports/studies" / cell.key
+        return self._results(cell) / "report"
+
+    def _results(self, cell: Cell) -> Path:
+        # A study depends on one directory, so its cells' results lie side by side.
+        return self.root / "reports" / cell.at("study").key / f"s{cell.at('cell').seed}"
+
+    def runs(self, cell: Cell, method: str) -> Path:
+        """Checkpoints and rollouts: outside DVC, kept between attempts."""
+        return self.root / "runs" / cell.key / method

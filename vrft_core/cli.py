@@ -1,0 +1,67 @@
+"""`vrft`: what dvc.yaml calls, what Dagster launches, what a person types.
+
+Parsing and printing only; each command's work is a function elsewhere, imported when asked for. A user's mistake
+ends in one line on standard error and exit status 2.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vrft_core.errors import InputError
+
+
+@contextlib.contextmanager
+def _dagster_pipes() -> Iterator[Callable[[dict], None]]:
+    """Yield report(numbers); under Dagster Pipes the numbers become the asset's metadata."""
+    if "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        yield lambda numbers: None
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    with open_dagster_pipes() as pipes:
+        yield lambda numbers: pipes.report_asset_materialization(metadata=numbers)
+
+
+def stage(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.params import Params
+    from vrft_core.stages import run_stage
+
+    params = Params.load(args.root / "params.yaml")
+    with _dagster_pipes() as report:
+        numbers = run_stage(args.name, Layout(args.root), params, params.parse_cell(args.cell))
+        report(numbers)
+    print(json.dumps({"stage": args.name, "cell": args.cell, **numbers}), file=sys.stderr)
+
+
+def parser() -> argparse.ArgumentParser:
+    from vrft_core.stages import STAGES
+
+    top = argparse.ArgumentParser(prog="vrft", description="Teach a vision-language model a visual task from a few images.")
+    top.add_argument("--root", type=Path, default=Path("."), help="project root (default: here)")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("stage", help="run one stage of one cell, whether or not it is up to date")
+    one.add_argument("name", choices=list(STAGES))
+    one.add_argument("--cell", required=True, metavar="KEY", help="for example lvis-mini-1shot-s0")
+    one.set_defaults(run=stage)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(f"vrft: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

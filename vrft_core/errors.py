@@ -1,0 +1,12 @@
+"""What a user can mend. Anything raised here reaches the terminal as one line and exit status 2.
+
+Programming errors do not belong here: they keep their traceback.
+"""
+
+
+class InputError(ValueError):
+    """Bad input: a single line that names the file, the field and the remedy."""
+
+    def __init__(self, where: object, problem: str, remedy: str = "") -> None:
+        line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
+        super().__init__(" ".join(line.split()))

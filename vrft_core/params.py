@@ -1,0 +1,241 @@
+"""What params.yaml means, typed and frozen. Unknown keys are errors, so that a typo cannot be ignored.
+
+Only science parameters live here; where a step runs is configured in `pipelines`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vrft_core.cell import Cell
+from vrft_core.errors import InputError
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Files(Strict):
+    """One annotated split on disk; paths are relative to the project root or absolute."""
+
+    annotations: str
+    images: str
+
+
+class Benchmark(Strict):
+    """A data set with its task. Without `train` and `eval` the recipe's own source is used."""
+
+    task: Literal["detection"]
+    train: Files | None = None
+    eval: Files | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self):
+        if (self.train is None) != (self.eval is None):
+            raise ValueError("give both `train` and `eval`, or neither")
+        return self
+
+
+class SplitSizes(Strict):
+    train: Positive
+    val: Positive
+    eval: Positive
+
+
+class Scenes(Strict):
+    """The embedded source: drawn scenes (`benchmarks/scenes`)."""
+
+    image_size: Positive
+    images: SplitSizes
+    max_objects: Positive
+    same_category: Share
+    categories: dict[Literal["f", "c", "r"], list[str]]
+    seed: Natural
+
+
+class FewShot(Strict):
+    frequencies: list[Literal["f", "c", "r"]]
+    when_short: Literal["refuse", "all"]
+
+
+class Prompts(Strict):
+    thinking: bool
+
+
+class Hub(Strict):
+    repo: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Pretraining(Strict):
+    """How the small policy is made: dense alignment of the vision tower, then the language model."""
+
+    seed: Natural
+    images: Positive
+    vision_steps: Positive
+    vision_learning_rate: float
+    steps: Positive
+    learning_rate: float
+    batch_size: Positive
+    keep_further_instances: Share
+
+
+class Policy(Strict):
+    family: Literal["qwen2-vl", "qwen2.5-vl", "qwen3-vl"]
+    hub: Hub | None = None
+    pretraining: Pretraining | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self):
+        if (self.hub is None) == (self.pretraining is None):
+            raise ValueError("give exactly one of `hub` and `pretraining`")
+        return self
+
+
+class Adapter(Strict):
+    """LoRA; target_modules is a regular expression over module names."""
+
+    r: Positive
+    alpha: Positive
+    target_modules: str
+
+
+class Sft(Strict):
+    learning_rate: float
+    steps: Positive
+    warmup_steps: Natural
+    batch_size: Positive
+    save_steps: Positive
+    checkpoint: Literal["last", "validation"]
+
+
+class Rft(Strict):
+    learning_rate: float
+    steps: Positive
+    warmup_steps: Natural
+    batch_size: Positive
+    num_generations: Annotated[int, Field(ge=2)]
+    temperature: float
+    top_k: Natural
+    top_p: Share
+    beta: float
+    loss_type: str
+    scale_rewards: Literal["group", "batch", "none"]
+    max_completion_length: Positive
+    rewards: dict[str, float]
+    save_steps: Positive
+    checkpoint: Literal["last", "validation"]
+
+
+class Evaluation(Strict):
+    presence: Literal["oracle"]
+    batch_size: Positive
+    max_new_tokens: Positive
+    resamples: Positive
+    validation_images: Positive
+
+
+class Recipe(Strict):
+    data: Literal["embedded", "official"]
+    threads: Positive
+    scenes: Scenes | None = None
+    few_shot: FewShot
+    prompts: Prompts
+    policy: Policy
+    adapter: Adapter | None
+    sft: Sft
+    rft: Rft
+    evaluation: Evaluation
+
+
+class Grid(Strict):
+    """The experiments, spelled out so that dvc.yaml can loop over them. Keys and fields must agree."""
+
+    class Source(Strict):
+        benchmark: str
+        recipe: str
+
+    class CellRow(Strict):
+        benchmark: str
+        recipe: str
+        shots: Positive
+        seed: Natural
+
+    class Study(Strict):
+        benchmark: str
+        recipe: str
+        shots: Positive
+        seeds: list[Natural]
+
+    recipes: list[str]
+    sources: dict[str, Source]
+    cells: dict[str, CellRow]
+    studies: dict[str, Study]
+
+
+class Params(Strict):
+    benchmarks: dict[str, Benchmark]
+    recipes: dict[str, Recipe]
+    grid: Grid
+    nightly: list[str]
+
+    def cells(self) -> list[Cell]:
+        return [Cell(c.recipe, c.benchmark, c.shots, c.seed) for c in self.grid.cells.values()]
+
+    def recipe(self, cell: Cell) -> Recipe:
+        return self.recipes[cell.recipe]
+
+    def parse_cell(self, key: str) -> Cell:
+        """A key of any scope that the grid knows. Raises InputError with the keys that exist."""
+        cell = Cell.parse(key, list(self.recipes))
+        known = {c.at(cell.scope).key for c in self.cells()}
+        if key not in known:
+            raise InputError("params.yaml", f"grid has no {cell.scope} {key!r}", f"known: {', '.join(sorted(known))}")
+        return cell
+
+    @model_validator(mode="after")
+    def _grid_agrees(self):
+        for key, row in self.grid.cells.items():
+            cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
+            if cell.key != key:
+                raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
+            if row.recipe not in self.recipes:
+                raise ValueError(f"grid.cells.{key}: no recipe {row.recipe!r}")
+            if row.benchmark not in self.benchmarks:
+                raise ValueError(f"grid.cells.{key}: no benchmark {row.benchmark!r}")
+        cells = self.cells()
+        wanted = {
+            "recipes": {c.recipe for c in cells},
+            "sources": {c.at("source").key for c in cells},
+            "studies": {c.at("study").key for c in cells},
+        }
+        for name, keys in wanted.items():
+            if (have := set(getattr(self.grid, name))) != keys:
+                raise ValueError(f"grid.{name} must be exactly {sorted(keys)}, as grid.cells implies; it is {sorted(have)}")
+        for key, study in self.grid.studies.items():
+            seeds = sorted(c.seed for c in cells if c.at("study").key == key)
+            if sorted(study.seeds) != seeds:
+                raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
+        if unknown := set(self.nightly) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> "Params":
+        """Raises InputError with the first wrong field."""
+        try:
+            return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise InputError(path, "no such file", "run inside the project, or give --root") from None
+        except yaml.YAMLError as error:
+            raise InputError(path, f"not valid YAML: {error}", "mend the line named") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "grid"
+            raise InputError(path, f"{field}: {first['msg']}", "see params.yaml's comments") from None
