@@ -42,7 +42,9 @@ def stage(args: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
-    top = argparse.ArgumentParser(prog="vrft", description="Teach a vision-language model a visual task from a few images.")
+    top = argparse.ArgumentParser(
+        prog="vrft", description="Few-shot visual fine-tuning, SFT against RFT."
+    )
     top.add_argument("--root", type=Path, default=Path("."), help="project root (default: here)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -38,16 +38,18 @@ def read_json(path: Path) -> Any:
 
 def read_jsonl(path: Path) -> list[dict]:
     """Parse one JSON object a line. Raises InputError naming file and line."""
-    rows = []
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    rows.append(json.loads(line))
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{number}", f"not valid JSON: {error.msg}", "one object a line") from None
+    except UnicodeDecodeError as error:
+        raise InputError(path, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{number}", f"not valid JSON: {error.msg}", "one object a line") from None
     return rows
 
 

@@ -34,6 +34,7 @@ class Benchmark(Strict):
     task: Literal["detection"]
     train: Files | None = None
     eval: Files | None = None
+    categories: list[str] | None = None  # only these are sampled and evaluated
 
     @model_validator(mode="after")
     def _both_or_neither(self):
@@ -88,6 +89,9 @@ class Pretraining(Strict):
 
 class Policy(Strict):
     family: Literal["qwen2-vl", "qwen2.5-vl", "qwen3-vl"]
+    coordinate_step: Positive
+    min_pixels: Positive
+    max_pixels: Positive
     hub: Hub | None = None
     pretraining: Pretraining | None = None
 
@@ -217,7 +221,9 @@ class Params(Strict):
         }
         for name, keys in wanted.items():
             if (have := set(getattr(self.grid, name))) != keys:
-                raise ValueError(f"grid.{name} must be exactly {sorted(keys)}, as grid.cells implies; it is {sorted(have)}")
+                raise ValueError(
+                    f"grid.{name} must be exactly {sorted(keys)}, as grid.cells implies; it is {sorted(have)}"
+                )
         for key, study in self.grid.studies.items():
             seeds = sorted(c.seed for c in cells if c.at("study").key == key)
             if sorted(study.seeds) != seeds:

@@ -1,0 +1,81 @@
+"""Stage `prompts`: few-shot sample → training examples; validation images → examples that choose checkpoints."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from vrft_core import io
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell, Layout
+from vrft_core.params import Params, Recipe
+from vrft_core.prompts import answer, frame, question, thought
+
+
+def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
+    """Writes `train/` (every sampled image-category pair) and `val/` (the same categories in validation images)."""
+    recipe, raw = params.recipe(cell), layout.raw(cell)
+    everything = Annotations.load(raw / "annotations.json")
+    selection = io.read_json(layout.few_shot(cell) / "selection.json")
+    categories = {row["id"] for row in selection["categories"]}
+    train = [(image["image_id"], row["id"]) for row in selection["categories"] for image in row["images"]]
+    val = [
+        (image_id, category_id)
+        for image_id in list(everything.split("val").images)[: recipe.evaluation.validation_images]
+        for category_id in everything.category_ids(image_id)
+        if category_id in categories
+    ]
+    with io.new_directory(layout.prompts(cell)) as directory:
+        for name, pairs in (("train", train), ("val", val)):
+            _write(directory / name, list(_examples(pairs, everything, raw / "images", recipe)))
+    return {"train": len(train), "val": len(val), "categories": len(categories)}
+
+
+def _examples(pairs: list[tuple[int, int]], annotations: Annotations, images: Path, recipe: Recipe) -> Iterator[dict]:
+    policy, thinking = recipe.policy, recipe.prompts.thinking
+    for image_id, category_id in pairs:
+        image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
+        truth = annotations.boxes(image_id, category_id)
+        in_frame = frame(
+            policy.family,
+            image["width"],
+            image["height"],
+            step=policy.coordinate_step,
+            min_pixels=policy.min_pixels,
+            max_pixels=policy.max_pixels,
+        )
+        path = images / image["file_name"]
+        yield {
+            "example_id": f"{image_id}-{category_id}",
+            "image": {"bytes": path.read_bytes(), "path": path.name},
+            "width": image["width"],
+            "height": image["height"],
+            "category": name,
+            "question": question(name, thinking=thinking, family=policy.family),
+            "answer": answer(
+                [in_frame.to_answer(box) for box in truth],
+                [1.0] * len(truth),
+                thought(name, len(truth)) if thinking else None,
+            ),
+            "boxes": json.dumps([[round(value, 3) for value in in_frame.scale(box)] for box in truth]),
+        }
+
+
+def _write(directory: Path, rows: list[dict]) -> None:
+    """One parquet file that `datasets.load_dataset` reads; images are embedded."""
+    from datasets import Dataset, Features, Image, Value
+
+    text = Value("string")
+    features = Features(
+        {
+            "example_id": text,
+            "image": Image(),
+            "width": Value("int32"),
+            "height": Value("int32"),
+            "category": text,
+            "question": text,
+            "answer": text,
+            "boxes": text,
+        }
+    )
+    directory.mkdir()
+    Dataset.from_list(rows, features=features).to_parquet(directory / "data.parquet")
