@@ -7,6 +7,8 @@ model family, never to the data. Reading what a model really answered belongs to
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vrft_core.params import Policy
+
 Box = Sequence[float]
 
 THINKING_TAGS = "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags."
@@ -76,12 +78,14 @@ class Frame:
         return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
     def to_answer(self, box: Box) -> list[int]:
-        """xyxy pixels of the image → integers on the grid, inside the limits."""
-        limits = (*self.limit, *self.limit)
-        return [
-            min(limit, max(0, round(value / self.step) * self.step))
-            for value, limit in zip(self.scale(box), limits, strict=True)
-        ]
+        """xyxy pixels of the image → integers on the grid, inside the limits, at least one step wide and high."""
+        x1, y1, x2, y2 = (round(value / self.step) * self.step for value in self.scale(box))
+        (x1, x2), (y1, y2) = self._side(x1, x2, self.limit[0]), self._side(y1, y2, self.limit[1])
+        return [x1, y1, x2, y2]
+
+    def _side(self, low: int, high: int, limit: int) -> tuple[int, int]:
+        low = max(0, min(low, limit - self.step))
+        return low, min(limit, max(high, low + self.step))
 
     def to_pixels(self, box: Box) -> list[float]:
         """xyxy in the answer's frame → xyxy pixels of the image."""
@@ -89,15 +93,15 @@ class Frame:
         return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
-def frame(family: str, width: int, height: int, *, step: int, min_pixels: int, max_pixels: int) -> Frame:
-    """The frame of a `width` × `height` image for a model family.
+def frame(policy: Policy, width: int, height: int) -> Frame:
+    """The frame of a `width` × `height` pixel image for a policy.
 
     Qwen2-VL and Qwen3-VL count in thousandths of the image; Qwen2.5-VL counts pixels of the image as its processor
-    resized it (multiples of 28, between `min_pixels` and `max_pixels` in all).
+    resized it (multiples of 28, between the policy's pixel limits).
     """
-    if family == "qwen2.5-vl":
+    if policy.family == "qwen2.5-vl":
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-        resized_height, resized_width = smart_resize(height, width, 28, min_pixels, max_pixels)
-        return Frame(width, height, (resized_width, resized_height), step)
-    return Frame(width, height, (1000, 1000), step)
+        resized_height, resized_width = smart_resize(height, width, 28, policy.min_pixels, policy.max_pixels)
+        return Frame(width, height, (resized_width, resized_height), policy.coordinate_step)
+    return Frame(width, height, (1000, 1000), policy.coordinate_step)

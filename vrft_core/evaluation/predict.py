@@ -48,14 +48,7 @@ def build_queries(
             thinking=recipe.prompts.thinking,
             family=policy.family,
         )
-        coordinates = frame(
-            policy.family,
-            image["width"],
-            image["height"],
-            step=policy.coordinate_step,
-            min_pixels=policy.min_pixels,
-            max_pixels=policy.max_pixels,
-        )
+        coordinates = frame(policy, image["width"], image["height"])
         queries.append(Query(image_id, category_id, text, images / image["file_name"], coordinates))
     return queries
 

@@ -7,27 +7,25 @@ from pathlib import Path
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
+from vrft_core.evaluation.queries import evaluated_categories, oracle
 from vrft_core.params import Params, Recipe
 from vrft_core.prompts import answer, frame, question, thought
 
 
 def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
-    """Writes `train/` (every sampled image-category pair) and `val/` (the same categories in validation images)."""
+    """Writes `train/` (the sampled image-category pairs) and `val/` (every evaluated category in validation images)."""
     recipe, raw = params.recipe(cell), layout.raw(cell)
     everything = Annotations.load(raw / "annotations.json")
     selection = io.read_json(layout.few_shot(cell) / "selection.json")
-    categories = {row["id"] for row in selection["categories"]}
+    validation = everything.split("val")
     train = [(image["image_id"], row["id"]) for row in selection["categories"] for image in row["images"]]
-    val = [
-        (image_id, category_id)
-        for image_id in list(everything.split("val").images)[: recipe.evaluation.validation_images]
-        for category_id in everything.category_ids(image_id)
-        if category_id in categories
-    ]
+    categories = evaluated_categories(everything, params.benchmarks[cell.benchmark])
+    chosen = set(list(validation.images)[: recipe.evaluation.validation_images])
+    val = [pair for pair in oracle(validation, categories) if pair[0] in chosen]
     with io.new_directory(layout.prompts(cell)) as directory:
         for name, pairs in (("train", train), ("val", val)):
             _write(directory / name, list(_examples(pairs, everything, raw / "images", recipe)))
-    return {"train": len(train), "val": len(val), "categories": len(categories)}
+    return {"train": len(train), "val": len(val)}
 
 
 def _examples(pairs: list[tuple[int, int]], annotations: Annotations, images: Path, recipe: Recipe) -> Iterator[dict]:
@@ -35,14 +33,7 @@ def _examples(pairs: list[tuple[int, int]], annotations: Annotations, images: Pa
     for image_id, category_id in pairs:
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
         truth = annotations.boxes(image_id, category_id)
-        in_frame = frame(
-            policy.family,
-            image["width"],
-            image["height"],
-            step=policy.coordinate_step,
-            min_pixels=policy.min_pixels,
-            max_pixels=policy.max_pixels,
-        )
+        in_frame = frame(policy, image["width"], image["height"])
         path = images / image["file_name"]
         yield {
             "example_id": f"{image_id}-{category_id}",
