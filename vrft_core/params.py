@@ -29,12 +29,15 @@ class Files(Strict):
 
 
 class Benchmark(Strict):
-    """A data set with its task. Without `train` and `eval` the recipe's own source is used."""
+    """A data set with its task. Without `train` and `eval` the recipe's own source is used.
+
+    `categories` names what is sampled and trained on; without it the recipe's `few_shot.frequencies` decide.
+    """
 
     task: Literal["detection"]
     train: Files | None = None
     eval: Files | None = None
-    categories: list[str] | None = None  # only these are sampled and evaluated
+    categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated
 
     @model_validator(mode="after")
     def _both_or_neither(self):

@@ -1,0 +1,124 @@
+"""Few-shot sampling: which training images teach which category.
+
+A choice depends on the seed, the category and the images' contents, never on the order of rows. Turning the chosen
+images into questions belongs to `prompts`.
+"""
+
+import hashlib
+
+from vrft_core.annotations import Annotations
+from vrft_core.errors import InputError
+from vrft_core.params import FewShot
+
+
+def targets(source: Annotations, frequencies: list[str], names: list[str] | None = None) -> list[dict]:
+    """Categories to sample, by id: those named, or without names those with one of the frequency letters.
+
+    Raises InputError for a name the annotations do not know, and when nothing is left to sample.
+    """
+    by_name = {category["name"]: category for category in source.categories.values()}
+    if unknown := sorted(set(names or []) - set(by_name)):
+        raise InputError(
+            "params.yaml", f"categories: the annotations know no category {unknown[0]!r}", "check its spelling"
+        )
+    chosen = [
+        category
+        for category in by_name.values()
+        if (category["name"] in names if names is not None else category["frequency"] in frequencies)
+    ]
+    if not chosen:
+        raise InputError("params.yaml", "few_shot.frequencies and categories select nothing", "name some categories")
+    return sorted(chosen, key=lambda category: category["id"])
+
+
+def usable_images(source: Annotations) -> dict[int, list[int]]:
+    """Category id → training images that show it and in which every instance of it is annotated, ascending.
+
+    Of images with the same bytes only the lowest id counts.
+    """
+    usable: dict[int, list[int]] = {category: [] for category in source.categories}
+    seen: set[str] = set()
+    for image_id, image in sorted(source.split("train").images.items()):
+        if image["sha256"] in seen:
+            continue
+        seen.add(image["sha256"])
+        for category in set(source.category_ids(image_id)) - set(image["not_exhaustive_category_ids"]):
+            usable[category].append(image_id)
+    return usable
+
+
+def choose(source: Annotations, categories: list[dict], settings: FewShot, shots: int, seed: int) -> dict:
+    """K training images for each category: the content of `selection.json`.
+
+    With one seed the images for K = 1 are the first of those for K = 2, and so on: candidates are put in the order of
+    a hash over (seed, category id, image sha256), and the first K are taken.
+
+    Raises InputError naming a category that has too few images (unless `when_short` is `all` and it has some), and
+    naming an image that is also, by its content, a validation or evaluation image.
+    """
+    usable = usable_images(source)
+    short = [c for c in categories if len(usable[c["id"]]) < (1 if settings.when_short == "all" else shots)]
+    if short:
+        have, more = len(usable[short[0]["id"]]), f" (and {len(short) - 1} more fall short)" if short[1:] else ""
+        raise InputError(
+            "params.yaml",
+            f"category {short[0]['name']!r} has {have} usable training images, {shots} shots want {shots}{more}",
+            "ask for fewer shots, leave the category out of `categories`"
+            + (", or set few_shot.when_short to `all`" if have else ""),
+        )
+
+    def order(category_id: int, image_id: int) -> bytes:
+        return hashlib.sha256(f"{seed}/{category_id}/{source.images[image_id]['sha256']}".encode()).digest()
+
+    selection = {
+        "seed": seed,
+        "shots": shots,
+        "categories": [
+            {
+                "id": c["id"],
+                "name": c["name"],
+                "frequency": c["frequency"],
+                "images": [
+                    {"image_id": image_id, "sha256": source.images[image_id]["sha256"]}
+                    for image_id in sorted(usable[c["id"]], key=lambda i: order(c["id"], i))[:shots]
+                ],
+            }
+            for c in categories
+        ],
+    }
+    refuse_leaks(source, selection)
+    return selection
+
+
+def refuse_leaks(source: Annotations, selection: dict) -> None:
+    """Raise InputError naming the first chosen image that is held out, by its id or by its content."""
+    held_out = {image["sha256"]: image for image in source.images.values() if image["split"] != "train"}
+    for category in selection["categories"]:
+        for image in category["images"]:
+            by_id = source.images[image["image_id"]]
+            leak = by_id if by_id["split"] != "train" else held_out.get(image["sha256"])
+            if leak:
+                raise InputError(
+                    "annotations.json",
+                    f"training image {image['image_id']} ({by_id['file_name']}) for {category['name']!r} is also the "
+                    f"{leak['split']} image {leak['id']} ({leak['file_name']})",
+                    "remove one of the two from the source",
+                )
+
+
+def subset(source: Annotations, selection: dict) -> dict:
+    """The chosen images once each, with the annotations of the categories they were chosen for and no others."""
+    chosen: dict[int, set[int]] = {}
+    for category in selection["categories"]:
+        for image in category["images"]:
+            chosen.setdefault(image["image_id"], set()).add(category["id"])
+    return {
+        "info": {"description": f"{selection['shots']}-shot sample, seed {selection['seed']}"},
+        "licenses": [],
+        "images": [source.images[i] for i in sorted(chosen)],
+        "annotations": sorted(
+            (row for i in chosen for row in source.by_image[i] if row["category_id"] in chosen[i]),
+            key=lambda row: row["id"],
+        ),
+        "categories": [source.categories[i] for i in sorted(source.categories)],
+    }
