@@ -1,0 +1,188 @@
+"""Ground truth and detections as columns (numpy arrays), checked on the way in.
+
+What a file may contain is decided here, as in the COCO and LVIS formats. Matching and metrics belong elsewhere.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vrft_core import io
+from vrft_core.annotations import Annotations
+from vrft_core.errors import InputError
+
+PROTOCOLS = ("coco", "lvis")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth. Boxes are xywh pixels; images and categories are ascending by id."""
+
+    protocol: str
+    image_ids: np.ndarray  # int64 [I]
+    categories: list[dict]  # [K]: id, name and, for LVIS, frequency
+    image: np.ndarray  # int64 [G], position in image_ids
+    category: np.ndarray  # int64 [G], position in categories
+    box: np.ndarray  # float64 [G, 4]
+    area: np.ndarray  # float64 [G], of the object (its mask), square pixels
+    crowd: np.ndarray  # bool [G]: a region of many objects, COCO only
+    ignored: np.ndarray  # bool [G]: counts neither as found nor as missed
+    negatives: np.ndarray  # int64 [?], image * K + category known to be absent, LVIS only
+    not_exhaustive: np.ndarray  # int64 [?], image * K + category annotated only in part, LVIS only
+
+    @property
+    def category_ids(self) -> np.ndarray:
+        return np.array([category["id"] for category in self.categories], dtype=np.int64)
+
+    @classmethod
+    def load(cls, path: Path, protocol: str) -> "Truth":
+        return cls.of(io.read_json(path), protocol, path)
+
+    @classmethod
+    def of(cls, data: "Annotations | dict", protocol: str, where: object = "ground truth") -> "Truth":
+        """From COCO or LVIS v1 JSON as a dict, or from Annotations. Raises InputError on anything malformed."""
+        if protocol not in PROTOCOLS:
+            raise InputError("protocol", f"{protocol!r} is unknown", f"one of {', '.join(PROTOCOLS)}")
+        data = data.to_dict() if isinstance(data, Annotations) else data
+        if not isinstance(data, dict):
+            raise InputError(where, "not an object with images, annotations and categories", "is it a detections file?")
+        tables = {}
+        for name in ("images", "annotations", "categories"):
+            tables[name] = data.get(name)
+            if not isinstance(tables[name], list):
+                raise InputError(where, f"has no list '{name}'", f"it must be {protocol.upper()} ground truth")
+        images, rows = tables["images"], tables["annotations"]
+        image_ids = _unique_ids(images, f"{where}: images")
+        _unique_ids(tables["categories"], f"{where}: categories")
+        needed = ("name", "frequency") if protocol == "lvis" else ("name",)
+        for category in tables["categories"]:
+            for field in needed:
+                if field not in category:
+                    raise InputError(f"{where}: categories: id {category['id']}", f"'{field}' is missing")
+        if protocol == "lvis" and (odd := {c["frequency"] for c in tables["categories"]} - {"r", "c", "f"}):
+            raise InputError(f"{where}: categories", f"frequency {sorted(map(str, odd))[0]!r}", "LVIS knows r, c and f")
+        categories = sorted(tables["categories"], key=lambda category: category["id"])
+        category_ids = np.array([category["id"] for category in categories], dtype=np.int64)
+        image_id, category_id, box, area = _numbers(
+            rows, f"{where}: annotations", image_id=int, category_id=int, bbox=4, area=float
+        )
+        if rows and all("id" in row for row in rows):
+            _unique_ids(rows, f"{where}: annotations")
+        flag = "iscrowd" if protocol == "coco" else "ignore"
+        ignored = np.array([bool(row.get(flag, 0)) for row in rows], dtype=bool)
+        pairs = {"neg_category_ids": np.empty(0, np.int64), "not_exhaustive_category_ids": np.empty(0, np.int64)}
+        if protocol == "lvis":
+            pairs = {field: _pairs(images, field, image_ids, category_ids, where) for field in pairs}
+        return cls(
+            protocol,
+            image_ids,
+            categories,
+            _positions(image_id, image_ids, f"{where}: annotations", "image_id", "images"),
+            _positions(category_id, category_ids, f"{where}: annotations", "category_id", "categories"),
+            box,
+            area,
+            ignored if protocol == "coco" else np.zeros(len(rows), dtype=bool),
+            ignored,
+            pairs["neg_category_ids"],
+            pairs["not_exhaustive_category_ids"],
+        )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections in the order of their file, which decides between equal scores. Boxes are xywh pixels."""
+
+    image_id: np.ndarray  # int64 [D]
+    category_id: np.ndarray  # int64 [D]
+    box: np.ndarray  # float64 [D, 4]
+    score: np.ndarray  # float64 [D]
+
+    @classmethod
+    def load(cls, path: Path) -> "Detections":
+        return cls.of(io.read_json(path), path)
+
+    @classmethod
+    def of(cls, rows: list[dict], where: object = "detections") -> "Detections":
+        """From a COCO results list: image_id, category_id, bbox (xywh), score. Raises InputError naming the row."""
+        if not isinstance(rows, list):
+            raise InputError(where, "not a list of detections", "COCO results: [{image_id, category_id, bbox, score}]")
+        image_id, category_id, box, score = _numbers(
+            rows, str(where), image_id=int, category_id=int, bbox=4, score=float
+        )
+        if (bad := np.flatnonzero((box[:, 2:] < 0).any(axis=1))).size:
+            raise InputError(
+                f"{where}: row {bad[0]}", "bbox has a negative width or height", "files hold [x, y, width, height]"
+            )
+        return cls(image_id, category_id, box, score)
+
+
+def _numbers(rows: list[dict], where: str, **fields: object) -> list[np.ndarray]:
+    """One array for each field: `int` and `float` give [n], a number m gives [n, m]. All must be finite."""
+    arrays = []
+    for field, kind in fields.items():
+        shape = (len(rows), kind) if isinstance(kind, int) else (len(rows),)
+        dtype = np.int64 if kind is int else np.float64
+        try:
+            array = np.array([row[field] for row in rows]) if rows else np.empty(shape, dtype)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            array = None
+        if array is None or array.shape != shape or array.dtype.kind not in ("iu" if kind is int else "iuf"):
+            raise _first_bad(rows, where, field, kind)
+        if not np.isfinite(array).all():
+            row = np.flatnonzero(~np.isfinite(array.reshape(len(rows), -1)).all(axis=1))[0]
+            raise InputError(f"{where}: row {row}", f"'{field}' is not finite", "every number must be finite")
+        arrays.append(array.astype(dtype, copy=False))
+    return arrays
+
+
+def _first_bad(rows: list[dict], where: str, field: str, kind: object) -> InputError:
+    """Which row spoils a column, found slowly once it is known that one does."""
+    wanted = {int: "an integer", float: "a number"}.get(kind, f"a list of {kind} numbers")
+    number = (int,) if kind is int else (int, float)
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            return InputError(f"{where}: row {index}", "not an object")
+        if field not in row:
+            return InputError(f"{where}: row {index}", f"'{field}' is missing", f"it must be {wanted}")
+        values = row[field] if isinstance(kind, int) else [row[field]]
+        fits = isinstance(values, list) and len(values) == (kind if isinstance(kind, int) else 1)
+        if not fits or any(isinstance(v, bool) or not isinstance(v, number) for v in values):
+            return InputError(f"{where}: row {index}", f"'{field}' is {str(row[field])[:40]!r}", f"it must be {wanted}")
+    return InputError(where, f"'{field}' holds numbers out of range")
+
+
+def _unique_ids(rows: list[dict], where: str) -> np.ndarray:
+    """Ids, ascending."""
+    (ids,) = _numbers(rows, where, id=int)
+    found, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(where, f"id {found[counts > 1][0]} occurs twice", "ids must be unique")
+    return found
+
+
+def _positions(ids: np.ndarray, known: np.ndarray, where: str, field: str, table: str) -> np.ndarray:
+    """Where each id stands in the ascending array `known`."""
+    position = np.searchsorted(known, ids)
+    missing = ~np.isin(ids, known)
+    if missing.any():
+        row = np.flatnonzero(missing)[0]
+        raise InputError(f"{where}: row {row}", f"{field} {ids[row]} is not among the {table} of the ground truth")
+    return position
+
+
+def _pairs(
+    images: list[dict], field: str, image_ids: np.ndarray, category_ids: np.ndarray, where: object
+) -> np.ndarray:
+    """image * K + category for every category id that the images list under `field`."""
+    pairs = []
+    for image in images:
+        if not isinstance(image.get(field), list):
+            raise InputError(
+                f"{where}: images: id {image['id']}", f"has no list '{field}'", "LVIS needs it; use coco otherwise?"
+            )
+        pairs += [(image["id"], category) for category in image[field]]
+    image_id, category_id = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    known = np.isin(category_id, category_ids)
+    image, category = np.searchsorted(image_ids, image_id[known]), np.searchsorted(category_ids, category_id[known])
+    return image * len(category_ids) + category
