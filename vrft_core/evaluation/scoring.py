@@ -1,0 +1,49 @@
+"""Prediction rows → named metrics with intervals, under both protocols.
+
+The definitions belong to `matching` and `average_precision`; here they get their names.
+"""
+
+import numpy as np
+
+from vrft_core.annotations import Annotations
+from vrft_core.evaluation.average_precision import Matches
+from vrft_core.evaluation.bootstrap import bootstrap
+from vrft_core.evaluation.matching import match
+
+PROTOCOLS = ("lvis", "coco")
+SEED = 0  # of the resamples; the same for every model, so that differences are paired
+
+
+def match_rows(truth: Annotations, rows: list[dict], categories: list[int]) -> dict[str, Matches]:
+    """Match `predict`'s rows once under each protocol."""
+    detections = [
+        {
+            "image_id": row["image_id"],
+            "category_id": row["category_id"],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": value,
+        }
+        for row in rows
+        for (x1, y1, x2, y2), value in zip(row["boxes"], row["scores"], strict=True)
+    ]
+    return {protocol: match(truth, detections, protocol, categories) for protocol in PROTOCOLS}
+
+
+def score(truth: Annotations, rows: list[dict], categories: list[int], resamples: int) -> dict:
+    """{"metrics": {"lvis/AP": {"value", "low", "high"}, …}, "per_category": {name: {"AP", "frequency", "boxes"}}}.
+
+    Values lie in [0, 1], with 95 % percentile intervals over images; None where nothing can be measured.
+    """
+    matches = match_rows(truth, rows, categories)
+    metrics = {}
+    for protocol, matched in matches.items():
+        intervals = bootstrap({"model": matched}, resamples, SEED)["models"]["model"]
+        metrics |= {f"{protocol}/{name}": entry for name, entry in intervals.items()}
+    lvis = matches["lvis"]
+    boxes = np.bincount(lvis.truth_category, minlength=len(lvis.categories)).tolist()
+    rows_of = zip(lvis.average_precision()["per_category"].items(), lvis.categories, boxes, strict=True)
+    per_category = {
+        name: {"AP": value, "frequency": category["frequency"], "boxes": count}
+        for (name, value), category, count in rows_of
+    }
+    return {"metrics": metrics, "per_category": per_category}

@@ -1,0 +1,56 @@
+"""Stages `base_eval`, `sft_eval`, `rft_eval`: a model and the evaluation images → predictions and metrics.
+
+All three ask the same questions of the same images in the same way.
+"""
+
+import torch
+
+from vrft_core import io, policy
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell, Layout
+from vrft_core.evaluation.diagnostics import diagnose
+from vrft_core.evaluation.predict import build_queries, predict
+from vrft_core.evaluation.queries import evaluated_categories, oracle
+from vrft_core.evaluation.scoring import score
+from vrft_core.params import Params
+
+
+def base_eval(layout: Layout, params: Params, cell: Cell) -> dict:
+    return _evaluate(layout, params, cell, "base")
+
+
+def sft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
+    return _evaluate(layout, params, cell, "sft")
+
+
+def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
+    return _evaluate(layout, params, cell, "rft")
+
+
+def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
+    recipe, raw = params.recipe(cell), layout.raw(cell)
+    truth = Annotations.load(raw / "annotations.json").split("eval")
+    categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
+    queries = build_queries(oracle(truth, categories), truth, raw / "images", recipe)
+
+    torch.set_num_threads(recipe.threads)
+    model, processor = policy.load(layout.policy(cell), None if method == "base" else layout.model(cell, method))
+    rows = predict(
+        model,
+        processor,
+        queries,
+        batch_size=recipe.evaluation.batch_size,
+        max_new_tokens=recipe.evaluation.max_new_tokens,
+        what=f"{cell.key} {method}: questions answered",
+    )
+    metrics = score(truth, rows, categories, recipe.evaluation.resamples)
+    metrics |= {
+        "presence": recipe.evaluation.presence,
+        "queries": len(queries),
+        "images": len(truth.images),
+        "diagnostics": diagnose(rows, truth),
+    }
+    directory = layout.evaluation(cell, method)
+    io.write_jsonl(directory / "predictions.jsonl", rows)
+    io.write_json(directory / "metrics.json", metrics)
+    return {name: entry["value"] for name, entry in metrics["metrics"].items()} | {"queries": len(queries)}
