@@ -34,6 +34,10 @@ def read_json(path: Path) -> Any:
         raise InputError(
             path, f"not valid JSON at line {error.lineno}: {error.msg}", "is the file cut short?"
         ) from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise InputError(path, f"not sensible JSON: {error}", "replace the file") from None
 
 
 def read_jsonl(path: Path) -> list[dict]:
