@@ -1,0 +1,270 @@
+"""The one parser of model answers: training rewards and evaluation call the same functions.
+
+Text in, value and named reasons out. No truth, no scores, no pixels: boxes stay in the frame of the answer.
+
+What every parser here does with any text, in time linear in its length:
+
+* never raises, never evaluates;
+* the answer is the first `<answer>` block after the first `</think>`; without a closing tag it runs to the end
+  (`answer_not_closed`), without an opening tag it is what follows the thought (`no_answer_tag`), and a thought that
+  is never closed is no answer (`thought_not_closed`); further blocks are not read (`several_answers`);
+* only the first MAX_CHARACTERS of an answer and MAX_BOXES boxes are read (`too_long`).
+"""
+
+import re
+from typing import NamedTuple
+
+MAX_CHARACTERS = 100_000
+MAX_BOXES = 1000
+
+Box = tuple[float, float, float, float]
+
+
+class Detection(NamedTuple):
+    """One box, xyxy in the answer's frame, and the confidence in [0, 1] that the answer states for it.
+
+    Where the answer states none that can be used, `confidence` is 0.0 (the box ranks last) and `stated` is False.
+    """
+
+    box: Box
+    confidence: float
+    stated: bool = True
+
+
+class Parsed(NamedTuple):
+    """What an answer says, in the order in which it says it.
+
+    `says_none` is True for 'No Objects' or an empty list. `dropped` counts what was offered as a box and refused:
+    no detection comes of it, but a reward may count it as a wrong one. `reasons` names, once each, everything that
+    was repaired or dropped; it is empty exactly when the answer is written as the prompt asks, or as a JSON list.
+    """
+
+    detections: tuple[Detection, ...]
+    reasons: tuple[str, ...] = ()
+    says_none: bool = False
+    dropped: int = 0
+
+
+class Name(NamedTuple):
+    """A class name as written, without surrounding space; empty where there is none."""
+
+    text: str
+    reasons: tuple[str, ...] = ()
+
+
+class Completion(NamedTuple):
+    """A completion, read once for all rewards: its text, what it says, and whether a thought was asked for."""
+
+    text: str
+    parsed: Parsed
+    thinking: bool = True
+
+
+_NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
+_OPENING = re.compile(r"\s*+\[\s*+")
+_ITEM = re.compile(
+    rf"""\s*+\{{\s*+(["'])Position\1\s*+:\s*+\[\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,"""
+    rf"""\s*+({_NUMBER})\s*+\]\s*+,\s*+(["'])Confidence\6\s*+:\s*+({_NUMBER})\s*+\}}\s*+([,\]])\s*+"""
+)
+_ANY_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
+_OBJECT = re.compile(r"\{([^{}]*+)\}")
+_POSITION = re.compile(r"""\b(position|bbox_2d|bbox|box)["']?\s*+[:=]\s*+[\[(]++([^\[\](){}]*+)[\])]""", re.IGNORECASE)
+_CONFIDENCE = re.compile(r"""\b(confidence|score)["']?\s*+[:=]\s*+["']?([^"',()\[\]{}\s]*+)""", re.IGNORECASE)
+_CORNERS = re.compile(
+    rf"[\[(]\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]?+\s*+,\s*+[\[(]?+\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]"
+)
+_NO_OBJECTS = re.compile(r"no\s++objects?+\b", re.IGNORECASE)
+_THEN_ANSWER = re.compile(r"</think>\s*+<answer>")
+
+
+def answer_span(text: str) -> tuple[int, int, list[str]]:
+    """Where the answer begins and ends in `text`, and the reasons why its tags are not as asked."""
+    reasons = []
+    thought_end = text.find("</think>")
+    after_thought = thought_end + 8 if thought_end >= 0 else 0
+    start = text.find("<answer>", after_thought)
+    if start < 0:
+        if thought_end < 0 and "<think>" in text:
+            return len(text), len(text), ["thought_not_closed"]
+        start, end = after_thought, len(text)
+        reasons.append("no_answer_tag")
+    else:
+        start += 8
+        end = text.find("</answer>", start)
+        if end < 0:
+            end = len(text)
+            reasons.append("answer_not_closed")
+        elif text.find("<answer>", end) >= 0:
+            reasons.append("several_answers")
+    if end - start > MAX_CHARACTERS:
+        end = start + MAX_CHARACTERS
+        reasons.append("too_long")
+    return start, end, reasons
+
+
+def has_form(text: str, thinking: bool = True) -> bool:
+    """Whether the whole text is `<think>…</think> <answer>…</answer>`, or without thinking `<answer>…</answer>`.
+
+    The same texts as a full match of `<think>.*?</think>\\s*<answer>.*?</answer>` with DOTALL, in linear time.
+    """
+    if not text.endswith("</answer>"):
+        return False
+    if not thinking:
+        return text.startswith("<answer>") and len(text) >= 17
+    if not text.startswith("<think>"):
+        return False
+    middle = _THEN_ANSWER.search(text, 7)
+    return middle is not None and middle.end() + 9 <= len(text)
+
+
+def parse_detection(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
+    """Boxes with confidences from any text.
+
+    Asked for is `[{'Position': [x1, y1, x2, y2], 'Confidence': c}, ...]` or 'No Objects' (published prompt); a JSON
+    list is as good, and `[]` says 'No Objects'. Also read, each with its reason: the keys bbox, bbox_2d, box and score
+    in any case (`other_key`), lists without objects (`bare_boxes`), code fences, text around, trailing '...', lists
+    that break off (`truncated`: complete items are kept), any other spelling (`other_form`).
+
+    A box is accepted if it has four finite numbers, x1 < x2, y1 < y2, and lies in [0, limit]: nothing is swapped or
+    clipped, the rest is dropped (`box_malformed`, `box_inverted`, `box_empty`, `box_out_of_range`, `no_box`). Of equal
+    boxes the most confident is kept and the others are dropped (`duplicate_box`). A box whose confidence is missing,
+    not a number, or outside [0, 1] is kept with confidence 0.0 and stated=False (`confidence_missing`,
+    `confidence_not_a_number`, `confidence_out_of_range`).
+
+    Args:
+        text: a completion, or the bare answer.
+        limit: largest x and y of the answer's frame.
+    """
+    start, end, reasons = answer_span(text)
+    found = _as_asked(text, start, end, limit)
+    if found is None:
+        return _tolerant(text[start:end], reasons, limit)
+    if len(found) == 1:
+        return Parsed((found[0],), tuple(reasons))
+    return _parsed(found, reasons, 0)
+
+
+def _as_asked(text: str, start: int, end: int, limit: tuple[float, float]) -> list[Detection] | None:
+    """The detections of an answer in which nothing is amiss; None where something is."""
+    opening = _OPENING.match(text, start, end)
+    if not opening:
+        return None
+    max_x, max_y = limit
+    found = []
+    position = opening.end()
+    while (item := _ITEM.match(text, position, end)) and len(found) < MAX_BOXES:
+        x1, y1, x2, y2, confidence = map(float, item.group(2, 3, 4, 5, 7))
+        if not (0 <= x1 < x2 <= max_x and 0 <= y1 < y2 <= max_y and 0 <= confidence <= 1):
+            return None
+        found.append(Detection((x1, y1, x2, y2), confidence))
+        position = item.end()
+        if item[8] == "]":
+            return found if position == end else None
+    return None
+
+
+def _tolerant(content: str, reasons: list[str], limit: tuple[float, float]) -> Parsed:
+    """What can be read of an answer that is not written as asked."""
+    bare = content.strip().strip("\"'.").strip()
+    if not bare:
+        return Parsed((), tuple([*reasons, "empty_answer"]))
+    if bare.casefold() == "no objects" or (bare[0] == "[" and bare[-1] == "]" and not bare[1:-1].strip()):
+        return Parsed((), tuple(reasons), says_none=True)
+    found: list[Detection] = []
+    dropped = objects = 0
+    written = list(reasons)
+    for item in _OBJECT.finditer(content):
+        objects += 1
+        if objects > MAX_BOXES:
+            reasons.append("too_long")
+            break
+        dropped += _accept_object(item[1], limit, found, reasons)
+    if objects:
+        _name_residue(_OBJECT.sub(" ", content), reasons)
+    else:
+        for corners in _CORNERS.finditer(content):
+            if len(found) + dropped == MAX_BOXES:
+                reasons.append("too_long")
+                break
+            dropped += _accept(tuple(map(float, corners.groups())), None, limit, found, reasons)
+        if found or dropped:
+            reasons.append("bare_boxes")
+        elif _NO_OBJECTS.search(content):
+            return Parsed((), tuple([*reasons, "text_around"]), says_none=True)
+        else:
+            reasons.append("truncated" if "{" in content else "unparsable")
+    if reasons == written:
+        reasons.append("other_form")
+    return _parsed(found, reasons, dropped)
+
+
+def _accept_object(body: str, limit: tuple[float, float], found: list[Detection], reasons: list[str]) -> int:
+    """Add one `{...}`'s detection to `found`, or return 1 for the dropped item."""
+    position = _POSITION.search(body)
+    if not position:
+        reasons.append("no_box")
+        return 1
+    confidence = _CONFIDENCE.search(body)
+    if position[1] != "Position" or (confidence and confidence[1] != "Confidence"):
+        reasons.append("other_key")
+    numbers = [part.strip() for part in position[2].split(",", 5)]
+    if len(numbers) != 4 or not all(_ANY_NUMBER.fullmatch(number) for number in numbers):
+        reasons.append("box_malformed")
+        return 1
+    stated: float | None = None
+    if confidence:
+        stated = float(confidence[2]) if _ANY_NUMBER.fullmatch(confidence[2]) else float("nan")
+    return _accept(tuple(map(float, numbers)), stated, limit, found, reasons)
+
+
+def _accept(
+    box: Box, confidence: float | None, limit: tuple[float, float], found: list[Detection], reasons: list[str]
+) -> int:
+    """Add one detection to `found`, or return 1 for the dropped box; names what is wrong with either."""
+    x1, y1, x2, y2 = box
+    if min(box) < 0 or max(x1, x2) > limit[0] or max(y1, y2) > limit[1]:
+        reasons.append("box_out_of_range")
+        return 1
+    if x1 > x2 or y1 > y2:
+        reasons.append("box_inverted")
+        return 1
+    if x1 == x2 or y1 == y2:
+        reasons.append("box_empty")
+        return 1
+    stated = False
+    if confidence is None:
+        reasons.append("confidence_missing")
+    elif confidence != confidence:
+        reasons.append("confidence_not_a_number")
+    elif not 0 <= confidence <= 1:
+        reasons.append("confidence_out_of_range")
+    else:
+        stated = True
+    found.append(Detection(box, confidence if stated else 0.0, stated))
+    return 0
+
+
+def _name_residue(rest: str, reasons: list[str]) -> None:
+    """Name what an answer holds besides its objects."""
+    rest = "".join(rest.split()).replace(",", "")
+    if "{" in rest or ("[" in rest and "]" not in rest):
+        reasons.append("truncated")
+        rest = rest.partition("{")[0]
+    for mark, name in (("...", "ellipsis"), ("…", "ellipsis"), ("```json", "code_fence"), ("```", "code_fence")):
+        if mark in rest:
+            reasons.append(name)
+            rest = rest.replace(mark, "")
+    if rest.strip("[]"):
+        reasons.append("text_around")
+
+
+def _parsed(found: list[Detection], reasons: list[str], dropped: int) -> Parsed:
+    """Equal boxes become one, the most confident; equal reasons become one."""
+    best: dict[Box, Detection] = {}
+    for detection in found:
+        known = best.get(detection.box)
+        if known is None or detection[1:] > known[1:]:
+            best[detection.box] = detection
+    if len(best) < len(found):
+        reasons.append("duplicate_box")
+    return Parsed(tuple(best.values()), tuple(dict.fromkeys(reasons)), False, dropped + len(found) - len(best))

@@ -1,0 +1,135 @@
+"""Rewards for detection: how well the boxes of an answer fit the true ones, and whether its confidences are earned.
+
+Functions of (completion, truth) with values in [0, 1]; truth is a list of xyxy boxes in the answer's frame, empty
+where the image holds no such object. There 'No Objects' earns 1.0 and anything else 0.0, whatever the reward.
+No text is looked at here.
+"""
+
+from collections.abc import Sequence
+
+from vrft_core.answers import Box, Completion, Detection
+
+PUBLISHED_GATE = 0.5
+AP_THRESHOLDS = tuple((50 + 5 * step) / 100 for step in range(10))
+
+
+def iou(completion: Completion, truth: Sequence[Box], gate: float = PUBLISHED_GATE) -> float:
+    """Sum of the IoU of matched boxes / max(true, predicted); arXiv 2503.01785 as its code has it, without the faults.
+
+    Boxes are matched as in `match`; a match at IoU <= gate earns nothing, and gate 0.0 makes the reward dense.
+    Boxes that the parser refused, repeated ones among them, count as predicted.
+    """
+    parsed = completion.parsed
+    if not truth:
+        return 1.0 if parsed.says_none else 0.0
+    detections = parsed.detections
+    if not detections:
+        return 0.0
+    matched = match(detections, truth, gate)
+    return sum([overlap for overlap, _ in matched]) / max(len(truth), len(detections) + parsed.dropped)
+
+
+def iou_dense(completion: Completion, truth: Sequence[Box]) -> float:
+    """`iou` without a gate: every overlap earns its IoU."""
+    return iou(completion, truth, gate=0.0)
+
+
+def confidence(completion: Completion, truth: Sequence[Box]) -> float:
+    """Confidence staked on found objects minus confidence staked on wrong boxes, per true object, at least 0.0.
+
+    The published linear rule (found: c, wrong: 1 - c, mean over predictions) less what it pays for being wrong: its
+    slope in c is the same, but silence, junk at confidence 0 and missed objects earn nothing. Linear, so not proper:
+    the best statement is 1 or 0. Found means IoU > 0.5. A wrong box without usable confidence counts as staking 1.
+    """
+    return _staked(completion, truth, lambda c: c, lambda c: c, floor=0.0)
+
+
+def confidence_brier(completion: Completion, truth: Sequence[Box]) -> float:
+    """Proper: the best confidence to state for a box is the chance that it is right (Brier's rule).
+
+    (1 + gain / true objects) / 2, where a found box (IoU > 0.5) gains 1 - (1 - c)^2 and a wrong one loses c^2, losses
+    limited to the number of true objects. A missed object gains nothing. 'No Objects' where there are objects is
+    wrong with certainty and earns 0.0. A proper rule must tell an unsure wrong box from a sure one, so any answer with
+    a box at confidence 0 has 0.5 here: adding a wrong box never raises the reward except from no box at all.
+    """
+    return _staked(completion, truth, lambda c: c * (2.0 - c), lambda c: c * c, floor=-1.0)
+
+
+def _staked(completion: Completion, truth: Sequence[Box], gain, loss, floor: float) -> float:
+    """Gains minus losses per true object, cut at `floor` and mapped so that [floor, 1] becomes [0, 1]."""
+    parsed = completion.parsed
+    if not truth:
+        return 1.0 if parsed.says_none else 0.0
+    if not parsed.detections:
+        return 0.0
+    gains = losses = 0.0
+    for overlap, detection in match(parsed.detections, truth, PUBLISHED_GATE):
+        if overlap:
+            gains += gain(detection.confidence)
+        else:
+            losses += loss(detection.confidence if detection.stated else 1.0)
+    return (max(floor, (gains - losses) / len(truth)) - floor) / (1.0 - floor)
+
+
+def average_precision(completion: Completion, truth: Sequence[Box]) -> float:
+    """AP of this one answer, mean over IoU .50:.05:.95, times true / (true + false positives) at each threshold.
+
+    AP is the area under the interpolated precision-recall curve, boxes ranked by confidence. The factor makes every
+    false positive cost, also one ranked below all found objects.
+    """
+    parsed = completion.parsed
+    if not truth:
+        return 1.0 if parsed.says_none else 0.0
+    total = 0.0
+    for threshold in AP_THRESHOLDS:
+        hits = [overlap > 0 for overlap, _ in match(parsed.detections, truth, threshold, inclusive=True)]
+        found = sum(hits)
+        best = area = 0.0
+        for rank in range(len(hits), 0, -1):
+            if hits[rank - 1]:
+                best = max(best, sum(hits[:rank]) / rank)
+                area += best
+        false = len(hits) + parsed.dropped - found
+        total += area / (len(truth) + false)
+    return total / len(AP_THRESHOLDS)
+
+
+def match(
+    detections: Sequence[Detection], truth: Sequence[Box], gate: float, inclusive: bool = False
+) -> list[tuple[float, Detection]]:
+    """Pair boxes greedily: (IoU with the true box it takes, or 0.0; detection), most confident first.
+
+    Each detection in turn takes the best true box that is still free, if their IoU > gate (>= gate if inclusive).
+    Equal confidences keep the answer's order; the order of the truth does not matter.
+    """
+    free = list(truth) if len(truth) < 2 else sorted(truth, key=tuple)
+    if len(detections) > 1:
+        detections = sorted(detections, key=_rank)
+    matched = []
+    for detection in detections:
+        x1, y1, x2, y2 = detection[0]
+        area = (x2 - x1) * (y2 - y1)
+        best = 0.0
+        taken = -1
+        for index, (tx1, ty1, tx2, ty2) in enumerate(free):
+            width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
+            if width <= 0:
+                continue
+            height = (y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1)
+            if height <= 0:
+                continue
+            overlap = width * height
+            overlap /= area + (tx2 - tx1) * (ty2 - ty1) - overlap
+            if overlap > best:
+                best = overlap
+                taken = index
+        if best > gate or (inclusive and best >= gate and best):
+            del free[taken]
+            matched.append((best, detection))
+        else:
+            matched.append((0.0, detection))
+    return matched
+
+
+def _rank(detection: Detection) -> float:
+    return -detection[1]
