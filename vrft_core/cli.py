@@ -39,12 +39,21 @@ def stage(args: argparse.Namespace) -> None:
     print(json.dumps({"stage": args.name, "cell": args.cell, **numbers}), file=sys.stderr)
 
 
+def run(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.params import Params
+    from vrft_core.run import run as reproduce
+
+    params = Params.load(args.root / "params.yaml")
+    report = reproduce(Layout(args.root), params.parse_cell(args.cell))
+    print((report / "summary.md").read_text(encoding="utf-8"))
+    print(f"Report: {report / 'report.html'}")
+
+
 def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
-    top = argparse.ArgumentParser(
-        prog="vrft", description="Few-shot visual fine-tuning, SFT against RFT."
-    )
+    top = argparse.ArgumentParser(prog="vrft", description="Few-shot visual fine-tuning, SFT against RFT.")
     top.add_argument("--root", type=Path, default=Path("."), help="project root (default: here)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -52,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("name", choices=list(STAGES))
     one.add_argument("--cell", required=True, metavar="KEY", help="for example lvis-mini-1shot-s0")
     one.set_defaults(run=stage)
+
+    whole = commands.add_parser("run", help="bring a cell, or a study over seeds, up to date and print the result")
+    whole.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0 or lvis-mini-1shot")
+    whole.set_defaults(run=run)
     return top
 
 
