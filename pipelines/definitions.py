@@ -1,0 +1,36 @@
+"""What Dagster loads. Putting the parts together, and nothing else.
+
+Loading must stay quick: no torch and no great_expectations here; stages run elsewhere, checks import when they run.
+"""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.dvc_assets import stage_assets
+from pipelines.dvc_project import DvcProject
+from pipelines.executors import gpu_executor
+from pipelines.executors.local import LocalExecutor
+from vrft_core.params import Params
+
+
+def project_root() -> Path:
+    """The environment variable VRFT_ROOT, or this checkout."""
+    return Path(os.environ.get("VRFT_ROOT") or Path(__file__).parents[1]).resolve()
+
+
+def build_definitions(root: Path) -> dg.Definitions:
+    """Everything for the project at `root`."""
+    project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
+    return dg.Definitions(
+        assets=stage_assets(project, params),
+        resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
+        # The heavy work is in other processes already; a process for each step would only cost its start.
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build_definitions(project_root())

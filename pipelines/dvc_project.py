@@ -1,0 +1,124 @@
+"""The DVC side: which stages there are, whether one is up to date, recording what it made. Nothing else touches DVC.
+
+`dvc.repo.Repo` is not documented API (`dvc.api` has no status or commit), so it stays in this file and DVC is pinned.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+from dvc.dependency.base import DependencyDoesNotExistError
+from dvc.repo import Repo, lock_repo
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError
+
+from pipelines.locks import exclusive
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml for one key, resolved by DVC. Paths are relative to the project's root.
+
+    `needs` are the targets whose outs it depends on; `metrics` are those of its outs that hold metrics.
+    """
+
+    name: str
+    key: str
+    command: str
+    description: str
+    settings: dict
+    files: tuple[str, ...]
+    needs: tuple[str, ...]
+    outs: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+    @property
+    def target(self) -> str:
+        return f"{self.name}@{self.key}"
+
+
+class DvcProject(dg.ConfigurableResource):
+    """The DVC repository at `root`; dvc.yaml there owns the graph."""
+
+    root: str
+
+    def stages(self) -> dict[str, Stage]:
+        """Every stage by its target, such as `rft@lvis-mini-1shot-s0`."""
+        with self._repo() as repo:
+            graph = repo.index.graph
+            return {s.name: _read(s, sorted(need.name for need in graph.successors(s))) for s in repo.index.stages}
+
+    @contextmanager
+    def alone(self, target: str) -> Iterator[None]:
+        """No other run on this machine works on the target meanwhile: stages of a wider scope are shared by cells."""
+        with exclusive(Path(self.root) / ".dvc/tmp/vrft" / f"{target}.lock"):
+            yield
+
+    def up_to_date(self, target: str) -> bool:
+        """Whether there is nothing to run, by the rule of `dvc repro`.
+
+        Outs that are missing here but recorded for exactly these dependencies are taken from DVC's cache.
+        Raises dg.Failure when a dependency is missing.
+        """
+        with self._repo() as repo, lock_repo(repo):
+            if not repo.status(targets=[target]):
+                return True
+            (stage,) = repo.stage.collect(target)
+            try:
+                repo.stage_cache.restore(stage)
+            except DependencyDoesNotExistError as error:
+                raise dg.Failure(
+                    f"{target}: {error}; materialize what lies upstream first", allow_retries=False
+                ) from None
+            except RunCacheNotFoundError:
+                return False
+            repo.commit(target, force=True)
+            return True
+
+    def clear(self, target: str) -> None:
+        """Remove a stage's outs before it runs, as `dvc repro` does. The cache keeps what was committed."""
+        with self._repo() as repo, lock_repo(repo):
+            (stage,) = repo.stage.collect(target)
+            stage.remove_outs(ignore_remove=False, force=False)
+
+    def commit(self, target: str) -> None:
+        """Put a stage's outs into the cache and write dvc.lock."""
+        with self._repo() as repo:
+            repo.commit(target, force=True)
+
+    def version(self, target: str) -> str:
+        """DVC's digests of a committed stage's outs: equal bytes, equal version."""
+        with self._repo() as repo:
+            (stage,) = repo.stage.collect(target)
+            return "+".join(out.hash_info.value for out in stage.outs)
+
+    def metrics(self, stage: Stage) -> dict[str, float]:
+        """The headline numbers in a stage's metrics files."""
+        found = {}
+        for path in stage.metrics:
+            for name, metric in json.loads((Path(self.root) / path).read_text(encoding="utf-8"))["metrics"].items():
+                if metric["value"] is not None:
+                    found[name] = float(metric["value"])
+        return found
+
+    def _repo(self) -> Repo:
+        # DVC waits for its own lock instead of failing after three seconds when two runs meet.
+        return Repo(self.root, _wait_for_lock=True)
+
+
+def _read(stage: PipelineStage, needs: list[str]) -> Stage:
+    name, _, key = stage.name.partition("@")
+    return Stage(
+        name=name,
+        key=key,
+        command=stage.cmd,
+        description=stage.desc or "",
+        settings=(stage.meta or {}).get("dagster", {}),
+        files=tuple(dep.def_path for dep in stage.deps if dep.def_path.startswith("vrft_core/")),
+        needs=tuple(needs),
+        outs=tuple(out.def_path for out in stage.outs),
+        metrics=tuple(out.def_path for out in stage.outs if out.is_metric),
+    )
