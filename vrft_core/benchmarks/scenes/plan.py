@@ -36,6 +36,12 @@ class Plan:
 
 def check(settings: Scenes) -> None:
     """Raises InputError when no drawing could satisfy `settings`."""
+    _checked(settings.model_dump_json())
+
+
+@functools.lru_cache(maxsize=8)
+def _checked(key: str) -> None:
+    settings = Scenes.model_validate_json(key)
     names = [name for band in ("f", "c", "r") for name in settings.categories.get(band, [])]
     if not settings.categories.get("f"):
         raise InputError("params.yaml", "scenes.categories.f: no category", "name one: most of train's images show it")
