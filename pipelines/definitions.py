@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.dvc_assets import stage_assets
+from pipelines.dvc_assets import cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
@@ -25,6 +25,7 @@ def build_definitions(root: Path) -> dg.Definitions:
     project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
     return dg.Definitions(
         assets=stage_assets(project, params),
+        jobs=cell_jobs(params),
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
         # The heavy work is in other processes already; a process for each step would only cost its start.
         executor=dg.in_process_executor,

@@ -20,7 +20,7 @@ SUMMARY = "summary.md"
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
-    """For benchmark `lvis`: lvis_raw, lvis_few_shot, … lvis_report with one partition a cell, lvis_study one a study."""
+    """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study."""
     stages = project.stages()
     return [
         _asset(benchmark, name, stages, params, Path(project.root))
@@ -29,12 +29,30 @@ def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinitio
     ]
 
 
+def cell_jobs(params: Params) -> list:
+    """One job a benchmark, `lvis`: a cell from raw data to its report."""
+    return [
+        dg.define_asset_job(
+            prefix(benchmark),
+            dg.AssetSelection.assets(f"{prefix(benchmark)}_report").upstream(),
+            description="A cell from its raw data to its report, with every check.",
+            partitions_def=partitions(params, benchmark, "report"),
+        )
+        for benchmark in _benchmarks(params)
+    ]
+
+
 def _benchmarks(params: Params) -> list[str]:
     return sorted({cell.benchmark for cell in params.cells()})
 
 
+def prefix(benchmark: str) -> str:
+    """What the names of a benchmark's assets begin with; Dagster's names hold no hyphen."""
+    return benchmark.replace("-", "_")
+
+
 def asset_key(benchmark: str, stage: Stage) -> dg.AssetKey:
-    return dg.AssetKey(f"{benchmark.replace('-', '_')}_{stage.settings['asset']}")
+    return dg.AssetKey(f"{prefix(benchmark)}_{stage.settings['asset']}")
 
 
 def partition(cell: Cell) -> str:
@@ -69,7 +87,7 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         group_name=settings["group"],
         kinds={"dvc", *settings.get("kinds", [])},
         pool=settings.get("pool"),
-        metadata={"stage": name, **_code(root / example.files[0])},
+        metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
     )
     def stage_asset(
         context: dg.AssetExecutionContext,
@@ -93,10 +111,8 @@ def materialize(
         reported: Mapping = {}
         if not cached:
             dvc.clear(stage.target)
-            reported = (
-                executor.run(context=context, command=shlex.split(stage.command)).get_materialize_result().metadata
-                or {}
-            )
+            completed = executor.run(context=context, command=shlex.split(stage.command))
+            reported = completed.get_materialize_result().metadata or {}
             dvc.commit(stage.target)
         return dg.MaterializeResult(
             metadata={
@@ -112,8 +128,8 @@ def materialize(
 
 
 def _announce(context: dg.AssetExecutionContext, what: str) -> None:
-    """`[3/10] lvis_prompts: vrft stage prompts …` among the stage's own lines, in the terminal and in Dagster's logs."""
-    of_all = len(context.run.asset_selection or [context.asset_key])
+    """`[3/10] lvis_prompts: vrft stage …` before the stage's own lines, in the terminal and in Dagster's logs."""
+    of_all = len(set(context.job_def.asset_layer.executable_asset_keys))
     done = context.instance.get_run_stats(context.run_id).materializations
     print(f"[{done + 1}/{of_all}] {context.asset_key.to_user_string()}: {what}", flush=True)
 
@@ -144,8 +160,3 @@ def _files(root: Path, stage: Stage) -> dict[str, dg.MetadataValue]:
         if (page := root / out / "report.html").is_file():
             found["report"] = dg.MetadataValue.path(str(page))
     return found
-
-
-def _code(path: Path) -> dict[str, dg.MetadataValue]:
-    reference = dg.LocalFileCodeReference(file_path=str(path), label=path.name)
-    return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}

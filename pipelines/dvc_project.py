@@ -4,18 +4,20 @@
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 
 from pipelines.locks import exclusive
+
+logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,10 @@ class DvcProject(dg.ConfigurableResource):
             if not repo.status(targets=[target]):
                 return True
             (stage,) = repo.stage.collect(target)
+            if missing := [dep.def_path for dep in stage.deps if not dep.exists]:
+                raise dg.Failure(f"{missing[0]} is missing: materialize what lies upstream first", allow_retries=False)
             try:
                 repo.stage_cache.restore(stage)
-            except DependencyDoesNotExistError as error:
-                raise dg.Failure(
-                    f"{target}: {error}; materialize what lies upstream first", allow_retries=False
-                ) from None
             except RunCacheNotFoundError:
                 return False
             repo.commit(target, force=True)

@@ -1,0 +1,61 @@
+"""`python -m pipelines.materialize lvis-mini-1shot-s0`: a cell from raw data to its report, through Dagster.
+
+What is up to date is not run again. The run appears in Dagster's pages like one started there.
+"""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.definitions import build_definitions, project_root
+from pipelines.dvc_assets import partition, prefix
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.params import Params
+
+# The stages' own lines say what goes on; Dagster's go to its pages.
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def run_cell(root: Path, cell: Cell) -> list[str]:
+    """Run a cell's job; returns what went wrong, one text a failed step or check."""
+    os.environ.setdefault("DAGSTER_HOME", str(root / "dagster_home"))
+    job = build_definitions(root).resolve_job_def(prefix(cell.benchmark))
+    with dg.DagsterInstance.get() as instance:
+        result = job.execute_in_process(
+            run_config=QUIET, instance=instance, partition_key=partition(cell), raise_on_error=False
+        )
+    return [_reason(event) for event in result.all_events if event.is_step_failure]
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    failure = event.step_failure_data
+    if failure.user_failure_data:
+        return f"{event.step_key}: {failure.user_failure_data.description}"
+    return f"{event.step_key}: {failure.error.cause or failure.error}"
+
+
+def main(key: str) -> int:
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    root = project_root()
+    try:
+        cell = Params.load(root / "params.yaml").parse_cell(key).at("cell")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if reasons := run_cell(root, cell):
+        print("\n" + "\n".join(reasons), file=sys.stderr)
+        return 1
+    report = Layout(root).report(cell)
+    print("\n" + (report / "summary.md").read_text(encoding="utf-8"))
+    print(f"The report: {report / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m pipelines.materialize CELL")
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,53 @@
+"""A copy of this project in a new folder, with few and small scenes: for tests that really run stages."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+CODE = shutil.ignore_patterns("__pycache__")
+CELL = "lvis-mini-1shot-s0"
+
+
+def edit_params(root: Path, change) -> None:
+    """Apply `change(params: dict)` to a project's params.yaml."""
+    path = root / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    change(params)
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def _fewer_scenes(params: dict) -> None:
+    scenes = params["recipes"]["mini"]["scenes"]
+    scenes["images"] = {"train": 240, "val": 12, "eval": 24}
+    scenes["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
+
+
+def small_project(root: Path) -> Path:
+    """Make the copy at `root`, a git and DVC project of its own, and return it."""
+    root.mkdir(parents=True)
+    for name in ("dvc.yaml", "params.yaml", "pyproject.toml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root / name)
+    for name in ("vrft_core", "pipelines"):
+        shutil.copytree(ROOT / name, root / name, ignore=CODE)
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
+    shutil.copy(ROOT / ".dvc/.gitignore", root / ".dvc/.gitignore")
+    edit_params(root, _fewer_scenes)
+    run("git", "init", "-q", ".", cwd=root)
+    return root
+
+
+def run(*command: str, cwd: Path, status: int = 0, **variables: str) -> str:
+    """Run one of the installed programs in `cwd`; returns what it printed on both streams."""
+    beside_python = Path(sys.executable).parent
+    environment = {**os.environ, **variables, "PATH": f"{beside_python}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900
+    )
+    assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
