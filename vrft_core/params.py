@@ -88,6 +88,8 @@ class Pretraining(Strict):
     learning_rate: float
     batch_size: Positive
     keep_further_instances: Share
+    jitter: float
+    bare_answers: Share
 
 
 class Policy(Strict):
@@ -239,9 +241,16 @@ class Params(Strict):
     def load(cls, path: Path) -> "Params":
         """Raises InputError with the first wrong field."""
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+            text = Path(path).read_text(encoding="utf-8")
         except FileNotFoundError:
             raise InputError(path, "no such file", "run inside the project, or give --root") from None
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> "Params":
+        """`text` as the content of `path`. Raises InputError with the first wrong field."""
+        try:
+            return cls.model_validate(yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise InputError(path, f"not valid YAML: {error}", "mend the line named") from None
         except ValidationError as error:

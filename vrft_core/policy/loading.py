@@ -1,0 +1,51 @@
+"""Saving and loading policies: safetensors only, processors by name, adapters merged for use.
+
+Making weights belongs to `pretraining` and `training`.
+"""
+
+from pathlib import Path
+
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+from vrft_core.errors import InputError
+from vrft_core.policy.processor import ImageProcessor, load_processor
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def save(directory: Path, model: PreTrainedModel, processor: ImageProcessor) -> None:
+    """Weights, configuration, tokenizer and processor into an existing directory."""
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+
+
+def load(directory: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, ImageProcessor]:
+    """A policy in evaluation mode with its processor; a LoRA adapter is merged into the weights.
+
+    `adapter` may be a folder of full weights as well: whatever training left behind. Raises InputError when a folder
+    is missing or holds no safetensors.
+    """
+    if adapter is not None and not is_adapter(adapter):
+        directory, adapter = adapter, None
+    model = load_model(directory)
+    if adapter is not None:
+        if not (Path(adapter) / ADAPTER_WEIGHTS).is_file():
+            raise InputError(adapter, f"no {ADAPTER_WEIGHTS}", "train the model again, or fetch it with dvc pull")
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    return model.eval(), load_processor(directory)
+
+
+def load_model(directory: Path) -> PreTrainedModel:
+    """The bare model. Raises InputError when the directory is no saved policy."""
+    directory = Path(directory)
+    if not (directory / "config.json").is_file() or not any(directory.glob("*.safetensors")):
+        raise InputError(directory, "no policy here (config.json and safetensors)", "run the stage `policy` first")
+    return AutoModelForImageTextToText.from_pretrained(
+        directory, use_safetensors=True, trust_remote_code=False, local_files_only=True, attn_implementation="sdpa"
+    )
+
+
+def is_adapter(directory: Path) -> bool:
+    return (Path(directory) / ADAPTER_CONFIG).is_file()

@@ -1,0 +1,201 @@
+"""How the small policy is made, in two phases of a minute or three each on two cores.
+
+A. The vision tower is aligned with the vocabulary, square by square: each visual token must point at the embedding of
+   its object's name and of its box's four coordinates. End to end, a model this small never gets there in minutes.
+B. The language model learns to answer from the tower's features, which are computed once: nothing in the tower moves.
+
+What is asked and answered belongs to `supervision`; the architecture to `model`.
+"""
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+
+from vrft_core.params import Pretraining
+from vrft_core.policy.model import MERGED, PATCH_SIZE
+from vrft_core.policy.optimizer import Optimizer
+from vrft_core.policy.processor import ImageProcessor
+from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets
+from vrft_core.policy.tokenizer import IMAGE, LIMIT
+from vrft_core.policy.vision import Features, encode
+from vrft_core.progress import Progress
+from vrft_core.prompts import question
+
+ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
+
+
+def pretrain(
+    model: Qwen3VLForConditionalGeneration,
+    processor: ImageProcessor,
+    pool: Pool,
+    answers: WebAnswers,
+    categories: list[str],
+    checkpoint: Path,
+) -> dict[str, float]:
+    """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
+
+    Returns the last losses.
+    """
+    parameters = dict(model.named_parameters())
+    if checkpoint.is_file():
+        with torch.no_grad():
+            for name, value in load_file(checkpoint).items():
+                parameters[name].copy_(value)
+    else:
+        align_vision(model, processor, pool, categories, answers)
+        temporary = checkpoint.with_suffix(".partial")
+        save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
+        temporary.rename(checkpoint)
+    features = Features(model.model.visual, pool.images, processor.image_processor)
+    return teach_language(model, processor, features, pool, answers)
+
+
+def align_vision(
+    model: Qwen3VLForConditionalGeneration,
+    processor: ImageProcessor,
+    pool: Pool,
+    categories: list[str],
+    answers: WebAnswers,
+) -> None:
+    """Phase A: trains the vision tower and the token embeddings."""
+    settings, tokenizer, visual = answers.settings, processor.tokenizer, model.model.visual
+    embeddings = model.get_input_embeddings().weight
+    size = embeddings.shape[1]
+    values = range(0, LIMIT + 1, answers.frame.step)
+    name_tokens = _single_tokens(tokenizer, categories)
+    number_tokens = [_single_tokens(tokenizer, [f"{v}, " for v in values])] * 3
+    number_tokens.append(_single_tokens(tokenizer, [str(v) for v in values]))
+    labels, boxes = map(torch.from_numpy, dense_targets(pool, categories, MERGED))
+    background = len(categories)
+    class_weight = torch.ones(background + 1)
+    class_weight[background] = 0.4
+    generator = torch.Generator().manual_seed(settings.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        nn.init.normal_(embeddings, std=0.05)
+        heads = nn.ModuleList(nn.Linear(size, size) for _ in range(5))
+    no_object = nn.Parameter(torch.zeros(1))
+    named = [*visual.named_parameters(), ("embed", embeddings), ("no_object_embed", no_object)]
+    named += [(f"head_embed.{name}", parameter) for name, parameter in heads.named_parameters()]
+    optimizer = Optimizer(named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps)
+    bins = torch.arange(len(values))
+    progress = Progress("policy: vision", settings.vision_steps)
+    for _ in range(settings.vision_steps):
+        rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
+        features, _ = encode(visual, pool.images[rows.numpy()], processor.image_processor)
+        features = F.normalize(features, dim=-1) * size**0.5
+        classes = heads[0](features) @ F.embedding(name_tokens, embeddings).T
+        classes = torch.cat([classes, no_object.expand(*classes.shape[:2], 1)], -1)
+        target = labels[rows]
+        inside = target != background
+        class_loss = F.cross_entropy(classes.flatten(0, 1), target.flatten(), weight=class_weight)
+        numbers = torch.stack(
+            [
+                head(features[inside]) @ F.embedding(tokens, embeddings).T
+                for head, tokens in zip(heads[1:], number_tokens, strict=True)
+            ],
+            1,
+        )
+        # soft bins around the true coordinate: a neighbour on the grid is nearly right
+        distance = bins - (boxes[rows][inside] * (len(values) - 1)).unsqueeze(-1)
+        near = torch.softmax(-0.5 * (distance / 1.2) ** 2, -1)
+        number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
+        (class_loss + number_loss).backward()
+        optimizer.step()
+        accuracy = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
+        progress.step(loss=class_loss.item() + number_loss.item(), category_accuracy=accuracy)
+
+
+def teach_language(
+    model: Qwen3VLForConditionalGeneration,
+    processor: ImageProcessor,
+    features: Features,
+    pool: Pool,
+    answers: WebAnswers,
+) -> dict[str, float]:
+    """Phase B: trains everything but the vision tower. Returns the last losses."""
+    settings, tokenizer = answers.settings, processor.tokenizer
+    named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
+    optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
+    examples = _examples(pool, answers, settings)
+    prompts: dict[str, list[int]] = {}
+    is_coordinate = torch.zeros(model.config.text_config.vocab_size, dtype=torch.bool)
+    is_coordinate[[i for token, i in tokenizer.get_vocab().items() if token.rstrip("Ġ").rstrip(",").isdigit()]] = True
+    side = pool.images.shape[1] // PATCH_SIZE
+    grid = torch.tensor([[1, side, side]] * settings.batch_size)
+    positions = None
+    model.train()
+    progress = Progress("policy: language", settings.steps)
+    for _ in range(settings.steps):
+        batch = list(islice(examples, settings.batch_size))
+        for _, category, _ in batch:
+            if category not in prompts:
+                text = question(category, thinking=answers.thinking, family=answers.family)
+                prompts[category] = _prompt(processor, text, features.merged.shape[1])
+        replies = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for *_, text in batch]
+        # every name is one token, so all prompts are equally long and padding is on the right: plain causal attention
+        length = max(map(len, replies))
+        ids = [
+            prompts[category] + reply + [tokenizer.pad_token_id] * (length - len(reply))
+            for (_, category, _), reply in zip(batch, replies, strict=True)
+        ]
+        ids = torch.tensor(ids)
+        labels = torch.tensor([reply + [-100] * (length - len(reply)) for reply in replies])
+        if positions is None or positions.shape[-1] < ids.shape[1]:
+            positions = _positions(model, ids[:1], grid[:1])
+        logits = model(
+            input_ids=ids,
+            position_ids=positions[..., : ids.shape[1]].expand(-1, len(ids), -1),
+            image_grid_thw=grid,
+            mm_encoder_outputs={"image": features.rows([i for i, *_ in batch])},
+            logits_to_keep=length + 1,
+        ).logits[:, :-1]
+        token_loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        counted = labels.flatten() != -100
+        coordinates = counted & is_coordinate[labels.flatten().clamp(min=0)]
+        mean, coordinate_loss = token_loss[counted].mean(), token_loss[coordinates].mean()
+        (mean + coordinate_loss).backward()  # coordinates count double: the rest is easy
+        optimizer.step()
+        losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}
+        progress.step(**losses)
+    model.eval()
+    return losses
+
+
+def _examples(pool: Pool, answers: WebAnswers, settings: Pretraining) -> Iterator[tuple[int, str, str]]:
+    """(pool index, category, answer) without end. The first quarter of the steps prefers scenes with one object."""
+    rng = random.Random(settings.seed)
+    single = [i for i, objects in enumerate(pool.objects) if len(objects) == 1]
+    easy = settings.steps * settings.batch_size // 4 if single else 0
+    number = 0
+    while True:
+        index = rng.choice(single) if number < easy and rng.random() < 0.5 else rng.randrange(len(pool))
+        number += 1
+        if pool.objects[index]:
+            yield index, *answers.draw(rng, pool.objects[index])
+
+
+def _prompt(processor: ImageProcessor, text: str, visual_tokens: int) -> list[int]:
+    """Token ids of a question about one image, up to where the answer begins."""
+    turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+    chat = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    return processor.tokenizer(chat.replace(IMAGE, IMAGE * visual_tokens))["input_ids"]
+
+
+def _positions(model: Qwen3VLForConditionalGeneration, ids: Tensor, grid: Tensor) -> Tensor:
+    """Multimodal position ids [3, 1, length] of one row."""
+    is_image = (ids == model.config.image_token_id).long()
+    return model.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grid)[0]
+
+
+def _single_tokens(tokenizer: PreTrainedTokenizerBase, words: list[str]) -> Tensor:
+    ids = [tokenizer(word)["input_ids"] for word in words]
+    assert all(len(row) == 1 for row in ids), "the vocabulary must know each of these whole"
+    return torch.tensor([row[0] for row in ids])

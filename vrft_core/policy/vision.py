@@ -1,0 +1,84 @@
+"""Qwen3-VL's vision tower on many images of one size at once, and its outputs kept in memory.
+
+The library's forward attends image by image and convolves where a product suffices; with thousands of small pictures
+that is most of the time. The mathematics is the same. Images of different sizes go through the model itself.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import Qwen3VLVisionModel
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen3_vl.modeling_qwen3_vl import (
+    BaseModelOutputWithDeepstackFeatures,
+    apply_rotary_pos_emb_vision,
+)
+from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
+
+
+def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil) -> Tensor:
+    """uint8 [N, H, W, 3] → float [N, patches, values], ordered as by the processor. H, W: multiples of two patches."""
+    size, merge, times = processor.patch_size, processor.merge_size, processor.temporal_patch_size
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
+    x = (torch.from_numpy(images.copy()).permute(0, 3, 1, 2) * processor.rescale_factor - mean) / std
+    count, channels, height, width = x.shape
+    rows, columns = height // (size * merge), width // (size * merge)
+    x = x.view(count, channels, rows, merge, size, columns, merge, size).permute(0, 2, 5, 3, 6, 1, 4, 7)
+    x = x.reshape(count, rows * columns * merge**2, channels, 1, size * size)
+    return x.expand(-1, -1, -1, times, -1).reshape(count, rows * columns * merge**2, -1)
+
+
+def encode(
+    visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil
+) -> tuple[Tensor, list[Tensor]]:
+    """Merged features [N, tokens, hidden] and the same for each deepstack layer."""
+    x = patches(images, processor)
+    count, length, _ = x.shape
+    grid = torch.tensor([[1, images.shape[1] // processor.patch_size, images.shape[2] // processor.patch_size]])
+    index, weight = get_vision_interpolation_indices_and_weights(
+        grid,
+        num_grid_per_side=visual.num_grid_per_side,
+        mode=visual.interpolation_mode,
+        align_corners=visual.interpolation_align_corners,
+        spatial_merge_size=visual.spatial_merge_size,
+    )
+    convolution = visual.patch_embed.proj
+    x = F.linear(x, convolution.weight.flatten(1), convolution.bias)
+    x = x + (visual.pos_embed(index) * weight.unsqueeze(-1)).sum(1)
+    cos, sin = visual.rotary_pos_emb(x, get_vision_position_ids(grid, visual.spatial_merge_size))
+    deepstack = []
+    for number, block in enumerate(visual.blocks):
+        attention = block.attn
+        qkv = attention.qkv(block.norm1(x)).view(count, length, 3, attention.num_heads, -1)
+        query, key, value = qkv.unbind(2)
+        query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
+        attended = F.scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), scale=attention.scaling
+        )
+        x = x + attention.proj(attended.transpose(1, 2).flatten(2))
+        x = x + block.mlp(block.norm2(x))
+        if number in visual.deepstack_visual_indexes:
+            merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(number)]
+            deepstack.append(merger(x.flatten(0, 1)).view(count, -1, visual.config.out_hidden_size))
+    return visual.merger(x.flatten(0, 1)).view(count, -1, visual.config.out_hidden_size), deepstack
+
+
+class Features:
+    """A frozen tower's output for every image of a set."""
+
+    @torch.no_grad()
+    def __init__(
+        self, visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil, batch_size: int = 128
+    ) -> None:
+        batches = [encode(visual, images[i : i + batch_size], processor) for i in range(0, len(images), batch_size)]
+        self.merged = torch.cat([merged for merged, _ in batches])
+        self.deepstack = [torch.cat(layer) for layer in zip(*(deep for _, deep in batches), strict=True)]
+
+    def rows(self, indices: list[int]) -> BaseModelOutputWithDeepstackFeatures:
+        """Some images' features, as the model takes them in place of pixel values."""
+        index = torch.tensor(indices)
+        return BaseModelOutputWithDeepstackFeatures(
+            pooler_output=list(self.merged[index]),
+            deepstack_features=[list(layer[index]) for layer in self.deepstack],
+        )
