@@ -247,9 +247,11 @@ def _store(layout: Layout) -> Iterator:
         with _only_one(layout) if uri.startswith("sqlite:") else contextlib.nullcontext():
             yield MlflowClient(uri, uri)
     except Exception as error:
+        address = urlsplit(uri).netloc
+        host = address.rpartition("@")[2]  # no password on the terminal
         raise InputError(
-            _without_password(uri),
-            f"MLflow cannot be reached: {_first_line(error)}",
+            uri.replace(address, host),
+            f"MLflow cannot be reached: {_first_line(error).replace(address, host)}",
             "start the server, or unset MLFLOW_TRACKING_URI to keep the runs in mlflow.db",
         ) from error
 
@@ -350,11 +352,6 @@ def _is_number(value: object) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri if "@" not in parts.netloc else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _warn(text: str) -> None:

@@ -1,0 +1,357 @@
+"""MLflow against a real sqlite store and a real server, and digests against a real DVC."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vrft_core import provenance, tracking
+from vrft_core.cell import Layout
+from vrft_core.errors import InputError
+from vrft_core.params import Params
+
+PROJECT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """(layout, params, cell) of a project that has come as far as trained weights."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "PAUSE", 0.0)
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    layout, params = Layout(tmp_path), Params.load(tmp_path / "params.yaml")
+    cell = params.cells()[0]
+    for directory in (layout.prompts(cell), layout.policy(cell), layout.model(cell, "rft")):
+        directory.mkdir(parents=True)
+        (directory / "file.bin").write_text(f"bytes of {directory.name}")
+    layout.raw(cell).mkdir(parents=True)
+    (layout.raw(cell) / "annotations.json").write_text("{}")
+    return layout, params, cell
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A database with MLflow's tables, made once: it takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    with tracking._store(Layout(root)) as client:
+        client.search_experiments()
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def store(project, empty_store):
+    """A client of the project's own store."""
+    layout, *_ = project
+    shutil.copy(empty_store, layout.root / "mlflow.db")
+    with tracking._store(layout) as client:
+        return client
+
+
+def runs(client):
+    return client.search_runs([e.experiment_id for e in client.search_experiments()], order_by=["start_time"])
+
+
+def curve(client, run, name):
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+
+
+def test_a_run_holds_settings_inputs_curve_rollouts_and_the_registered_model(project, store):
+    layout, params, cell = project
+    rollouts = layout.root / "rollouts.jsonl"
+    rollouts.write_text('{"completion": "<answer>[]</answer>", "reward": 0.0}\n')
+    digest = provenance.directory_digest(layout.model(cell, "rft"))
+
+    with tracking.run(layout, params, cell, "rft") as run:
+        run.metrics({"reward": 0.25, "loss": 0.5, "note": "no number", "kl": float("nan")}, 1)
+        run.table(rollouts)
+        run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
+
+    [found] = runs(store)
+    assert (found.info.run_name, found.info.status) == (f"{cell.key}-rft", "FINISHED")
+    assert found.data.metrics == {"reward": 0.25, "loss": 0.5}
+    assert found.data.params["rft.learning_rate"] == str(params.recipe(cell).rft.learning_rate)
+    assert found.data.params["seed"] == str(cell.seed)
+    inputs = {entry.dataset.name: entry.dataset.digest for entry in found.inputs.dataset_inputs}
+    assert inputs[f"data/prompts/{cell.key}"] == provenance.directory_digest(layout.prompts(cell))
+    assert [file.path for file in store.list_artifacts(found.info.run_id, "rollouts")] == ["rollouts/rollouts.jsonl"]
+    version = store.get_model_version_by_alias(f"{cell.key}-rft", "newest")
+    assert version.source == f"dvc://models/{cell.key}/rft"
+    assert (version.run_id, version.tags["dvc.md5"]) == (found.info.run_id, digest)
+
+
+def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(project, store):
+    layout, params, cell = project
+    killed = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from vrft_core import tracking
+        from vrft_core.cell import Layout
+        from vrft_core.params import Params
+        root = Path({str(layout.root)!r})
+        params = Params.load(root / "params.yaml")
+        with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), "rft") as run:
+            for step in (1, 2, 3):
+                run.metrics({{"reward": step / 10}}, step)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert subprocess.run([sys.executable, "-c", killed], timeout=120).returncode == -signal.SIGKILL
+    [left] = runs(store)
+    assert left.info.status == "RUNNING"
+
+    with tracking.run(layout, params, cell, "rft") as run:  # the last checkpoint was at step 2
+        assert run.resumed
+        for step in (3, 4):
+            run.metrics({"reward": step / 10}, step)
+
+    [only] = runs(store)
+    assert only.info.status == "FINISHED"
+    assert curve(store, only, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
+
+
+def test_a_stage_repeated_after_success_finds_its_run_and_model_version(project, store):
+    layout, params, cell = project
+    for _ in range(2):
+        with tracking.run(layout, params, cell, "rft") as run:
+            run.metrics({"reward": 0.5}, 1)
+            run.model("a/b", layout.model(cell, "rft"), provenance.directory_digest(layout.model(cell, "rft")))
+
+    [only] = runs(store)
+    assert curve(store, only, "reward") == [(1, 0.5)]
+    assert len(store.search_model_versions("name = 'a-b'")) == 1
+
+
+@pytest.mark.parametrize("change", ["settings", "input", "code"])
+def test_another_training_gets_another_run(project, store, monkeypatch, change):
+    layout, params, cell = project
+    with tracking.run(layout, params, cell, "rft"):
+        pass
+    if change == "settings":
+        content = yaml.safe_load((layout.root / "params.yaml").read_text())
+        content["recipes"][cell.recipe]["rft"]["learning_rate"] *= 2
+        params = Params.model_validate(content)
+    elif change == "input":
+        (layout.prompts(cell) / "file.bin").write_text("another question")
+    else:
+        monkeypatch.setattr(provenance, "source_digest", lambda: "other code")
+
+    with tracking.run(layout, params, cell, "rft"):
+        pass
+
+    assert len(runs(store)) == 2
+
+
+def test_settings_of_the_other_method_do_not_count_as_a_change(project, store):
+    layout, params, cell = project
+    content = yaml.safe_load((layout.root / "params.yaml").read_text())
+    content["recipes"][cell.recipe]["sft"]["learning_rate"] *= 2
+
+    for one in (params, Params.model_validate(content)):
+        with tracking.run(layout, one, cell, "rft"):
+            pass
+
+    assert len(runs(store)) == 1
+
+
+def test_an_exception_marks_the_run_failed_and_the_retry_continues_it(project, store):
+    layout, params, cell = project
+    with pytest.raises(ZeroDivisionError), tracking.run(layout, params, cell, "sft") as run:
+        run.metrics({"loss": 1.0}, 1)
+        raise ZeroDivisionError
+    assert [r.info.status for r in runs(store)] == ["FAILED"]
+
+    with tracking.run(layout, params, cell, "sft") as run:
+        run.metrics({"loss": 0.5}, 2)
+
+    assert [(r.info.status, r.data.metrics["loss"]) for r in runs(store)] == [("FINISHED", 0.5)]
+
+
+def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_model(project, store):
+    layout, params, cell = project
+    digest = provenance.directory_digest(layout.model(cell, "rft"))
+    with tracking.run(layout, params, cell, "rft") as run:
+        run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
+
+    undefined = {"value": None, "low": None, "high": None}
+    for _ in range(2):
+        tracking.log_evaluation(
+            layout, params, cell, "rft", {"lvis/AP": {"value": 0.45, "low": 0.4, "high": 0.5}, "lvis/APr": undefined}
+        )
+        tracking.log_evaluation(layout, params, cell.at("source"), "base", {"lvis/AP": 0.34})
+
+    found = {run.info.run_name: run for run in runs(store)}
+    assert set(found) == {f"{cell.key}-rft", f"{cell.at('source').key}-base"}
+    trained = found[f"{cell.key}-rft"]
+    assert trained.data.metrics == {"lvis/AP": 0.45, "interval/lvis/AP/low": 0.4, "interval/lvis/AP/high": 0.5}
+    assert curve(store, trained, "lvis/AP") == [(0, 0.45)]
+    [model] = store.search_logged_models([trained.info.experiment_id], filter_string=f"tags.`dvc.md5` = '{digest}'")
+    assert ("lvis/AP", 0.45) in [(metric.key, metric.value) for metric in model.metrics]
+
+
+def test_a_server_that_is_not_there_stops_a_training_at_its_start_with_one_line(project, monkeypatch):
+    layout, params, cell = project
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:hush@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    with pytest.raises(InputError, match="cannot be reached") as caught, tracking.run(layout, params, cell, "rft"):
+        pytest.fail("the training began")
+
+    assert "\n" not in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_costs_an_evaluation_a_warning_only(project, monkeypatch, capsys):
+    layout, params, cell = project
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    tracking.log_evaluation(layout, params, cell, "rft", {"lvis/AP": 0.4})
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert "is not recorded there" in line
+
+
+@pytest.mark.slow
+def test_two_stages_may_open_a_new_store_at_the_same_time(project):
+    layout, _, cell = project
+    code = textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        from vrft_core import tracking
+        from vrft_core.cell import Layout
+        from vrft_core.params import Params
+        root = Path({str(layout.root)!r})
+        params = Params.load(root / "params.yaml")
+        with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), sys.argv[1]) as run:
+            for step in range(50):
+                run.metrics({{"loss": step / 10}}, step)
+    """)
+
+    started = [subprocess.Popen([sys.executable, "-c", code, stage]) for stage in ("sft", "rft")]
+
+    assert [process.wait(120) for process in started] == [0, 0]
+    with tracking._store(layout) as client:
+        found = runs(client)
+        assert sorted(run.data.tags["stage"] for run in found) == ["rft", "sft"]
+        assert [len(curve(client, run, "loss")) for run in found] == [50, 50]
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_for_a_while_loses_nothing(project, empty_store, monkeypatch, capsys):
+    layout, params, cell = project
+    shutil.copy(empty_store, layout.root / "server.db")
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    digest = provenance.directory_digest(layout.model(cell, "rft"))
+
+    with server(layout.root, port) as stop, tracking.run(layout, params, cell, "rft") as run:
+        run.metrics({"reward": 0.1}, 1)
+        stop()
+        run.metrics({"reward": 0.2}, 2)
+        run.metrics({"reward": 0.3}, 3)
+        with server(layout.root, port):
+            run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
+            with tracking._store(layout) as client:
+                [found] = runs(client)
+                assert curve(client, found, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
+                assert client.get_model_version_by_alias(f"{cell.key}-rft", "newest").tags["dvc.md5"] == digest
+            run.close("FINISHED")
+
+    assert sum("does not answer" in line for line in capsys.readouterr().err.splitlines()) == 1
+
+
+def test_directory_and_file_digests_equal_dvcs_own(tmp_path):
+    data = tmp_path / "data"
+    for name, content in {"a.txt": "one\r\n", "b/c.bin": "two", "b/ü ä.txt": "three", "b-/d": ""}.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(content.encode())
+    (tmp_path / "one.json").write_text("{}")
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
+    for command in (["init", "--no-scm", "-q"], ["add", "-q", "data", "one.json"]):
+        subprocess.run([BIN / "dvc", *command], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+    def recorded(name):
+        return yaml.safe_load((tmp_path / f"{name}.dvc").read_text())["outs"][0]["md5"]
+
+    assert provenance.directory_digest(data) == recorded("data")
+    assert provenance.file_digest(tmp_path / "one.json") == recorded("one.json")
+
+
+def test_provenance_names_commit_dirt_versions_parameters_and_digests(project):
+    layout, params, cell = project
+    assert provenance.provenance(layout.root, params, cell)["git"] is None
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "params.yaml"], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=layout.root, check=True)
+    (layout.root / "dvc.lock").write_text("a: 1\n")
+
+    clean = provenance.provenance(layout.root, params, cell)
+    with open(layout.root / "params.yaml", "a") as file:
+        file.write("# a note\n")
+    dirty = provenance.provenance(layout.root, params, cell)
+
+    assert len(clean["git"]["commit"]) == 40
+    assert (clean["git"]["dirty"], dirty["git"]["dirty"]) == (False, True)
+    assert clean["digests"][f"models/{cell.key}/rft"] == provenance.directory_digest(layout.model(cell, "rft"))
+    assert clean["digests"][f"models/{cell.key}/sft"] is None
+    assert clean["packages"]["torch"].startswith("2.")
+    assert clean["params"]["rft"]["num_generations"] == params.recipe(cell).rft.num_generations
+    assert str(layout.root) not in json.dumps(clean)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class server:
+    """A real `mlflow server` on loopback; entering returns a function that ends it early."""
+
+    def __init__(self, root, port):
+        self.port = port
+        command = [
+            BIN / "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{root / 'server.db'}", "--artifacts-destination", root / "artifacts",
+        ]  # fmt: skip
+        environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        self.log = open(root / "server.log", "a")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, stdout=self.log, stderr=self.log, env=environment, start_new_session=True
+        )
+
+    def __enter__(self):
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2):
+                    return self.stop
+            except OSError:
+                assert self.process.poll() is None, Path(self.log.name).read_text()
+                time.sleep(0.3)
+        raise TimeoutError("the MLflow server did not start")
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait(20)
+        self.log.close()
