@@ -50,6 +50,14 @@ def run(args: argparse.Namespace) -> None:
     print(f"Report: {report / 'report.html'}")
 
 
+def init(args: argparse.Namespace) -> None:
+    from vrft_core.init import init as add
+
+    train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
+    for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories):
+        print(line)
+
+
 def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
@@ -65,6 +73,20 @@ def parser() -> argparse.ArgumentParser:
     whole = commands.add_parser("run", help="bring a cell, or a study over seeds, up to date and print the result")
     whole.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0 or lvis-mini-1shot")
     whole.set_defaults(run=run)
+
+    own = commands.add_parser("init", help="add your own images and boxes as a benchmark")
+    own.add_argument("name", help="the benchmark's name, for example my-data")
+    own.add_argument("--coco", type=Path, required=True, metavar="JSON", help="training boxes, COCO or LVIS")
+    own.add_argument("--images", type=Path, required=True, metavar="DIR", help="training images")
+    own.add_argument("--eval-coco", type=Path, required=True, metavar="JSON", help="evaluation boxes, COCO or LVIS")
+    own.add_argument("--eval-images", type=Path, required=True, metavar="DIR", help="evaluation images")
+    own.add_argument("--recipe", default="mini", help="how to train (default: mini)")
+    own.add_argument("--shots", type=int, default=1, metavar="K", help="training images a category (default: 1)")
+    own.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="one cell each (default: 0 1 2)"
+    )
+    own.add_argument("--categories", nargs="+", metavar="NAME", help="what to teach (default: all with enough images)")
+    own.set_defaults(run=init)
     return top
 
 
