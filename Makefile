@@ -9,6 +9,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TORCH ?= 2.13.0
+UV := 0.13.8
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 CELL ?= lvis-mini-1shot-s0
@@ -38,8 +39,9 @@ setup: .venv/.installed
 	@echo "installing torch $(TORCH) (CPU build)"
 	@$(BIN)/python deploy/install_torch.py $(TORCH)
 	@echo "installing $$(grep -c '==' requirements.lock) locked packages"
-	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet uv==$(UV)
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "ready: $(BIN)/vrft"
 
@@ -55,9 +57,8 @@ lint: setup
 ui: setup
 	@$(BIN)/python -m pipelines.ui
 
-lock:
-	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
-	@$(PYTHON) deploy/lock.py .venv-lock/bin/uv
+lock: setup
+	@$(BIN)/python deploy/lock.py $(BIN)/uv
 
 clean:
-	rm -rf .venv .venv-lock build *.egg-info
+	rm -rf .venv build *.egg-info
