@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from pipelines.definitions import project_root
 from vrft_core.cell import Layout
