@@ -56,9 +56,8 @@ def init(
     io.write_text(path, text)
 
     splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in ("train", "val", "eval"))
-    taken = benchmark["categories"]
     return [
-        f"{path}: added benchmark {name} ({splits} images) with {len(taken)} categories: {', '.join(taken)}",
+        f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
         *left_out,
         f"next: vrft run {cells[0].key}",
     ]

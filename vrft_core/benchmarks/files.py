@@ -128,6 +128,7 @@ def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> 
     """sha256 of an image file that decodes to the size its row gives."""
     row = dataset.images[image_id]
     content = path.read_bytes()
+    named = f"image {image_id} of {dataset.path.name}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -136,13 +137,11 @@ def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> 
                 if size == (row["width"], row["height"]):
                     image.load()
     except Image.UnidentifiedImageError:
-        problems.add(path, f"no image of a known format ({', '.join(FORMATS)})", "replace the file or remove its row")
+        problems.add(path, f"{named} has no known format ({', '.join(FORMATS)})", "replace the file or remove its row")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        problems.add(
-            path, f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale the image down, and its boxes with it"
-        )
+        problems.add(path, f"{named} has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it and its boxes down")
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        problems.add(path, f"the image does not decode ({error})", "replace the file or remove its row")
+        problems.add(path, f"{named} does not decode: {error}", "replace the file or remove its row")
     else:
         if size != (row["width"], row["height"]):
             turned = size[::-1] == (row["width"], row["height"])
