@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 MAX_CHARACTERS = 100_000
 MAX_BOXES = 1000
+MAX_NAME = 200
 
 Box = tuple[float, float, float, float]
 
@@ -45,10 +46,10 @@ class Parsed(NamedTuple):
     dropped: int = 0
 
 
-class Name(NamedTuple):
-    """A class name as written, without surrounding space; empty where there is none."""
+class Named(NamedTuple):
+    """The class name an answer gives, as written but for space; empty where there is none."""
 
-    text: str
+    name: str
     reasons: tuple[str, ...] = ()
 
 
@@ -56,22 +57,26 @@ class Completion(NamedTuple):
     """A completion, read once for all rewards: its text, what it says, and whether a thought was asked for."""
 
     text: str
-    parsed: Parsed
+    parsed: Parsed | Named
     thinking: bool = True
 
 
 _NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
-_OPENING = re.compile(r"\s*+\[\s*+")
-_ITEM = re.compile(
-    rf"""\s*+\{{\s*+(["'])Position\1\s*+:\s*+\[\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,"""
-    rf"""\s*+({_NUMBER})\s*+\]\s*+,\s*+(["'])Confidence\6\s*+:\s*+({_NUMBER})\s*+\}}\s*+([,\]])\s*+"""
+_ITEM = (
+    rf"""\{{\s*+(["'])Position\1\s*+:\s*+\[\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})"""
+    rf"""\s*+\]\s*+,\s*+\1Confidence\1\s*+:\s*+({_NUMBER})\s*+\}}\s*+([,\]])\s*+"""
 )
+_FIRST_ITEM = re.compile(r"\s*+\[\s*+" + _ITEM)
+_NEXT_ITEM = re.compile(_ITEM)
 _ANY_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
 _OBJECT = re.compile(r"\{([^{}]*+)\}")
 _POSITION = re.compile(r"""\b(position|bbox_2d|bbox|box)["']?\s*+[:=]\s*+[\[(]++([^\[\](){}]*+)[\])]""", re.IGNORECASE)
 _CONFIDENCE = re.compile(r"""\b(confidence|score)["']?\s*+[:=]\s*+["']?([^"',()\[\]{}\s]*+)""", re.IGNORECASE)
 _CORNERS = re.compile(
     rf"[\[(]\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]?+\s*+,\s*+[\[(]?+\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]"
+)
+_BOX_AS_ASKED = re.compile(
+    rf"\s*+\(\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+\)\s*+,\s*+\(\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+\)\s*+"
 )
 _NO_OBJECTS = re.compile(r"no\s++objects?+\b", re.IGNORECASE)
 _THEN_ANSWER = re.compile(r"</think>\s*+<answer>")
@@ -144,22 +149,65 @@ def parse_detection(text: str, limit: tuple[float, float] = (1000, 1000)) -> Par
     return _parsed(found, reasons, 0)
 
 
+def parse_grounding(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
+    """The one box of a grounding answer, as the only detection; its confidence means nothing.
+
+    Asked for is `(x1,y1),(x2,y2)` (published prompt). Also read, with the reason `other_form`: `[x1, y1, x2, y2]`,
+    `[[x1, y1], [x2, y2]]`, and either of them anywhere in JSON or text. Of several boxes the first that can be used
+    counts and the others are dropped (`several_boxes`). What makes a box usable is as in `parse_detection`.
+    """
+    start, end, reasons = answer_span(text)
+    found: list[Detection] = []
+    if asked := _BOX_AS_ASKED.fullmatch(text, start, end):
+        dropped = _accept(tuple(map(float, asked.groups())), 1.0, limit, found, reasons)
+        return Parsed(tuple(found), tuple(reasons), False, dropped)
+    dropped = 0
+    for corners in _CORNERS.finditer(text, start, end):
+        if len(found) + dropped == MAX_BOXES:
+            reasons.append("too_long")
+            break
+        dropped += _accept(tuple(map(float, corners.groups())), 1.0, limit, found, reasons)
+    if found or dropped:
+        reasons.append("other_form")
+    else:
+        reasons.append("unparsable" if text[start:end].strip() else "empty_answer")
+    if len(found) > 1:
+        reasons.append("several_boxes")
+        dropped += len(found) - 1
+    return Parsed(tuple(found[:1]), tuple(dict.fromkeys(reasons)), False, dropped)
+
+
+def parse_classification(text: str, limit: object = None) -> Named:
+    """The class name of an answer: all that is in it, runs of white space as one space.
+
+    Nothing is looked up: which names mean the same class is for the reward to know. No name (`empty_answer`) and more
+    than MAX_NAME characters (`too_long`) give the empty name. `limit` is not used; all parsers are called alike.
+    """
+    start, end, reasons = answer_span(text)
+    name = " ".join(text[start:end].split())
+    if not name:
+        reasons.append("empty_answer")
+    elif len(name) > MAX_NAME:
+        reasons.append("too_long")
+        name = ""
+    return Named(name, tuple(dict.fromkeys(reasons)))
+
+
 def _as_asked(text: str, start: int, end: int, limit: tuple[float, float]) -> list[Detection] | None:
     """The detections of an answer in which nothing is amiss; None where something is."""
-    opening = _OPENING.match(text, start, end)
-    if not opening:
-        return None
     max_x, max_y = limit
     found = []
-    position = opening.end()
-    while (item := _ITEM.match(text, position, end)) and len(found) < MAX_BOXES:
-        x1, y1, x2, y2, confidence = map(float, item.group(2, 3, 4, 5, 7))
-        if not (0 <= x1 < x2 <= max_x and 0 <= y1 < y2 <= max_y and 0 <= confidence <= 1):
+    item = _FIRST_ITEM.match(text, start, end)
+    while item and len(found) < MAX_BOXES:
+        _, x1, y1, x2, y2, confidence, then = item.groups()
+        box = (float(x1), float(y1), float(x2), float(y2))
+        confidence = float(confidence)
+        if not (0 <= box[0] < box[2] <= max_x and 0 <= box[1] < box[3] <= max_y and 0 <= confidence <= 1):
             return None
-        found.append(Detection((x1, y1, x2, y2), confidence))
-        position = item.end()
-        if item[8] == "]":
-            return found if position == end else None
+        found.append(Detection(box, confidence))
+        if then == "]":
+            return found if item.end() == end else None
+        item = _NEXT_ITEM.match(text, item.end(), end)
     return None
 
 

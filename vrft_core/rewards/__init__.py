@@ -2,10 +2,13 @@
 
     completion = rewards.read(text, task="detection", limit=(1000, 1000), thinking=True)   # parse once
     reward = rewards.get("iou@0.3")                                                        # -> Reward
-    value = reward(completion, truth)                                                      # truth: list of xyxy boxes
+    value = reward(completion, truth)
     value = rewards.score("iou", text, truth)                                              # both in one call
 
-`NAME@GATE` is the reward NAME with another gate. The registry and its sets live here; no reward does.
+The truth is a list of xyxy boxes for detection (empty: no such object), a class name or all names of the class for
+classification, one xyxy box for grounding; boxes in the answer's frame. `NAME@GATE` is NAME with another IoU gate.
+`published/NAME` reproduces the published code and its faults: values may be NaN and, for grounding, leave [0, 1].
+The registry and its sets live here; no reward does.
 """
 
 from collections.abc import Callable
@@ -15,32 +18,68 @@ from typing import Any
 from vrft_core import answers
 from vrft_core.answers import Completion
 from vrft_core.errors import InputError
-from vrft_core.rewards import detection
+from vrft_core.rewards import classification, detection, grounding, published
 from vrft_core.rewards.format import format as format_reward
 
 Truth = Any
 Reward = Callable[[Completion, Truth], float | None]
 
-DETECTION: dict[str, Reward] = {
-    "iou": detection.iou,
-    "iou_dense": detection.iou_dense,
-    "average_precision": detection.average_precision,
-    "confidence": detection.confidence,
-    "confidence_brier": detection.confidence_brier,
-    "format": format_reward,
-}
-REWARDS: dict[str, dict[str, Reward]] = {"detection": DETECTION}
-STRICT: dict[str, tuple[str, ...]] = {"detection": ("iou", "confidence", "format")}
 
-_PARSERS = {"detection": answers.parse_detection}
-_GATED = {"iou"}
+def _published(function: Callable[[str, str], float], solution: Callable[[Truth], str]) -> Reward:
+    return lambda completion, truth: function(completion.text, solution(truth))
+
+
+REWARDS: dict[str, dict[str, Reward]] = {
+    "detection": {
+        "iou": detection.iou,
+        "iou_dense": detection.iou_dense,
+        "average_precision": detection.average_precision,
+        "confidence": detection.confidence,
+        "confidence_brier": detection.confidence_brier,
+        "format": format_reward,
+        "published/iou": _published(published.iou, published.detection_solution),
+        "published/confidence": _published(published.confidence, published.detection_solution),
+        "published/format": _published(published.format, published.detection_solution),
+    },
+    "classification": {
+        "accuracy": classification.accuracy,
+        "format": format_reward,
+        "published/accuracy": _published(published.accuracy, published.classification_solution),
+        "published/format": _published(published.format, published.classification_solution),
+    },
+    "grounding": {
+        "iou": grounding.iou,
+        "giou": grounding.giou,
+        "format": format_reward,
+        "published/giou": _published(published.giou, published.grounding_solution),
+        "published/format": _published(published.format, published.grounding_solution),
+    },
+}
+SETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "strict": {
+        "detection": ("iou", "confidence", "format"),
+        "classification": ("accuracy", "format"),
+        "grounding": ("iou", "format"),
+    },
+    "published": {
+        "detection": ("published/iou", "published/confidence", "published/format"),
+        "classification": ("published/accuracy", "published/format"),
+        "grounding": ("published/giou", "published/format"),
+    },
+}
+
+PARSERS = {
+    "detection": answers.parse_detection,
+    "classification": answers.parse_classification,
+    "grounding": answers.parse_grounding,
+}
 
 
 def read(
     text: str, task: str = "detection", limit: tuple[float, float] = (1000, 1000), thinking: bool = True
 ) -> Completion:
     """Parse a completion once for all rewards; `limit` is the largest x and y of the answer's frame."""
-    return Completion(text, _PARSERS[task](text, limit), thinking)
+    return Completion(text, PARSERS[task](text, limit), thinking)
 
 
 def get(name: str, task: str = "detection") -> Reward:
@@ -50,11 +89,11 @@ def get(name: str, task: str = "detection") -> Reward:
     try:
         if base in known and not at:
             return known[base]
-        if base in known and base in _GATED and 0 <= float(gate) < 1:
+        if task == "detection" and base == "iou" and 0 <= float(gate) < 1:
             return partial(known[base], gate=float(gate))
     except ValueError:
         pass
-    raise InputError("rewards", f"no {task} reward {name!r}", f"known: {', '.join(sorted(known))}, iou@GATE")
+    raise InputError("rewards", f"no {task} reward {name!r}", f"known: {', '.join(sorted(known))}")
 
 
 def score(

@@ -41,7 +41,13 @@ def confidence(completion: Completion, truth: Sequence[Box]) -> float:
     slope in c is the same, but silence, junk at confidence 0 and missed objects earn nothing. Linear, so not proper:
     the best statement is 1 or 0. Found means IoU > 0.5. A wrong box without usable confidence counts as staking 1.
     """
-    return _staked(completion, truth, lambda c: c, lambda c: c, floor=0.0)
+    parsed = completion.parsed
+    if not truth:
+        return 1.0 if parsed.says_none else 0.0
+    staked = 0.0
+    for overlap, (_, stated, usable) in match(parsed.detections, truth, PUBLISHED_GATE):
+        staked += stated if overlap else -stated if usable else -1.0
+    return staked / len(truth) if staked > 0 else 0.0
 
 
 def confidence_brier(completion: Completion, truth: Sequence[Box]) -> float:
@@ -52,23 +58,15 @@ def confidence_brier(completion: Completion, truth: Sequence[Box]) -> float:
     wrong with certainty and earns 0.0. A proper rule must tell an unsure wrong box from a sure one, so any answer with
     a box at confidence 0 has 0.5 here: adding a wrong box never raises the reward except from no box at all.
     """
-    return _staked(completion, truth, lambda c: c * (2.0 - c), lambda c: c * c, floor=-1.0)
-
-
-def _staked(completion: Completion, truth: Sequence[Box], gain, loss, floor: float) -> float:
-    """Gains minus losses per true object, cut at `floor` and mapped so that [floor, 1] becomes [0, 1]."""
     parsed = completion.parsed
     if not truth:
         return 1.0 if parsed.says_none else 0.0
     if not parsed.detections:
         return 0.0
-    gains = losses = 0.0
-    for overlap, detection in match(parsed.detections, truth, PUBLISHED_GATE):
-        if overlap:
-            gains += gain(detection.confidence)
-        else:
-            losses += loss(detection.confidence if detection.stated else 1.0)
-    return (max(floor, (gains - losses) / len(truth)) - floor) / (1.0 - floor)
+    gain = 0.0
+    for overlap, (_, stated, usable) in match(parsed.detections, truth, PUBLISHED_GATE):
+        gain += stated * (2.0 - stated) if overlap else -stated * stated if usable else -1.0
+    return (1.0 + max(-1.0, gain / len(truth))) / 2.0
 
 
 def average_precision(completion: Completion, truth: Sequence[Box]) -> float:
@@ -125,7 +123,7 @@ def match(
                 taken = index
         if best > gate or (inclusive and best >= gate and best):
             del free[taken]
-            matched.append((best, detection))
+            matched.append((best if best < 1.0 else 1.0, detection))
         else:
             matched.append((0.0, detection))
     return matched
