@@ -59,6 +59,7 @@ class Scenes(Strict):
     images: SplitSizes
     max_objects: Positive
     same_category: Share
+    glyphs: Annotated[int, Field(ge=1, le=3)]
     categories: dict[Literal["f", "c", "r"], list[str]]
     seed: Natural
 

@@ -41,7 +41,7 @@ FLAT_COLOUR = (60, 200)  # range of each channel of that colour
 
 
 def background(split: str, side: int, shown: frozenset[str], rng: random.Random) -> Image.Image:
-    """An RGB picture of `side` px. `shown` names the categories that must not be visible in it."""
+    """An RGB picture of `side` px. No photograph shows a category of `shown`."""
     split = "train" if split == "pretraining" else split
     photographs = [name for name, things in PHOTOGRAPHS[split].items() if not shown & set(things)]
     if photographs and rng.random() >= PATTERN_SHARE:

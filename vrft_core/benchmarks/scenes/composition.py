@@ -11,6 +11,7 @@ from PIL import Image
 
 from vrft_core.benchmarks.scenes.backgrounds import background
 from vrft_core.benchmarks.scenes.glyphs import sprite, vocabulary
+from vrft_core.params import Scenes
 
 # How hard a scene is. A policy of 1.5 M parameters learns from scenes near these in minutes, and hardly from scenes
 # with smaller objects, more of them behind one another, or with any rotation.
@@ -40,17 +41,17 @@ class Scene:
     objects: list[Object]
 
 
-def compose(categories: list[str], split: str, side: int, absent: frozenset[str], rng: random.Random) -> Scene:
+def compose(categories: list[str], split: str, settings: Scenes, rng: random.Random) -> Scene:
     """Draw one object for each name in `categories`, later ones in front.
 
-    Objects that cannot be placed without hiding too much of another are left out, repeats first. `absent` are
-    categories in play that the background must not show.
+    Objects that cannot be placed without hiding too much of another are left out, the last first.
     """
-    picture = background(split, side, absent, rng)
+    side = settings.image_size
+    picture = background(split, side, frozenset(name for names in settings.categories.values() for name in names), rng)
     placed: list[tuple[str, np.ndarray, np.ndarray]] = []  # category, whole mask inside the picture, visible mask
     for category in categories:
         for _ in range(PLACEMENTS):
-            cut_out = _cut_out(category, side, rng)
+            cut_out = _cut_out(vocabulary()[category].glyphs[: settings.glyphs], side, rng)
             x, y = _position(cut_out, side, rng)
             mask, full = _mask(cut_out, x, y, side)
             if mask.sum() >= (MIN_VISIBLE - BORDER_SHARE) * full and all(
@@ -64,15 +65,16 @@ def compose(categories: list[str], split: str, side: int, absent: frozenset[str]
     return Scene(np.asarray(picture), objects)
 
 
-def _cut_out(category: str, side: int, rng: random.Random) -> Image.Image:
-    glyph = sprite(rng.choice(vocabulary()[category].glyphs))
+def _cut_out(glyphs: tuple[str, ...], side: int, rng: random.Random) -> Image.Image:
+    """RGBA picture of one of `glyphs`, scaled, stretched, mirrored and turned at random."""
+    glyph = sprite(rng.choice(glyphs))
     scale = rng.uniform(*OBJECT_SIDE) * side / max(glyph.size)
     stretch = rng.uniform(*STRETCH)
     width, height = glyph.width * scale * min(1, stretch), glyph.height * scale * min(1, 1 / stretch)
     picture = glyph.resize((max(4, round(width)), max(4, round(height))), Image.BILINEAR)
     if rng.random() < 0.5:
         picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-    picture = picture.rotate(rng.uniform(-ROTATION, ROTATION), Image.BICUBIC, expand=True)
+    picture = picture.rotate(rng.uniform(-ROTATION, ROTATION), Image.BICUBIC, expand=True).convert("RGBA")
     return picture.crop(picture.getbbox())
 
 

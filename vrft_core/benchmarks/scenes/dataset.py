@@ -19,6 +19,7 @@ from vrft_core.benchmarks.scenes import plan
 from vrft_core.benchmarks.scenes.composition import Object, compose
 from vrft_core.benchmarks.scenes.composition import Scene as Scene
 from vrft_core.benchmarks.scenes.glyphs import vocabulary
+from vrft_core.errors import InputError
 from vrft_core.params import Scenes
 
 ATTRIBUTION = (
@@ -28,8 +29,10 @@ ATTRIBUTION = (
 )
 LICENSES = [{"id": 1, "name": "CC BY-SA 4.0", "url": "https://creativecommons.org/licenses/by-sa/4.0/"}]
 
+Z_RLE = 3  # zlib: matches at distance one only, so that no processor-specific search decides the bytes
 NEGATIVE_SHARE = 0.5  # of the categories in play that an image lacks: verified absent, as LVIS verifies only some
 NOT_EXHAUSTIVE_SHARE = 0.05  # of the images with several instances of a frequent category: one is left unannotated
+DRAWINGS = 100  # tries to find room for every category planned
 FIRST_ID = {"train": 1, "val": 1_000_001, "eval": 2_000_001}  # a split can grow without renumbering another
 ANNOTATIONS_PER_IMAGE = 100  # annotation id = image id * this + position
 
@@ -41,12 +44,14 @@ def scene(settings: Scenes, split: str, index: int) -> Scene:
     """
     plan.check(settings)
     planned = plan.plan(settings, split, index)
-    shown = frozenset(name for names in settings.categories.values() for name in names)
     rng = random.Random(f"scene/{settings.seed}/{split}/{index}")
-    while True:
-        drawn = compose(planned.categories, split, settings.image_size, shown, rng)
+    for _ in range(DRAWINGS):
+        drawn = compose(planned.categories, split, settings, rng)
         if {thing.category for thing in drawn.objects} == set(planned.distinct):
             return drawn
+    raise InputError(
+        "params.yaml", f"scenes.max_objects: {settings.max_objects} do not fit into one picture", "take fewer"
+    )
 
 
 def write(directory: Path, settings: Scenes) -> None:
@@ -80,9 +85,7 @@ def write(directory: Path, settings: Scenes) -> None:
 def png(image: np.ndarray) -> bytes:
     """uint8[H, W, 3] → PNG. Run-length compression only: its bytes do not depend on the processor."""
     buffer = bytes_io.BytesIO()
-    Image.fromarray(image).save(
-        buffer, "png", compress_type=Image.Z_RLE if hasattr(Image, "Z_RLE") else 3, compress_level=1
-    )
+    Image.fromarray(image).save(buffer, "png", compress_level=1, compress_type=Z_RLE)
     return buffer.getvalue()
 
 

@@ -19,7 +19,7 @@ SPRITE_SIDE = 160  # px of the longer side, kept in memory; objects are scaled d
 
 @dataclass(frozen=True)
 class Category:
-    """One LVIS v1 category and the glyphs that depict it."""
+    """One LVIS v1 category and the glyphs that depict it, the plainest first."""
 
     id: int
     name: str
@@ -35,25 +35,22 @@ def vocabulary() -> dict[str, Category]:
         for row in csv.DictReader(file):
             rows.setdefault(row["lvis_name"], []).append(row)
     return {
-        name: Category(int(same[0]["lvis_id"]), name, same[0]["synset"], tuple(_text(r["codepoints"]) for r in same))
+        name: Category(
+            int(same[0]["lvis_id"]), name, same[0]["synset"], tuple(chr(int(r["codepoint"], 16)) for r in same)
+        )
         for name, same in sorted(rows.items())
     }
 
 
 @functools.cache
 def sprite(glyph: str) -> Image.Image:
-    """RGBA cut-out of a glyph, cropped to its visible pixels, longer side SPRITE_SIDE px."""
+    """Cut-out of a glyph in premultiplied RGBa, cropped to its visible pixels, longer side SPRITE_SIDE px."""
     font = _font()
     canvas = Image.new("RGBA", (2 * font.size, 2 * font.size))
     ImageDraw.Draw(canvas).text((font.size // 2, font.size // 2), glyph, font=font, embedded_color=True)
-    tight = canvas.crop(canvas.getbbox())
+    tight = canvas.crop(canvas.getbbox()).convert("RGBa")
     scale = SPRITE_SIDE / max(tight.size)
     return tight.resize((max(1, round(tight.width * scale)), max(1, round(tight.height * scale))), Image.LANCZOS)
-
-
-def _text(codepoints: str) -> str:
-    """`1F431` or `1F43B-200D-2744` → the characters."""
-    return "".join(chr(int(point, 16)) for point in codepoints.split("-"))
 
 
 @functools.cache
