@@ -4,19 +4,20 @@ Matching happens once; what follows from it (average precision, resampling) only
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.evaluation.average_precision import FALSE, IGNORED, TRUE, Matches
-from vrft_core.evaluation.columns import Detections, Truth, _positions
+from vrft_core.evaluation.columns import Detections, Truth, positions
 
 # np.arange would put thresholds slightly above their true value (pycocotools cocoeval.py, lvis eval.py).
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 MAX_DETECTIONS = {"coco": 100, "lvis": 300}  # an image and category; an image over all categories
-_PAIRS_AT_ONCE = 4_000_000
+_PAIRS_AT_ONCE = 100_000  # what stays in the processor's cache
 
 
 def match(
@@ -47,23 +48,22 @@ def match(
     if not np.isin(wanted, known).all():
         raise InputError("category_ids", f"{wanted[~np.isin(wanted, known)][0]} is not in the ground truth")
 
-    image = _positions(found.image_id, truth.image_ids, "detections", "image_id", "images")
+    image = positions(found.image_id, truth.image_ids, "detections", "image_id", "images")
     keep = np.isin(found.category_id, wanted)
     if protocol == "lvis":
-        keep &= _rank(image, found.score) < MAX_DETECTIONS["lvis"]
+        keep &= _among_best(MAX_DETECTIONS["lvis"], image, found.score)
     row = np.flatnonzero(keep)
-    image, category = image[row], np.searchsorted(known, found.category_id[row])
-    pair = image * width + category
+    pair = image[row] * width + np.searchsorted(known, found.category_id[row])
     truth_pair = truth.image * width + truth.category
     if protocol == "lvis":
         verified = np.isin(pair, np.concatenate([truth.negatives, truth_pair]))
         row, pair = row[verified], pair[verified]
-    rank = _rank(pair, found.score[row])
+    order = np.lexsort((-found.score[row], pair))
+    row, pair = row[order], pair[order]
+    rank = _within(pair)
     if protocol == "coco":
         keep = rank < MAX_DETECTIONS["coco"]
         row, pair, rank = row[keep], pair[keep], rank[keep]
-    order = np.lexsort((rank, pair))
-    row, pair, rank = row[order], pair[order], rank[order]
 
     objects = np.flatnonzero(np.isin(truth.category, np.searchsorted(known, wanted)))
     objects = objects[np.argsort(truth_pair[objects], kind="stable")]
@@ -98,12 +98,13 @@ def match(
     )
 
 
-def _rank(group: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Position of each element within its group by falling score, ties in order of appearance."""
-    order = np.lexsort((-score, group))
-    rank = np.empty(len(group), dtype=np.int64)
-    rank[order] = _within(group[order])
-    return rank
+def _among_best(limit: int, group: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Which elements are among so many of the highest score in their group; ties in order of appearance."""
+    best = np.ones(len(group), dtype=bool)
+    crowded = np.flatnonzero((np.bincount(group) > limit)[group])
+    order = crowded[np.lexsort((-score[crowded], group[crowded]))]
+    best[order] = _within(group[order]) < limit
+    return best
 
 
 def _within(group: np.ndarray) -> np.ndarray:
@@ -131,7 +132,7 @@ def _candidates(pair: np.ndarray, box: np.ndarray, truth_pair: np.ndarray, truth
     """(detection, object, IoU) of one image and category with IoU of .5 or more, each detection's best one last."""
     first = np.searchsorted(truth_pair, pair, side="left")
     count = np.searchsorted(truth_pair, pair, side="right") - first
-    parts = []
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
     for chunk in _chunks(count):
         detection = np.repeat(np.arange(chunk.start, chunk.stop), count[chunk])
         target = np.repeat(first[chunk], count[chunk]) + _within(detection)
@@ -149,7 +150,7 @@ def _chunks(count: np.ndarray) -> Iterator[slice]:
     total = np.cumsum(count)
     cuts = np.searchsorted(total, np.arange(_PAIRS_AT_ONCE, total[-1] if len(total) else 0, _PAIRS_AT_ONCE))
     edges = np.unique(np.concatenate([[0], cuts, [len(count)]]))
-    yield from (slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)) if len(edges) > 1 else [slice(0, 0)]
+    yield from (slice(a, b) for a, b in pairwise(edges))
 
 
 def _assign(pair: np.ndarray, candidates: tuple, ignored: np.ndarray, crowd: np.ndarray, unmatched: np.ndarray):
