@@ -53,14 +53,6 @@ class Named(NamedTuple):
     reasons: tuple[str, ...] = ()
 
 
-class Completion(NamedTuple):
-    """A completion, read once for all rewards: its text, what it says, and whether a thought was asked for."""
-
-    text: str
-    parsed: Parsed | Named
-    thinking: bool = True
-
-
 _NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
 _ITEM = (
     rf"""\{{\s*+(["'])Position\1\s*+:\s*+\[\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})"""

@@ -16,9 +16,9 @@ from functools import partial
 from typing import Any
 
 from vrft_core import answers
-from vrft_core.answers import Completion
 from vrft_core.errors import InputError
 from vrft_core.rewards import classification, detection, grounding, published
+from vrft_core.rewards.completion import Completion
 from vrft_core.rewards.format import format as format_reward
 
 Truth = Any

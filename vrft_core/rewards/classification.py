@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
-from vrft_core.answers import Completion
+from vrft_core.rewards.completion import Completion
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
 _EDGES = " \t\n.,;:!?\"'`*()[]{}<>"

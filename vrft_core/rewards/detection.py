@@ -5,11 +5,14 @@ where the image holds no such object. There 'No Objects' earns 1.0 and anything 
 No text is looked at here.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
-from vrft_core.answers import Box, Completion, Detection
+from vrft_core.answers import Box, Detection
+from vrft_core.rewards.completion import Completion
 
 PUBLISHED_GATE = 0.5
+MANY = 8  # true boxes from which on it pays to skip those out of reach
 AP_THRESHOLDS = tuple((50 + 5 * step) / 100 for step in range(10))
 
 
@@ -25,8 +28,9 @@ def iou(completion: Completion, truth: Sequence[Box], gate: float = PUBLISHED_GA
     detections = parsed.detections
     if not detections:
         return 0.0
-    matched = match(detections, truth, gate)
-    return sum([overlap for overlap, _ in matched]) / max(len(truth), len(detections) + parsed.dropped)
+    return sum([overlap for overlap, _ in _pairs(completion, truth, gate)]) / max(
+        len(truth), len(detections) + parsed.dropped
+    )
 
 
 def iou_dense(completion: Completion, truth: Sequence[Box]) -> float:
@@ -45,7 +49,7 @@ def confidence(completion: Completion, truth: Sequence[Box]) -> float:
     if not truth:
         return 1.0 if parsed.says_none else 0.0
     staked = 0.0
-    for overlap, (_, stated, usable) in match(parsed.detections, truth, PUBLISHED_GATE):
+    for overlap, (_, stated, usable) in _pairs(completion, truth, PUBLISHED_GATE):
         staked += stated if overlap else -stated if usable else -1.0
     return staked / len(truth) if staked > 0 else 0.0
 
@@ -64,7 +68,7 @@ def confidence_brier(completion: Completion, truth: Sequence[Box]) -> float:
     if not parsed.detections:
         return 0.0
     gain = 0.0
-    for overlap, (_, stated, usable) in match(parsed.detections, truth, PUBLISHED_GATE):
+    for overlap, (_, stated, usable) in _pairs(completion, truth, PUBLISHED_GATE):
         gain += stated * (2.0 - stated) if overlap else -stated * stated if usable else -1.0
     return (1.0 + max(-1.0, gain / len(truth))) / 2.0
 
@@ -101,6 +105,7 @@ def match(
     Equal confidences keep the answer's order; the order of the truth does not matter.
     """
     free = list(truth) if len(truth) < 2 else sorted(truth, key=tuple)
+    left_edges = [box[0] for box in free] if len(free) > MANY and gate > 0 else None
     if len(detections) > 1:
         detections = sorted(detections, key=_rank)
     matched = []
@@ -109,12 +114,17 @@ def match(
         area = (x2 - x1) * (y2 - y1)
         best = 0.0
         taken = -1
-        for index, (tx1, ty1, tx2, ty2) in enumerate(free):
-            width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
-            if width <= 0:
-                continue
+        # IoU > gate needs a width <= (x2 - x1) / gate, so no true box that begins further left can reach it
+        first = bisect_left(left_edges, x1 - (x2 - x1) / gate) if left_edges else 0
+        for index in range(first, len(free)):
+            tx1, ty1, tx2, ty2 = free[index]
+            if tx1 >= x2:
+                break
             height = (y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1)
             if height <= 0:
+                continue
+            width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
+            if width <= 0:
                 continue
             overlap = width * height
             overlap /= area + (tx2 - tx1) * (ty2 - ty1) - overlap
@@ -123,10 +133,20 @@ def match(
                 taken = index
         if best > gate or (inclusive and best >= gate and best):
             del free[taken]
+            if left_edges:
+                del left_edges[taken]
             matched.append((best if best < 1.0 else 1.0, detection))
         else:
             matched.append((0.0, detection))
     return matched
+
+
+def _pairs(completion: Completion, truth: Sequence[Box], gate: float) -> list[tuple[float, Detection]]:
+    """`match`, done once for all rewards that ask for the same gate."""
+    kept = completion.pairings.get(gate)
+    if kept is None or kept[0] is not truth:
+        kept = completion.pairings[gate] = (truth, match(completion.parsed.detections, truth, gate))
+    return kept[1]
 
 
 def _rank(detection: Detection) -> float:

@@ -1,6 +1,7 @@
 """The format reward of every task: tags, and an answer that can be read without repair. No truth is consulted."""
 
-from vrft_core.answers import Completion, has_form
+from vrft_core.answers import has_form
+from vrft_core.rewards.completion import Completion
 
 
 def format(completion: Completion, truth: object = None) -> float:

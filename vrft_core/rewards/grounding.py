@@ -4,7 +4,8 @@ Functions of (completion, truth) with values in [0, 1]; truth is one xyxy box in
 that an answer lists, usable or not, divides the reward: listing more never pays.
 """
 
-from vrft_core.answers import Box, Completion
+from vrft_core.answers import Box
+from vrft_core.rewards.completion import Completion
 
 
 def iou(completion: Completion, truth: Box) -> float:

@@ -1,0 +1,160 @@
+"""How long the rewards take: CPU time a completion, by number of boxes; and the parser on a megabyte of hostile text.
+
+    python bench/rewards.py                          # this project alone
+    python bench/rewards.py --peer-root VISUAL_RFT   # beside a checkout of github.com/Liuziyu77/Visual-RFT
+
+Measured: parsing once and the three strict detection rewards, the same three as published, and the peer's own
+functions without math_verify (their code is read from the checkout; nothing of it is imported or stored). Where a peer
+is given, equality of our published variant with it is asserted first. One thread, best of several repeats, in
+microseconds a completion.
+"""
+
+import argparse
+import ast
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vrft_core import answers, rewards
+from vrft_core.rewards import published
+
+BOXES = (1, 5, 20, 100)
+
+
+def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, list[list[int]], str]]:
+    """(text, truth, solution text) of answers that find most objects, roughly, and invent a few."""
+    drawn = []
+    for _ in range(number):
+        truth = []
+        for _ in range(boxes):
+            x, y = rng.randrange(900), rng.randrange(900)
+            truth.append([x, y, x + rng.randrange(20, 100), y + rng.randrange(20, 100)])
+        listed = []
+        for box in truth:
+            if rng.random() < 0.8:
+                # an odd number of steps away from the true y1, so that the published shortcut stays out of the timing
+                box = [box[0] + rng.randrange(-5, 6), box[1] - 1, box[2] + rng.randrange(-5, 6), box[3] + 3]
+            else:
+                box = [(v + 311) % 900 for v in box[:2]]
+                box += [box[0] + 50, box[1] + 50]
+            inside = [min(1000, max(0, v)) for v in box]
+            listed.append(f"{{'Position': {inside}, 'Confidence': {rng.randrange(101) / 100}}}")
+        text = f"<think>There is one on the left.</think>\n<answer>[{', '.join(listed)}]</answer>"
+        drawn.append((text, truth, published.detection_solution(truth)))
+    return drawn
+
+
+def strict(text: str, truth: list) -> float:
+    completion = rewards.read(text)
+    return sum(reward(completion, truth) for reward in STRICT)
+
+
+STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"]]
+
+
+def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float]]:
+    """The peer's three detection rewards for one completion, its symbolic comparison switched off."""
+    path = root / "src/virft/src/open_r1/grpo.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: dict = {"__name__": "peer"}
+
+    def parse(text):
+        raise RuntimeError("switched off")
+
+    exec("import json, os, re\nfrom datetime import datetime", names)
+    names.update(parse=parse, verify=parse)
+    kept = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name != "main"]
+    exec(compile(ast.Module(kept, []), str(path), "exec"), names)
+
+    def three(text: str, solution: str) -> tuple[float, float, float]:
+        wrapped = [[{"content": text}]]
+        return (
+            names["accuracy_reward_iou"](wrapped, [solution])[0],
+            names["accuracy_reward_confidence"](wrapped, [solution])[0],
+            names["format_reward"](wrapped)[0],
+        )
+
+    return three
+
+
+def microseconds(run: Callable, rows: list, repeats: int = 7) -> float:
+    """Best CPU time of `run(*row)` over a pass through rows."""
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.process_time()
+        for row in rows:
+            run(*row)
+        best = min(best, (time.process_time() - start) / len(rows))
+    return best * 1e6
+
+
+def hostile(size: int = 1_000_000) -> dict[str, str]:
+    """Texts of about `size` characters that make careless parsers slow or crash."""
+
+    def fill(unit: str) -> str:
+        return (unit * (size // len(unit) + 1))[:size]
+
+    item = "{'Position': [1, 2, 30, 40], 'Confidence': 0.5}, "
+    return {
+        "brackets": fill("["),
+        "braces": fill("{"),
+        "open positions": fill("{'Position': ["),
+        "open numbers": fill("[1,"),
+        "digits": fill("9"),
+        "one long number": f"<answer>[{{'Position': [{fill('9')}",
+        "spaces": f"<answer>[{fill(' ')}",
+        "spaces in an item": f"<answer>[{{'Position': [1,{fill(' ')}",
+        "quotes": fill("'\""),
+        "answer tags": fill("<answer>"),
+        "closed answers": fill("<answer></answer>"),
+        "thoughts": fill("<think></think>"),
+        "thought ends": fill("</think> "),
+        "keys": f"<answer>{{{fill('box:[ ')}",
+        "confidences": f"<answer>{{'Position': [1, 2, 3, 4], {fill('score:')}}}",
+        "points": fill("(1,1),"),
+        "points, spaced": fill("(1 , 1 ) ,"),
+        "no objects": fill("no "),
+        "valid items": f"<answer>[{fill(item)}",
+        "equal bare boxes": f"<answer>{fill('[1,2,3,4]')}",
+        "dots": fill("."),
+        "nulls": fill("\0"),
+    }
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--peer-root", type=Path, help="a checkout of Visual-RFT")
+    options.add_argument("--completions", type=int, default=256)
+    args = options.parse_args()
+    peer = peer_functions(args.peer_root) if args.peer_root else None
+    table = []
+    for boxes in BOXES:
+        rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
+        row = {"boxes": boxes, "strict_us": microseconds(strict, [(text, truth) for text, truth, _ in rows])}
+        texts = [(text, solution) for text, _, solution in rows]
+        row["published_us"] = microseconds(
+            lambda t, s: (published.iou(t, s), published.confidence(t, s), published.format(t, s)), texts
+        )
+        if peer:
+            for text, solution in texts:
+                ours = (published.iou(text, solution), published.confidence(text, solution), published.format(text))
+                if ours != peer(text, solution):
+                    print(f"differs from the peer: {ours} {peer(text, solution)} {text!r}", file=sys.stderr)
+                    return 1
+            row["peer_us"] = microseconds(peer, texts)
+            row["ratio"] = row["peer_us"] / row["strict_us"]
+        table.append({key: round(value, 2) for key, value in row.items()})
+    parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
+    slowest = {
+        name: round(max(microseconds(parser, [(text,)], 3) for parser in parsers) / 1000, 1)
+        for name, text in hostile().items()
+    }
+    print(json.dumps({"completions": table, "hostile_megabyte_ms": slowest}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
