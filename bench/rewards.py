@@ -52,7 +52,7 @@ def strict(text: str, truth: list) -> float:
     return sum(reward(completion, truth) for reward in STRICT)
 
 
-STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"]]
+STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"].values()]
 
 
 def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float]]:

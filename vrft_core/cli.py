@@ -58,6 +58,20 @@ def init(args: argparse.Namespace) -> None:
         print(line)
 
 
+def evaluate(args: argparse.Namespace) -> None:
+    from vrft_core.evaluation.command import evaluate as measure
+
+    result, table = measure(args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis)
+    print(json.dumps(result, allow_nan=False) if args.json else table)
+
+
+def score(args: argparse.Namespace) -> None:
+    from vrft_core.scoring import score_log
+
+    for line in score_log(args.file, args.task, args.rewards):
+        print(line)
+
+
 def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
@@ -87,6 +101,23 @@ def parser() -> argparse.ArgumentParser:
     )
     own.add_argument("--categories", nargs="+", metavar="NAME", help="what to teach (default: all with enough images)")
     own.set_defaults(run=init)
+
+    again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
+    again.add_argument(
+        "file", help="JSON lines with `completion`, `solution`, optional `image_size`; - for standard input"
+    )
+    again.add_argument("--task", required=True, choices=["detection", "classification", "grounding"])
+    again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
+    again.set_defaults(run=score)
+
+    measure = commands.add_parser("evaluate", help="COCO or LVIS average precision of any detections file")
+    measure.add_argument("--protocol", choices=["coco", "lvis"], required=True)
+    measure.add_argument("--ground-truth", type=Path, required=True, metavar="JSON", help="COCO or LVIS annotations")
+    measure.add_argument("--detections", type=Path, required=True, metavar="JSON", help="COCO results")
+    measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
+    measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
+    measure.add_argument("--json", action="store_true", help="one object instead of the table")
+    measure.set_defaults(run=evaluate)
     return top
 
 

@@ -25,11 +25,7 @@ Truth = Any
 Reward = Callable[[Completion, Truth], float | None]
 
 
-def _published(function: Callable[[str, str], float], solution: Callable[[Truth], str]) -> Reward:
-    return lambda completion, truth: function(completion.text, solution(truth))
-
-
-REWARDS: dict[str, dict[str, Reward]] = {
+STRICT: dict[str, dict[str, Reward]] = {
     "detection": {
         "iou": detection.iou,
         "iou_dense": detection.iou_dense,
@@ -37,37 +33,34 @@ REWARDS: dict[str, dict[str, Reward]] = {
         "confidence": detection.confidence,
         "confidence_brier": detection.confidence_brier,
         "format": format_reward,
-        "published/iou": _published(published.iou, published.detection_solution),
-        "published/confidence": _published(published.confidence, published.detection_solution),
-        "published/format": _published(published.format, published.detection_solution),
     },
-    "classification": {
-        "accuracy": classification.accuracy,
-        "format": format_reward,
-        "published/accuracy": _published(published.accuracy, published.classification_solution),
-        "published/format": _published(published.format, published.classification_solution),
-    },
-    "grounding": {
-        "iou": grounding.iou,
-        "giou": grounding.giou,
-        "format": format_reward,
-        "published/giou": _published(published.giou, published.grounding_solution),
-        "published/format": _published(published.format, published.grounding_solution),
-    },
-}
-SETS: dict[str, dict[str, tuple[str, ...]]] = {
-    "strict": {
-        "detection": ("iou", "confidence", "format"),
-        "classification": ("accuracy", "format"),
-        "grounding": ("iou", "format"),
-    },
-    "published": {
-        "detection": ("published/iou", "published/confidence", "published/format"),
-        "classification": ("published/accuracy", "published/format"),
-        "grounding": ("published/giou", "published/format"),
-    },
+    "classification": {"accuracy": classification.accuracy, "format": format_reward},
+    "grounding": {"iou": grounding.iou, "giou": grounding.giou, "format": format_reward},
 }
 
+
+def _published(task: str, name: str) -> Reward:
+    function, solution = published.REWARDS[task][name], published.SOLUTIONS[task]
+    return lambda completion, truth: function(completion.text, solution(truth))
+
+
+REWARDS: dict[str, dict[str, Reward]] = {
+    task: strict | {f"published/{name}": _published(task, name) for name in published.REWARDS[task]}
+    for task, strict in STRICT.items()
+}
+# set → task → what each part of its total is called, and the reward that gives it; the total is their plain sum
+SETS: dict[str, dict[str, dict[str, str]]] = {
+    "strict": {
+        "detection": {"iou": "iou", "confidence": "confidence", "format": "format"},
+        "classification": {"accuracy": "accuracy", "format": "format"},
+        "grounding": {"iou": "iou", "format": "format"},
+    },
+    "published": {
+        "detection": {"iou": "published/iou", "confidence": "published/confidence", "format": "published/format"},
+        "classification": {"accuracy": "published/accuracy", "format": "published/format"},
+        "grounding": {"iou": "published/giou", "format": "published/format"},
+    },
+}
 PARSERS = {
     "detection": answers.parse_detection,
     "classification": answers.parse_classification,

@@ -6,7 +6,7 @@ Values can be NaN and, for grounding, anything. Never train with them unless the
 that should not: see the tests. Nothing of the strict rewards is shared but the rule for tags.
 
 One thing is restated instead of called: each of them first asks the library math_verify whether completion and solution
-are "equal", which compares one number of either (see `_same_number`).
+are "equal", which compares one number of either (see `same_number`).
 """
 
 import json
@@ -50,17 +50,17 @@ def format(text: str, solution: str = "") -> float:
 
 def iou(text: str, solution: str) -> float:
     """Sum of IoU above 0.5 / max(true, predicted); 1.0 if the first y1 is the true one; 0.0 if anything goes wrong."""
-    return 1.0 if _same_number(text, solution) else _matched(text, solution)[0]
+    return 1.0 if same_number(text, solution) else _matched(text, solution)[0]
 
 
 def confidence(text: str, solution: str) -> float:
     """Mean over predictions of c if matched, else 1 - c; 1.0 if the first y1 is the true one; NaN if a c is NaN."""
-    return 1.0 if _same_number(text, solution) else _matched(text, solution)[1]
+    return 1.0 if same_number(text, solution) else _matched(text, solution)[1]
 
 
 def accuracy(text: str, solution: str) -> float:
     """1.0 if answer or class name contains the other, without spaces and underscores, in lower case; else 0.0."""
-    if _same_number(text, solution):
+    if same_number(text, solution):
         return 1.0
     said, true = (_answer_on_one_line(t).replace(" ", "").replace("_", "").lower() for t in (text, solution))
     return 1.0 if true in said or said in true else 0.0
@@ -71,7 +71,7 @@ def giou(text: str, solution: str) -> float:
 
     The list is all first corners, then all second ones, so that two boxes give the first corners of both.
     """
-    if _same_number(text, solution):
+    if same_number(text, solution):
         return 1.0
     start = text.find("<answer>")
     end = text.find("</answer>", start + 8) if start >= 0 else -1
@@ -101,7 +101,7 @@ def _generalised_iou(true: Sequence[tuple[float, float]], said: Sequence[tuple[f
     return iou - (hull - union) / hull if hull > 0 else iou
 
 
-def _same_number(text: str, solution: str) -> bool:
+def same_number(text: str, solution: str) -> bool:
     """What math_verify's parse and verify come to on these texts.
 
     Each text is reduced to the last number that follows the word 'answer' within 50 characters of its line, behind
@@ -179,3 +179,15 @@ def _iou(true: Sequence[float], said: Sequence[float]) -> float:
         return 0.0
     common = (right - left) * (bottom - top)
     return common / ((tx2 - tx1) * (ty2 - ty1) + (x2 - x1) * (y2 - y1) - common)
+
+
+REWARDS = {
+    "detection": {"iou": iou, "confidence": confidence, "format": format},
+    "classification": {"accuracy": accuracy, "format": format},
+    "grounding": {"giou": giou, "format": format},
+}
+SOLUTIONS = {
+    "detection": detection_solution,
+    "classification": classification_solution,
+    "grounding": grounding_solution,
+}

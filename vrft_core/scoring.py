@@ -1,0 +1,109 @@
+"""Re-scoring logged completions: what `vrft score` does. The rewards themselves are in `rewards`.
+
+A line of the log is {"completion": text, "solution": text, "image_size": [width, height] (optional)}; the solution is
+written as in the published data sets: `<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects',
+`<answer>class name</answer>`, `<answer>(x1,y1),(x2,y2)</answer>`.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from vrft_core import rewards
+from vrft_core.errors import InputError
+from vrft_core.rewards import published
+
+_HARMLESS = {"no_answer_tag", "other_form", "other_key", "confidence_missing", "duplicate_box"}
+
+
+def score_log(path: str, task: str, which: str) -> Iterator[str]:
+    """One JSON line a completion: {"reward": sum of the parts, "parts": {name: value}, "reasons": [name, ...]}.
+
+    All of the log is read and checked before the first line is yielded. A value that is not finite becomes null, with
+    the reason `reward_not_finite`; `same_number` marks completions that the published rewards pay for one equal number.
+
+    Args:
+        path: a file of JSON lines, or `-` for standard input.
+        task: detection, classification or grounding.
+        which: strict or published.
+
+    Raises:
+        InputError: naming file and line, for a line that cannot be used.
+    """
+    if path == "-":
+        return iter(_scored(sys.stdin.buffer, "standard input", task, which))
+    try:
+        with open(path, "rb") as file:
+            return iter(_scored(file, path, task, which))
+    except OSError as error:
+        raise InputError(path, error.strerror or "cannot be read", "give a file of JSON lines, or -") from None
+
+
+def _scored(lines: Iterable[bytes], name: str, task: str, which: str) -> list[str]:
+    scored = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            where = f"{name}:{number}"
+            scored.append(json.dumps(_score(_row(line, where), where, task, which), allow_nan=False))
+    return scored
+
+
+def _score(row: dict, where: str, task: str, which: str) -> dict:
+    text, solution = row["completion"], row["solution"]
+    # The log does not say which frame its coordinates are in: 0-1000, or pixels of the image.
+    width, height = row.get("image_size") or (0, 0)
+    limit = (max(1000, width), max(1000, height))
+    completion = rewards.read(text, task, limit)
+    reasons = list(completion.parsed.reasons)
+    names = rewards.SETS[which][task]
+    if which == "published":
+        known = published.REWARDS[task]
+        parts = {part: known[name.removeprefix("published/")](text, solution) for part, name in names.items()}
+        if published.same_number(text, solution):
+            reasons.append("same_number")
+    else:
+        truth = _truth(solution, where, task, limit)
+        parts = {part: rewards.get(name, task)(completion, truth) for part, name in names.items()}
+    total = sum(value for value in parts.values() if value is not None)
+    if not math.isfinite(total):
+        reasons.append("reward_not_finite")
+    parts = {part: _finite(value) for part, value in parts.items()}
+    return {"reward": _finite(total), "parts": parts, "reasons": reasons}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _row(line: bytes, where: str) -> dict:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(where, f"not valid JSON: {error}", "one object a line") from None
+    if not isinstance(row, dict):
+        raise InputError(where, "not an object", "each line needs `completion` and `solution`")
+    for field in ("completion", "solution"):
+        if not isinstance(row.get(field), str):
+            raise InputError(where, f"`{field}` is {'not a string' if field in row else 'missing'}", "give its text")
+    size = row.get("image_size")
+    if size is not None and not (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(side) in (int, float) and 0 < side < math.inf for side in size)
+    ):
+        raise InputError(where, "`image_size` is not two positive numbers", "give [width, height] or leave it out")
+    return row
+
+
+def _truth(solution: str, where: str, task: str, limit: tuple[float, float]) -> Any:
+    """The truth that a solution text states, read by the parser that reads completions."""
+    parsed = rewards.PARSERS[task](solution, limit)
+    faults = [reason for reason in parsed.reasons if reason not in _HARMLESS]
+    if faults:
+        raise InputError(where, f"`solution` cannot be used: {', '.join(faults)}", f"write it as a {task} answer")
+    if task == "classification":
+        return parsed.name
+    boxes = [detection.box for detection in parsed.detections]
+    return boxes if task == "detection" else boxes[0]
