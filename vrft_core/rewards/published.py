@@ -16,7 +16,10 @@ from typing import Any
 
 from vrft_core.answers import Box, has_form
 
-_NUMBER = r"(?:\*\*)?[$€£¥]?(-?[0-9]{1,3}(?:[ ,][0-9]{3})+(?:\.[0-9]+)?|-?[0-9]+[.,][0-9]+|\.[0-9]+|-?[0-9]+)"
+_NUMBER = (
+    r"(?:\*\*)?[$€£¥]?((?>-?[0-9]{1,3}(?:[ ,][0-9]{3})+(?:\.[0-9]+)?|-?[0-9]+[.,][0-9]+|\.[0-9]+|-?[0-9]+))"
+    r"(?![-+*/^][0-9.]++(?:[,:\s)$]|$))"
+)
 _NUMBER_AFTER_ANSWER = re.compile(rf"answer.{{0,50}}?[\s=]{_NUMBER}", re.IGNORECASE)
 _NUMBER_ANYWHERE = re.compile(rf"(?:^|[\s=]){_NUMBER}")
 _POINTS = re.compile(r"\(\s*+([0-9]++)\s*+,\s*+([0-9]++)\s*+\)\s*+,\s*+\(\s*+([0-9]++)\s*+,\s*+([0-9]++)\s*+\)")
@@ -106,7 +109,8 @@ def same_number(text: str, solution: str) -> bool:
 
     Each text is reduced to the last number that follows the word 'answer' within 50 characters of its line, behind
     white space or '='; failing that, to the last such number anywhere. In a list of boxes written with spaces this is
-    y1 of the first box; in 'BAE 146-300' it is 146. Expressions and LaTeX, which the library reads too, are left out.
+    y1 of the first box; in `<answer>BAE 146-300</answer>` it is 146. Expressions and LaTeX, which the library also
+    evaluates, are left out.
     """
     said = _number(text)
     return said is not None and said == _number(solution)
