@@ -303,8 +303,9 @@ def test_provenance_names_commit_dirt_versions_parameters_and_digests(project):
 
     assert len(clean["git"]["commit"]) == 40
     assert (clean["git"]["dirty"], dirty["git"]["dirty"]) == (False, True)
-    assert clean["digests"][f"models/{cell.key}/rft"] == provenance.directory_digest(layout.model(cell, "rft"))
-    assert clean["digests"][f"models/{cell.key}/sft"] is None
+    annotations = layout.raw(cell) / "annotations.json"
+    assert clean["digests"][f"data/raw/{cell.at('source').key}/annotations.json"] == provenance.file_digest(annotations)
+    assert clean["digests"][f"data/few_shot/{cell.key}"] is None
     assert clean["packages"]["torch"].startswith("2.")
     assert clean["params"]["rft"]["num_generations"] == params.recipe(cell).rft.num_generations
     assert str(layout.root) not in json.dumps(clean)

@@ -120,9 +120,7 @@ def provenance(root: Path, params: Params, cell: Cell) -> dict:
         "python": platform.python_version(),
         "packages": versions(),
         "params": params.recipe(cell).model_dump(mode="json"),
-        "digests": {
-            path.relative_to(layout.root).as_posix(): digest(path) for path in _artefacts(layout, params, cell)
-        },
+        "digests": {path.relative_to(layout.root).as_posix(): digest(path) for path in _evidence(layout, params, cell)},
     }
 
 
@@ -133,11 +131,12 @@ def digest(path: Path) -> str | None:
     return directory_digest(path) if path.is_dir() else file_digest(path)
 
 
-def _artefacts(layout: Layout, params: Params, cell: Cell) -> list[Path]:
-    cells = [cell] if cell.scope == "cell" else [c for c in params.cells() if c.at("study") == cell]
-    shared = [layout.raw(cell) / "annotations.json", layout.policy(cell), layout.evaluation(cell, "base")]
-    own = []
+def _evidence(layout: Layout, params: Params, cell: Cell) -> list[Path]:
+    """What a report is made of; nothing else, so that it does not depend on what else lies about."""
+    cells = [cell] if cell.scope == "cell" else [one for one in params.cells() if one.at("study") == cell]
+    paths = [layout.raw(cell) / "annotations.json", layout.evaluation(cell, "base") / "predictions.jsonl"]
     for one in cells:
-        own += [layout.few_shot(one), layout.prompts(one)]
-        own += [place(one, method) for place in (layout.model, layout.evaluation) for method in ("sft", "rft")]
-    return shared + own
+        paths.append(layout.few_shot(one))
+        paths += [layout.training(one, method) for method in ("sft", "rft")]
+        paths += [layout.evaluation(one, method) / "predictions.jsonl" for method in ("sft", "rft")]
+    return paths

@@ -1,0 +1,159 @@
+"""A cell's, or a study's, numbers gathered from the evaluations and training records: what `metrics.json` holds.
+
+Nothing is shown here; the page and the summary are made from what this returns.
+"""
+
+from dataclasses import dataclass
+
+from vrft_core import io
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.evaluation.average_precision import Matches
+from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
+from vrft_core.evaluation.queries import evaluated_categories
+from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows
+from vrft_core.params import Params
+from vrft_core.provenance import provenance
+from vrft_core.report.verdict import METRIC, verdict
+
+MODELS = ("base", "sft", "rft")
+TRAINED = ("sft", "rft")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell's report is made of, read once. Rows are keyed by (image, category)."""
+
+    truth: Annotations  # the evaluation split
+    source: dict  # `info` and `licenses` of the annotation file
+    categories: list[int]
+    rows: dict[str, dict[tuple[int, int], dict]]
+    metrics: dict[str, dict]
+    training: dict[str, dict]
+    few_shot: dict
+
+    @classmethod
+    def read(cls, layout: Layout, params: Params, cell: Cell) -> "Inputs":
+        """Raises InputError when the models did not answer the same questions."""
+        data = io.read_json(layout.raw(cell) / "annotations.json")
+        truth = Annotations.from_dict(data).split("eval")
+        places = {model: layout.evaluation(cell, model) for model in MODELS}
+        rows = {
+            model: {(row["image_id"], row["category_id"]): row for row in io.read_jsonl(place / "predictions.jsonl")}
+            for model, place in places.items()
+        }
+        for model in TRAINED:
+            if set(rows[model]) != set(rows["base"]):
+                raise InputError(
+                    places[model] / "predictions.jsonl",
+                    "answers other questions than the untouched model",
+                    f"run the stages base_eval and {model}_eval on the same data",
+                )
+        return cls(
+            truth,
+            {key: data.get(key) for key in ("info", "licenses")},
+            evaluated_categories(truth, params.benchmarks[cell.benchmark]),
+            rows,
+            {model: io.read_json(place / "metrics.json") for model, place in places.items()},
+            {method: io.read_json(layout.training(cell, method)) for method in TRAINED},
+            io.read_json(layout.few_shot(cell) / "selection.json"),
+        )
+
+    def licences(self) -> dict[int, str]:
+        """id → name, as the annotation file lists them."""
+        listed = self.source["licenses"] or []
+        return {row["id"]: str(row["name"]) for row in listed if isinstance(row, dict) and {"id", "name"} <= set(row)}
+
+    def matches(self) -> dict[str, dict[str, Matches]]:
+        """protocol → model → matches"""
+        each = {m: match_rows(self.truth, list(rows.values()), self.categories) for m, rows in self.rows.items()}
+        return {protocol: {model: each[model][protocol] for model in MODELS} for protocol in PROTOCOLS}
+
+
+def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> dict:
+    """Everything a cell's page says in numbers. AP in [0, 1]."""
+    resamples = params.recipe(cell).evaluation.resamples
+    found = _named({p: bootstrap(matches, resamples, SEED) for p, matches in inputs.matches().items()})
+    taught = {category["name"] for category in inputs.few_shot["categories"]}
+    per_category = {
+        name: {
+            "frequency": row["frequency"],
+            "boxes": row["boxes"],
+            "few_shot": name in taught,
+            "AP": {model: inputs.metrics[model]["per_category"][name]["AP"] for model in MODELS},
+        }
+        for name, row in inputs.metrics["base"]["per_category"].items()
+    }
+    return {
+        "cell": cell.key,
+        "shots": cell.shots,
+        "seed": cell.seed,
+        "verdict": verdict(found["differences"]),
+        **found,
+        "per_category": per_category,
+        "training": {method: _training(record) for method, record in inputs.training.items()},
+        "diagnostics": {model: inputs.metrics[model].get("diagnostics", {}) for model in MODELS},
+        "measured": _measured(inputs, resamples),
+        "provenance": provenance(layout.root, params, cell),
+    }
+
+
+def study_results(layout: Layout, params: Params, study: Cell, cells: list[Cell], inputs: list[Inputs]) -> dict:
+    """The same over seeds: means, spreads, and intervals over images and seeds together."""
+    resamples = params.recipe(study).evaluation.resamples
+    matches = [one.matches() for one in inputs]
+    for one in matches[1:]:
+        for protocol in PROTOCOLS:
+            one[protocol]["base"] = matches[0][protocol]["base"]  # one and the same model: counted once
+    found = _named({p: bootstrap_seeds([one[p] for one in matches], resamples, SEED) for p in PROTOCOLS})
+    lvis = [_named({"lvis": bootstrap(one["lvis"], resamples, SEED)}) for one in matches]
+    return {
+        "cell": study.key,
+        "shots": study.shots,
+        "seeds": [cell.seed for cell in cells],
+        "verdict": verdict(found["differences"]),
+        **found,
+        "per_seed": [
+            {
+                "cell": cell.key,
+                "seed": cell.seed,
+                "models": {model: values[METRIC] for model, values in one["models"].items()},
+                "differences": {pair: values[METRIC] for pair, values in one["differences"].items()},
+                "training": {method: _training(record) for method, record in given.training.items()},
+            }
+            for cell, one, given in zip(cells, lvis, inputs, strict=True)
+        ],
+        "measured": _measured(inputs[0], resamples),
+        "provenance": provenance(layout.root, params, study),
+    }
+
+
+def _named(protocols: dict[str, dict]) -> dict:
+    """Results by protocol → {"models", "differences"}, each name → `protocol/metric` → values."""
+    merged: dict = {"models": {}, "differences": {}}
+    for protocol, result in protocols.items():
+        for kind, entries in merged.items():
+            for name, metrics in result[kind].items():
+                entries.setdefault(name, {}).update({f"{protocol}/{metric}": v for metric, v in metrics.items()})
+    return merged
+
+
+def _training(record: dict) -> dict:
+    """The record without its curves."""
+    return {key: value for key, value in record.items() if key not in ("log", "validation", "settings")} | {
+        "validation": record.get("validation", [])
+    }
+
+
+def _measured(inputs: Inputs, resamples: int) -> dict:
+    base = inputs.metrics["base"]
+    return {
+        "presence": base["presence"],
+        "images": base["images"],
+        "queries": base["queries"],
+        "resamples": resamples,
+        "categories": len(inputs.categories),
+        "few_shot_categories": len(inputs.few_shot["categories"]),
+        "few_shot_images": sum(len(category["images"]) for category in inputs.few_shot["categories"]),
+    }

@@ -1,0 +1,22 @@
+"""Stage `study`: the cells of one comparison, all seeds together → one page, the numbers as JSON and Markdown."""
+
+from vrft_core import io
+from vrft_core.cell import Cell, Layout
+from vrft_core.params import Params
+from vrft_core.report.page import study_page
+from vrft_core.report.results import Inputs, study_results
+from vrft_core.report.summary import summary
+
+
+def study(layout: Layout, params: Params, cell: Cell) -> dict:
+    cells = [one for one in params.cells() if one.at("study") == cell]
+    inputs = [Inputs.read(layout, params, one) for one in cells]
+    results = study_results(layout, params, cell, cells, inputs)
+    with io.new_directory(layout.report(cell)) as directory:
+        io.write_json(directory / "metrics.json", results)
+        io.write_text(directory / "summary.md", summary(results))
+        io.write_text(directory / "report.html", study_page(results, inputs[0]))
+    return {pair: values["lvis/AP"]["value"] for pair, values in results["differences"].items()} | {
+        "verdict": results["verdict"]["headline"],
+        "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
+    }
