@@ -12,24 +12,24 @@ from pathlib import Path
 import skimage
 from PIL import Image, ImageDraw
 
-# file → what LVIS would call the things it shows; a photograph is left out when one of them is in play
+# file → the drawable categories it shows; a photograph is left out when one of them is in play
 PHOTOGRAPHS: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
-        "coffee.png": ("coffee_table", "cup", "dining_table", "mug", "saucer", "spoon", "table", "teacup"),
         "brick.png": (),
-        "hubble_deep_field.jpg": (),
         "cell.png": (),
-        "clock_motion.png": ("clock", "wall_clock"),
-        "text.png": ("book", "notebook"),
+        "clock_motion.png": ("clock",),
+        "coffee.png": ("mug", "spoon", "teacup"),
+        "hubble_deep_field.jpg": (),
+        "text.png": (),
     },
     "val": {
-        "rocket.jpg": ("antenna", "flagpole", "pole", "telephone_pole", "lamppost", "streetlight"),
         "gravel.png": (),
+        "rocket.jpg": (),
     },
     "eval": {
-        "astronaut.png": ("flag", "helmet", "person", "space_shuttle", "badge", "baby", "life_jacket"),
+        "astronaut.png": ("helmet", "person", "space_shuttle"),
+        "camera.png": ("camcorder", "camera", "coat", "person"),
         "grass.png": (),
-        "camera.png": ("camera", "camcorder", "coat", "person", "tripod", "tower", "glove"),
         "retina.jpg": (),
     },
 }

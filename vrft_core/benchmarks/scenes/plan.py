@@ -9,6 +9,7 @@ import random
 from dataclasses import dataclass
 
 from vrft_core.annotations import frequency
+from vrft_core.benchmarks.scenes.composition import MAX_OBJECTS
 from vrft_core.benchmarks.scenes.glyphs import vocabulary
 from vrft_core.errors import InputError
 from vrft_core.params import Scenes
@@ -53,6 +54,10 @@ def _checked(key: str) -> None:
             )  # fmt: skip
         if names.count(name) > 1:
             raise InputError("params.yaml", f"scenes.categories: {name!r} is named twice", "leave one")
+    if settings.max_objects > MAX_OBJECTS:
+        raise InputError(
+            "params.yaml", f"scenes.max_objects: {settings.max_objects} do not fit in a picture", f"take {MAX_OBJECTS}"
+        )
     budgets(settings, "train")
 
 
@@ -117,11 +122,27 @@ def _plans(key: str, split: str) -> list[Plan]:
     # The scarcest first: only the most frequent ones can then find too few images that still lack them.
     for name, wanted in sorted(budgets(settings, split).items(), key=lambda item: item[1]):
         free = [i for i, (distinct, _) in enumerate(shapes) if len(held[i]) < distinct]
-        for i in rng.sample(free, min(wanted, len(free))):
+        lucky = rng.sample(free, min(wanted, len(free)))
+        for i in lucky:
             held[i].append(name)
+        _swap_in(name, wanted - len(lucky), held, [i for i in free if len(held[i]) < shapes[i][0]], rng)
     for names in held:
         rng.shuffle(names)
     return [Plan(tuple(names), sum(shape) - len(names)) for names, shape in zip(held, shapes, strict=True)]
+
+
+def _swap_in(name: str, missing: int, held: list[list[str]], free: list[int], rng: random.Random) -> None:
+    """Give `name` to `missing` more images that hold something else, which moves to an image with a free place."""
+    lacking = [j for j, names in enumerate(held) if name not in names and names]
+    rng.shuffle(lacking)
+    for i in free[:missing]:
+        for position, j in enumerate(lacking):
+            if movable := [other for other in held[j] if other not in held[i]]:
+                held[j].remove(movable[0])
+                held[j].append(name)
+                held[i].append(movable[0])
+                del lacking[position]
+                break
 
 
 def _shapes(settings: Scenes, split: str) -> list[tuple[int, int]]:
