@@ -14,7 +14,7 @@ from vrft_core.benchmarks.scenes.glyphs import sprite, vocabulary
 from vrft_core.params import Scenes
 
 # How hard a scene is. A policy of 1.5 M parameters learns from scenes near these in minutes, and hardly from scenes
-# with smaller objects, more of them behind one another, or with any rotation.
+# with smaller objects, more of them behind one another, or turned freely.
 OBJECT_SIDE = (0.29, 0.54)  # longer side of an object, as a share of the picture's side (32 to 60 of 112 px)
 STRETCH = (0.88, 1.14)  # width over height, relative to the glyph's own
 ROTATION = 15  # degrees, either way
@@ -63,7 +63,7 @@ def compose(categories: list[str], split: str, settings: Scenes, rng: random.Ran
                 picture.paste(cut_out, (x, y), cut_out)
                 break
     objects = [Object(name, _extent(seen), seen) for name, _, seen in placed]
-    return Scene(np.asarray(picture), objects)
+    return Scene(np.array(picture), objects)
 
 
 def _cut_out(glyphs: tuple[str, ...], side: int, rng: random.Random) -> Image.Image:

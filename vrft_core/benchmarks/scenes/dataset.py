@@ -22,8 +22,8 @@ from vrft_core.params import Scenes
 
 ATTRIBUTION = (
     "Pictures contain glyphs by OpenMoji, the open-source emoji and icon project (https://openmoji.org), rotated, "
-    "scaled and composited, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/), on photographs in "
-    "the public domain distributed with scikit-image (https://scikit-image.org); the pictures are under CC BY-SA 4.0."
+    "scaled and composited, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/), on photographs "
+    "(CC0 or public domain) distributed with scikit-image (https://scikit-image.org); the pictures are CC BY-SA 4.0."
 )
 LICENSES = [{"id": 1, "name": "CC BY-SA 4.0", "url": "https://creativecommons.org/licenses/by-sa/4.0/"}]
 
