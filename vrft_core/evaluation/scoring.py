@@ -3,6 +3,8 @@
 The definitions belong to `matching` and `average_precision`; here they get their names.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vrft_core.annotations import Annotations
@@ -14,7 +16,9 @@ PROTOCOLS = ("lvis", "coco")
 SEED = 0  # of the resamples; the same for every model, so that differences are paired
 
 
-def match_rows(truth: Annotations, rows: list[dict], categories: list[int]) -> dict[str, Matches]:
+def match_rows(
+    truth: Annotations, rows: list[dict], categories: list[int], protocols: Sequence[str] = PROTOCOLS
+) -> dict[str, Matches]:
     """Match `predict`'s rows once under each protocol."""
     detections = [
         {
@@ -26,7 +30,7 @@ def match_rows(truth: Annotations, rows: list[dict], categories: list[int]) -> d
         for row in rows
         for (x1, y1, x2, y2), value in zip(row["boxes"], row["scores"], strict=True)
     ]
-    return {protocol: match(truth, detections, protocol, categories) for protocol in PROTOCOLS}
+    return {protocol: match(truth, detections, protocol, categories) for protocol in protocols}
 
 
 def score(truth: Annotations, rows: list[dict], categories: list[int], resamples: int) -> dict:

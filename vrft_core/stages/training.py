@@ -1,0 +1,46 @@
+"""What the stages `sft` and `rft` share: run folder, tracking, training, the weights kept, the record written."""
+
+from collections.abc import Callable
+
+from vrft_core import io, provenance, tracking
+from vrft_core.cell import Cell, Layout
+from vrft_core.params import Params
+from vrft_core.runs import open_run
+from vrft_core.training.checkpoints import drop_checkpoints
+from vrft_core.training.loop import describe, keep, train
+from vrft_core.training.rft import ROLLOUTS
+
+
+def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_trainer: Callable) -> dict:
+    recipe = params.recipe(cell)
+    settings, policy, prompts = getattr(recipe, method), layout.policy(cell), layout.prompts(cell)
+    inputs = {name: provenance.directory_digest(path) for name, path in provenance.inputs(layout, cell, method).items()}
+    made_from = {
+        "settings": provenance.settings(params, cell, method),
+        "inputs": inputs,
+        "versions": provenance.versions(),
+    }
+    run = open_run(layout.runs(cell, method), made_from)
+    with tracking.run(layout, params, cell, method) as tracked:
+        record = train(
+            make_trainer(recipe, run, cell.seed),
+            settings,
+            recipe,
+            policy=policy,
+            prompts=prompts,
+            run=run,
+            seed=cell.seed,
+            what=f"{cell.key} {method}",
+            log=lambda step, numbers: tracked.metrics(numbers, step),
+        )
+        chosen = keep(run, record, settings.checkpoint, policy, layout.model(cell, method))
+        described = describe(record, settings, chosen, method=method, seed=cell.seed)
+        io.write_json(layout.training(cell, method), described)
+        tracked.artifact(layout.training(cell, method))
+        if (run / ROLLOUTS).is_file():
+            tracked.table(run / ROLLOUTS)
+        model = layout.model(cell, method)
+        tracked.model(f"{cell.key}-{method}", model, provenance.directory_digest(model))
+    drop_checkpoints(run)
+    scores = {row["step"]: row["coco/AP"] for row in record.validation}
+    return {"chosen_step": chosen, "validation/coco/AP": scores[chosen], **record.cost}

@@ -1,0 +1,106 @@
+"""What happens around a training step: log, guard the gradients, validate, seal a checkpoint.
+
+Only the trainer's public callback points are used. What a step computes belongs to `sft` and `rft`.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+
+from vrft_core.errors import InputError
+from vrft_core.progress import Progress
+from vrft_core.training.checkpoints import drop_checkpoints, write_marker
+from vrft_core.training.record import Clock, Record
+
+Log = Callable[[int, dict[str, float]], None]
+Validate = Callable[[object], float]
+METRIC = "coco/AP"
+SHOWN = ("loss", "reward")
+
+
+class Logging(TrainerCallback):
+    """Every step's numbers go to the record, to `log`, and now and then to the terminal."""
+
+    def __init__(self, what: str, record: Record, log: Log) -> None:
+        self.what, self.record, self.log = what, record, log
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.progress = Progress(self.what, state.max_steps, start=state.global_step)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not logs or "loss" not in logs:
+            return
+        row = {name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)}
+        self.record.log.append({**row, "step": state.global_step})
+        self.log(state.global_step, row)
+        self.progress.step(**{name: row[name] for name in SHOWN if name in row})
+
+
+class Guard(TrainerCallback):
+    """Stops before an update with a gradient that is no number, naming the examples it came from."""
+
+    def __init__(self, batch_examples: Callable[[], list[str]]) -> None:
+        self.batch_examples = batch_examples
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        for parameter in model.parameters():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
+
+
+class Validation(TrainerCallback):
+    """Validates where a checkpoint was saved, then declares the checkpoint complete.
+
+    Of all checkpoints the last is kept, to go on from, and the best one, to choose.
+    """
+
+    def __init__(self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log) -> None:
+        self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 0:
+            self._validate(model, 0)
+
+    def on_save(self, args, state, control, model=None, **kwargs):
+        self._validate(model, state.global_step)
+        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
+        drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+
+    def _validate(self, model, step: int) -> None:
+        with self.clock.validating(), _untouched_randomness():
+            value = self.validate(model)
+        self.record.validation.append({"step": step, METRIC: value})
+        self.log(step, {f"validation/{METRIC}": value})
+
+
+def best_step(record: Record) -> int:
+    """The trained checkpoint with the highest validation AP; the earliest of equals."""
+    trained = [row for row in record.validation if row["step"] > 0]
+    return max(trained, key=lambda row: (row[METRIC], -row["step"]))["step"]
+
+
+def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:
+    """The error that stops a run whose numbers have left the real line."""
+    named = ", ".join(dict.fromkeys(examples))
+    return InputError(f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or mend it")
+
+
+class _untouched_randomness:
+    """Random states after the block are those before it."""
+
+    def __enter__(self):
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+    def __exit__(self, *_):
+        python, numpy, cpu, cuda = self.states
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)

@@ -1,0 +1,55 @@
+"""What a training leaves behind besides weights: its curve, its validation scores, its cost. Plain data."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "images")
+
+
+@dataclass
+class Record:
+    """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
+
+    `log`: one row a step. `validation`: {"step", "coco/AP"}. `cost` counts training alone: seconds, completions
+    learned from, tokens and images in their batches; `validation_cost` is what choosing a checkpoint took.
+    """
+
+    log: list[dict] = field(default_factory=list)
+    validation: list[dict] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Record":
+        return cls(**data)
+
+
+class Clock:
+    """Adds wall and CPU seconds of this process to a record: training's, and validation's apart."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._mark = self._now()
+
+    def stop(self, account: dict[str, float] | None = None) -> None:
+        """Book the time since the last stop, to training unless told otherwise."""
+        now = self._now()
+        account = self.record.cost if account is None else account
+        for name, before, after in zip(COUNTERS, self._mark, now, strict=False):
+            account[name] += after - before
+        self._mark = now
+
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        self.stop()
+        yield
+        self.stop(self.record.validation_cost)
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.monotonic(), time.process_time()

@@ -1,0 +1,133 @@
+"""Reinforcement fine-tuning on TRL: GRPO with verifiable rewards (arXiv 2503.01785, section 3).
+
+A batch holds several groups; a group is one question answered `num_generations` times. What an answer is worth is
+decided by `rewards`; here it is only asked, checked and written down.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+from trl import GRPOConfig, GRPOTrainer
+
+from vrft_core import io, rewards
+from vrft_core.params import Recipe
+from vrft_core.policy.processor import ImageProcessor
+from vrft_core.prompts import frame
+from vrft_core.training.callbacks import diverged
+from vrft_core.training.checkpoints import complete_checkpoints
+from vrft_core.training.data import grpo_columns
+from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.record import Record
+
+ROLLOUTS = "rollouts.jsonl"
+
+
+class GrpoTrainer(Counting, GRPOTrainer):
+    """TRL's, and it writes down every completion with its rewards and advantage."""
+
+    def __init__(self, *args: Any, record: Record, rollouts: Path, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.record, self.rollouts, self.batch_examples = record, rollouts, []
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        self.batch_examples = [row["example_id"] for row in inputs]
+        output = super()._generate_and_score_completions(inputs)
+        if self.accelerator.is_main_process:
+            self._write_rollouts(inputs)
+        return output
+
+    def _write_rollouts(self, inputs: list[dict]) -> None:
+        logs = self._logs  # TRL keeps exactly the last generation batch
+        names, columns = list(logs["rewards"]), zip(*logs["rewards"].values(), strict=True)
+        parts = [dict(zip(names, values, strict=True)) for values in columns]
+        with open(self.rollouts, "a", encoding="utf-8") as file:
+            for row, turns, reward, advantage in zip(
+                inputs, logs["completion"], parts, logs["advantages"], strict=True
+            ):
+                line = {
+                    "step": self.state.global_step + 1,
+                    "example_id": row["example_id"],
+                    "category": row["category"],
+                    "completion": turns[0]["content"],
+                    "rewards": {name: None if math.isnan(value) else value for name, value in reward.items()},
+                    "advantage": advantage,
+                }
+                file.write(json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n")
+
+    def _prepare_inputs(self, inputs: list[dict]) -> dict:
+        prepared = super()._prepare_inputs(inputs)
+        tokens = prepared["prompt_mask"].sum() + prepared["completion_mask"].sum()
+        self.count(len(prepared["completion_mask"]), tokens)
+        return prepared
+
+
+def make_trainer(recipe: Recipe, run: Path, seed: int):
+    """A function as `loop.train` wants it. Rollouts go to `run`, those after the last checkpoint are written again."""
+
+    def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> GrpoTrainer:
+        settings = recipe.rft
+        _rewind(run)
+        arguments = GRPOConfig(
+            **trl_arguments(settings, run, seed),
+            per_device_train_batch_size=min(settings.batch_size, len(examples) * settings.num_generations),
+            num_generations=settings.num_generations,
+            max_completion_length=settings.max_completion_length,
+            temperature=settings.temperature,  # a model's own generation_config may be near-greedy: never rely on it
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            beta=settings.beta,
+            loss_type=settings.loss_type,
+            scale_rewards=settings.scale_rewards,
+            reward_weights=list(settings.rewards.values()),
+        )
+        return GrpoTrainer(
+            model=model,
+            reward_funcs=[reward_function(name, recipe) for name in settings.rewards],
+            args=arguments,
+            train_dataset=grpo_columns(examples),
+            processing_class=processor,
+            peft_config=lora(recipe.adapter),
+            record=record,
+            rollouts=run / ROLLOUTS,
+        )
+
+    return make
+
+
+def reward_function(name: str, recipe: Recipe) -> Callable[..., list[float | None]]:
+    """The reward called `name` with TRL's signature: columns in, one number a completion out (None: not applicable).
+
+    Raises InputError at a number that is none, naming the example.
+    """
+    reward = rewards.get(name)
+
+    def function(completions, boxes, width, height, example_id, trainer_state=None, **_) -> list[float | None]:
+        values = []
+        for turns, truth, w, h, example in zip(completions, boxes, width, height, example_id, strict=True):
+            limit = frame(recipe.policy, w, h).limit
+            completion = rewards.read(turns[0]["content"], limit=limit, thinking=recipe.prompts.thinking)
+            value = reward(completion, json.loads(truth))
+            if value is not None and not math.isfinite(value):
+                step = trainer_state.global_step + 1 if trainer_state else 0
+                raise diverged(f"reward {name!r}", value, step, [example])
+            values.append(value)
+        return values
+
+    function.__name__ = name
+    return function
+
+
+def _rewind(run: Path) -> None:
+    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them."""
+    path = run / ROLLOUTS
+    if not path.exists():
+        return
+    done = complete_checkpoints(run)
+    last = done[-1][0] if done else 0
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    io.write_jsonl(path, [row for row in map(json.loads, lines) if row["step"] <= last])

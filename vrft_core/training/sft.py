@@ -1,0 +1,57 @@
+"""Supervised fine-tuning on TRL: the likelihood of the true answer, nothing else in the loss."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel
+from trl import SFTConfig, SFTTrainer
+
+from vrft_core.params import Recipe
+from vrft_core.policy.processor import ImageProcessor
+from vrft_core.training.data import sft_columns
+from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.record import Record
+
+
+class SftTrainer(Counting, SFTTrainer):
+    """TRL's, and it knows which examples a batch holds."""
+
+    def __init__(self, *args: Any, record: Record, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.record, self.batch_examples = record, []
+        collate = self.data_collator
+
+        def named(rows: list[dict]) -> dict:
+            ids = [row["example_id"] for row in rows]
+            return {**collate([{k: v for k, v in row.items() if k != "example_id"} for row in rows]), "ids": ids}
+
+        self.data_collator = named
+
+    def _prepare_inputs(self, inputs: dict) -> dict:
+        self.batch_examples = inputs.pop("ids")
+        prepared = super()._prepare_inputs(inputs)
+        self.count(len(self.batch_examples), prepared["attention_mask"].sum())
+        return prepared
+
+
+def make_trainer(recipe: Recipe, run: Path, seed: int):
+    """A function as `loop.train` wants it. Prompt and completion columns make TRL leave the prompt out of the loss."""
+
+    def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> SftTrainer:
+        settings = recipe.sft
+        arguments = SFTConfig(
+            **trl_arguments(settings, run, seed),
+            per_device_train_batch_size=min(settings.batch_size, len(examples)),
+            max_length=None,  # cutting would cut image tokens
+        )
+        return SftTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=sft_columns(examples),
+            processing_class=processor,
+            peft_config=lora(recipe.adapter),
+            record=record,
+        )
+
+    return make
