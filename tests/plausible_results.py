@@ -21,13 +21,17 @@ from vrft_core.stages.few_shot import few_shot
 from vrft_core.stages.raw import raw
 
 SKILL = {"base": 0.55, "sft": 0.62, "rft": 0.78}  # chance that an object is found
+FEW_SCENES = {
+    "images": {"train": 260, "val": 4, "eval": 60},
+    "categories": {"f": ["cat", "dog"], "c": ["hog"], "r": ["tiger"]},
+}
 
 
-def plausible_project(root: Path, skill: dict[str, float] = SKILL, images: int = 60) -> tuple[Layout, Params]:
+def plausible_project(root: Path, skill: dict[str, float] = SKILL, scenes: dict = FEW_SCENES) -> tuple[Layout, Params]:
     """A project with everything the report of each of its cells reads."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     recipe = content["recipes"]["mini"]
-    recipe["scenes"]["images"] = {"train": 700, "val": 12, "eval": images}
+    recipe["scenes"] |= scenes
     recipe["evaluation"]["resamples"] = 100
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     layout, params = Layout(root), Params.load(root / "params.yaml")

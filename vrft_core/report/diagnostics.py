@@ -19,7 +19,11 @@ def tables(results: dict, training: dict) -> list[dict]:
     ]
     if rows := _rewards(training.get("log", [])):
         found.append(
-            {"caption": "RFT's rewards while training", "head": ["", "first steps", "last steps"], "rows": rows}
+            {
+                "caption": "RFT's rewards while training",
+                "head": ["", "first tenth of the steps", "last tenth"],
+                "rows": rows,
+            }
         )
     return found
 
