@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipelines.checks.contracts import data_checks
 from pipelines.dvc_assets import cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
@@ -25,6 +26,7 @@ def build_definitions(root: Path) -> dg.Definitions:
     project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
     return dg.Definitions(
         assets=stage_assets(project, params),
+        asset_checks=data_checks(root, project, params),
         jobs=cell_jobs(params),
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
         # The heavy work is in other processes already; a process for each step would only cost its start.

@@ -17,6 +17,7 @@ from vrft_core.stages import STAGES
 
 GPU_POOL = "gpu"
 SUMMARY = "summary.md"
+FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with the data is found before hours of training
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
@@ -24,7 +25,7 @@ def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinitio
     stages = project.stages()
     return [
         _asset(benchmark, name, stages, params, Path(project.root))
-        for benchmark in _benchmarks(params)
+        for benchmark in benchmarks(params)
         for name in STAGES
     ]
 
@@ -38,11 +39,11 @@ def cell_jobs(params: Params) -> list:
             description="A cell from its raw data to its report, with every check.",
             partitions_def=partitions(params, benchmark, "report"),
         )
-        for benchmark in _benchmarks(params)
+        for benchmark in benchmarks(params)
     ]
 
 
-def _benchmarks(params: Params) -> list[str]:
+def benchmarks(params: Params) -> list[str]:
     return sorted({cell.benchmark for cell in params.cells()})
 
 
@@ -87,6 +88,7 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         group_name=settings["group"],
         kinds={"dvc", *settings.get("kinds", [])},
         pool=settings.get("pool"),
+        op_tags=FIRST if not on_gpu else None,
         metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
     )
     def stage_asset(

@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-CODE = shutil.ignore_patterns("__pycache__")
 CELL = "lvis-mini-1shot-s0"
 
 
@@ -21,10 +20,16 @@ def edit_params(root: Path, change) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def _fewer_scenes(params: dict) -> None:
-    scenes = params["recipes"]["mini"]["scenes"]
-    scenes["images"] = {"train": 240, "val": 12, "eval": 24}
-    scenes["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
+def _less_of_everything(params: dict) -> None:
+    """A recipe that runs in a minute and learns nothing."""
+    recipe = params["recipes"]["mini"]
+    recipe["scenes"]["images"] = {"train": 240, "val": 12, "eval": 24}
+    recipe["scenes"]["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
+    recipe["policy"]["pretraining"] |= {"images": 64, "vision_steps": 2, "steps": 2, "batch_size": 16}
+    recipe["sft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 2, "save_steps": 1}
+    recipe["rft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 8, "num_generations": 4, "save_steps": 1}
+    recipe["rft"]["max_completion_length"] = 16
+    recipe["evaluation"] |= {"max_new_tokens": 16, "resamples": 20, "validation_images": 8}
 
 
 def small_project(root: Path) -> Path:
@@ -32,12 +37,11 @@ def small_project(root: Path) -> Path:
     root.mkdir(parents=True)
     for name in ("dvc.yaml", "params.yaml", "pyproject.toml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, root / name)
-    for name in ("vrft_core", "pipelines"):
-        shutil.copytree(ROOT / name, root / name, ignore=CODE)
+    shutil.copytree(ROOT / "vrft_core", root / "vrft_core", ignore=shutil.ignore_patterns("__pycache__"))
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
     shutil.copy(ROOT / ".dvc/.gitignore", root / ".dvc/.gitignore")
-    edit_params(root, _fewer_scenes)
+    edit_params(root, _less_of_everything)
     run("git", "init", "-q", ".", cwd=root)
     return root
 
