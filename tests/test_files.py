@@ -118,7 +118,7 @@ def test_a_crowd_region_is_dropped_and_its_category_marked_as_not_exhaustive_the
     [
         ([-0.5, 0, 10, 10], [0, 0, 9.5, 10]),
         ([22, 14.5, 11, 10], [22, 14.5, 10, 9.5]),
-        ([0.1, 0.2, 0.7, 0.3], [0.1, 0.2, 0.7, 0.3]),
+        ([1.1, 2.2, 3.3, 4.4], [1.1, 2.2, 3.3, 4.4]),
     ],
 )
 def test_a_box_less_than_a_pixel_over_the_border_is_clipped_and_one_inside_is_untouched(root, box, kept):
@@ -327,6 +327,7 @@ BROKEN = {
     ),
     "a name that climbs out": image(0, "images[0].file_name", "out", file_name="../x.jpg"),
     "an absolute name": image(0, "images[0].file_name", "out", file_name="/etc/x.jpg"),
+    "a name longer than any file's": image(0, "images.file_name", "no file", file_name="x" * 5000),
     "no name": image(0, "images[0].file_name", "missing", file_name=None),
     "two rows of one file": image(1, "images.file_name", "1.jpg", file_name="train/1.jpg"),
     "negatives on some images": image(0, "neg_category_ids", "all", neg_category_ids=[]),

@@ -50,6 +50,8 @@ def test_it_only_adds_lines_so_every_comment_stays(root):
     added = iter(after)
     assert all(line in added for line in before)
     assert len(after) == len(before) + 5 + 1 + 3 + 1
+    for block in ("recipes", "grid", "nightly"):
+        assert after[after.index(next(line for line in after if line.startswith(f"{block}:"))) - 1] == ""
 
 
 def test_it_says_what_to_type_next_and_that_command_names_a_cell(root, capsys):

@@ -107,29 +107,29 @@ def _checked(path: Path, name: str, rows: list[dict], check, problems: Problems)
 
 def _category(row: dict) -> dict:
     name = row.get("name")
-    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > 100:
+    if not _is_text(name) or not name.strip() or len(name) > 100:
         raise _Wrong("name", "must be printable text of at most 100 characters", "name the category")
-    synonyms = [s for s in _list(row.get("synonyms")) if isinstance(s, str)]
+    synonyms = [s for s in _list(row.get("synonyms")) if _is_text(s)]
     return {
         "id": row["id"],
         "name": name,
-        "synset": row["synset"] if isinstance(row.get("synset"), str) else name,
+        "synset": row["synset"] if _is_text(row.get("synset")) else name,
         "synonyms": synonyms or [name],
-        "def": row["def"] if isinstance(row.get("def"), str) else name,
+        "def": row["def"] if _is_text(row.get("def")) else name,
     }
 
 
 def _image(row: dict, categories: dict[int, dict], lvis: bool) -> dict:
     for side in ("width", "height"):
         if not _is_id(row.get(side)) or row[side] == 0:
-            raise _Wrong(side, f"must be a whole number of pixels, is {_show(row.get(side))}", "give the image's size")
+            raise _Wrong(side, f"must be a whole number of pixels, is {show(row.get(side))}", "give the image's size")
     name = row.get("file_name")
     if lvis and isinstance(row.get("coco_url"), str):
         name = "/".join(row["coco_url"].split("/")[-2:])
     if not isinstance(name, str) or not name or "\0" in name:
         raise _Wrong("file_name", "is missing", "give the path relative to the image folder")
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise _Wrong("file_name", f"{name!r} leads out of the image folder", "give a path inside it")
+        raise _Wrong("file_name", f"{show(name)} leads out of the image folder", "give a path inside it")
     lists = {}
     for key in ("neg_category_ids", "not_exhaustive_category_ids"):
         lists[key] = row.get(key, []) if lvis else []
@@ -143,9 +143,9 @@ def _annotation(row: dict, images: dict[int, dict], known: set[int], categories:
     for key, ids in (("image_id", known), ("category_id", set(categories))):
         if not _is_id(row.get(key)) or row[key] not in ids:
             table = key.removesuffix("_id").replace("category", "categorie") + "s"
-            raise _Wrong(key, f"{_show(row.get(key))} is not among the file's {table}", "correct it or remove the row")
+            raise _Wrong(key, f"{show(row.get(key))} is not among the file's {table}", "correct it or remove the row")
     if row.get("iscrowd", 0) not in (0, 1):
-        raise _Wrong("iscrowd", f"must be 0 or 1, is {_show(row['iscrowd'])}", "correct it")
+        raise _Wrong("iscrowd", f"must be 0 or 1, is {show(row['iscrowd'])}", "correct it")
     image = images.get(row["image_id"], {"width": math.inf, "height": math.inf})  # the image's own fault is reported
     bbox = _box(row.get("bbox"), image["width"], image["height"])
     area = row.get("area")
@@ -163,20 +163,20 @@ def _annotation(row: dict, images: dict[int, dict], known: set[int], categories:
 def _box(bbox: Any, width: float, height: float) -> list[float]:
     """xywh pixels, clipped to the image where it reaches over the border by no more than TOLERANCE."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_finite(v) for v in bbox):
-        raise _Wrong("bbox", f"must be four finite numbers x, y, width, height, is {_show(bbox)}", "correct it")
+        raise _Wrong("bbox", f"must be four finite numbers x, y, width, height, is {show(bbox)}", "correct it")
     x, y, w, h = bbox
     if w <= 0 or h <= 0:
         side = "width" if w <= 0 else "height"
-        raise _Wrong("bbox", f"{_show(bbox)} has no {side}", "correct the box or remove the annotation")
+        raise _Wrong("bbox", f"{show(bbox)} has no {side}", "correct the box or remove the annotation")
     if min(x, y) < -TOLERANCE or x + w > width + TOLERANCE or y + h > height + TOLERANCE:
         raise _Wrong(
             "bbox",
-            f"{_show(bbox)} reaches out of the {width}x{height} image",
+            f"{show(bbox)} reaches out of the {width}x{height} image",
             "correct the box or remove the annotation",
         )
     x1, y1, x2, y2 = max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)
     if x2 <= x1 or y2 <= y1:
-        raise _Wrong("bbox", f"{_show(bbox)} lies outside the {width}x{height} image", "remove the annotation")
+        raise _Wrong("bbox", f"{show(bbox)} lies outside the {width}x{height} image", "remove the annotation")
     inside = x >= 0 and y >= 0 and x + w <= width and y + h <= height
     return [x, y, w, h] if inside else [x1, y1, x2 - x1, y2 - y1]
 
@@ -214,14 +214,19 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
 def _list(value: Any) -> list:
     return value if isinstance(value, list) else []
 
 
 def _plain(row: dict) -> dict:
-    return {key: value for key, value in row.items() if isinstance(value, str | int)}
+    return {key: value for key, value in row.items() if isinstance(value, int) or _is_text(value)}
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
+    """A value as it may stand in an error line: short, and without line breaks or control characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

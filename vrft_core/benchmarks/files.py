@@ -106,11 +106,11 @@ def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Pat
     owner: dict[Path, int] = {}
     for i, image in dataset.images.items():
         name = PurePosixPath(image["file_name"])
-        path = next((p for p in (folder / name, folder / name.name) if p.is_file()), None)
+        path = next((p for p in (folder / name, folder / name.name) if _is_file(p)), None)
         if path is None:
             problems.add(
                 dataset.path,
-                f"images.file_name (id {i}): no file {str(name)!r} in {folder}",
+                f"images.file_name (id {i}): no file {coco_json.show(str(name))} in {folder}",
                 "add the image, remove its row, or give the right folder",
             )
         elif path in owner:
@@ -124,12 +124,20 @@ def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Pat
     return located
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # for one, a name longer than any file's
+        return False
+
+
 def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> str:
     """sha256 of an image file that decodes to the size its row gives."""
     row = dataset.images[image_id]
-    content = path.read_bytes()
+    content = b""
     named = f"image {image_id} of {dataset.path.name}"
     try:
+        content = path.read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(content), formats=FORMATS) as image:
@@ -140,7 +148,7 @@ def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> 
         problems.add(path, f"{named} has no known format ({', '.join(FORMATS)})", "replace the file or remove its row")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         problems.add(path, f"{named} has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it and its boxes down")
-    except Exception as error:  # decoders raise whatever a broken file leads them to
+    except Exception as error:  # unreadable; or whatever a broken file leads a decoder to raise
         problems.add(path, f"{named} does not decode: {error}", "replace the file or remove its row")
     else:
         if size != (row["width"], row["height"]):
