@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from vrft_core.policy.muon import Muon
+
 WEIGHT_DECAY = 0.05
 LAST = 0.03  # the learning rate ends at this share of its peak
 
@@ -28,14 +30,7 @@ class Optimizer:
             (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
         self.parameters = matrices + others
         self.optimizers = [
-            torch.optim.Muon(
-                matrices,
-                lr=muon_learning_rate,
-                momentum=0.95,
-                weight_decay=WEIGHT_DECAY,
-                adjust_lr_fn="match_rms_adamw",
-                ns_steps=4,
-            ),
+            Muon(matrices, lr=muon_learning_rate, momentum=0.95, weight_decay=WEIGHT_DECAY),
             torch.optim.AdamW(others, lr=adam_learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY),
         ]
         self.schedules = [
