@@ -57,13 +57,13 @@ class Truth:
         images, rows = tables["images"], tables["annotations"]
         image_ids = _unique_ids(images, f"{where}: images")
         _unique_ids(tables["categories"], f"{where}: categories")
-        needed = ("name", "frequency") if protocol == "lvis" else ("name",)
         for category in tables["categories"]:
-            for field in needed:
-                if field not in category:
-                    raise InputError(f"{where}: categories: id {category['id']}", f"'{field}' is missing")
-        if protocol == "lvis" and (odd := {c["frequency"] for c in tables["categories"]} - {"r", "c", "f"}):
-            raise InputError(f"{where}: categories", f"frequency {sorted(map(str, odd))[0]!r}", "LVIS knows r, c and f")
+            if not isinstance(category.get("name"), str):
+                raise InputError(f"{where}: categories: id {category['id']}", "has no 'name'", "it must be text")
+            if protocol == "lvis" and category.get("frequency") not in ("r", "c", "f"):
+                raise InputError(
+                    f"{where}: categories: id {category['id']}", "has no 'frequency'", "LVIS needs r, c or f for each"
+                )
         categories = sorted(tables["categories"], key=lambda category: category["id"])
         category_ids = np.array([category["id"] for category in categories], dtype=np.int64)
         image_id, category_id, box, area = _numbers(
@@ -206,11 +206,12 @@ def _pairs(
     """image * K + category for every category id that the images list under `field`."""
     pairs = []
     for image in images:
-        if not isinstance(image.get(field), list):
+        listed = image.get(field)
+        if not isinstance(listed, list) or not all(_is_number(type(one), int) for one in listed):
             raise InputError(
-                f"{where}: images: id {image['id']}", f"has no list '{field}'", "LVIS needs it; use coco otherwise?"
+                f"{where}: images: id {image['id']}", f"has no '{field}'", "LVIS needs a list of category ids for each"
             )
-        pairs += [(image["id"], category) for category in image[field]]
+        pairs += [(image["id"], category) for category in listed]
     image_id, category_id = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     known = np.isin(category_id, category_ids)
     image, category = np.searchsorted(image_ids, image_id[known]), np.searchsorted(category_ids, category_id[known])

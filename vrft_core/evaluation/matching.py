@@ -25,12 +25,13 @@ def match(
     detections: "Detections | list[dict]",
     protocol: str,
     category_ids: list[int] | None = None,
+    where: object = "detections",
 ) -> Matches:
     """Assign detections to objects at IoU .50:.05:.95.
 
     `ground_truth`: COCO or LVIS v1 JSON as a dict, Annotations, or Truth. `detections`: rows of image_id, category_id,
     bbox (xywh pixels, as in COCO results files) and score, or Detections. `category_ids` restricts the evaluation;
-    the cap of 300 an image still counts all detections, as in lvis-api.
+    the cap of 300 an image still counts all detections, as in lvis-api. `where` names the detections in errors.
 
     Equal scores keep the order of the list. Detections of categories that the ground truth does not know are left
     out. Raises InputError on malformed rows and on images that the ground truth does not know.
@@ -42,13 +43,15 @@ def match(
     'no match'.
     """
     truth = ground_truth if isinstance(ground_truth, Truth) else Truth.of(ground_truth, protocol)
-    found = detections if isinstance(detections, Detections) else Detections.of(detections)
+    if truth.protocol != protocol:
+        raise ValueError(f"ground truth read for {truth.protocol}, matching asked for {protocol}")
+    found = detections if isinstance(detections, Detections) else Detections.of(detections, where)
     known, width = truth.category_ids, len(truth.categories)
     wanted = known if category_ids is None else np.array(category_ids, dtype=np.int64)
     if not np.isin(wanted, known).all():
         raise InputError("category_ids", f"{wanted[~np.isin(wanted, known)][0]} is not in the ground truth")
 
-    image = positions(found.image_id, truth.image_ids, "detections", "image_id", "images")
+    image = positions(found.image_id, truth.image_ids, where, "image_id", "images")
     keep = np.isin(found.category_id, wanted)
     if protocol == "lvis":
         keep &= _among_best(MAX_DETECTIONS["lvis"], image, found.score)
