@@ -9,7 +9,7 @@ import numpy as np
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.average_precision import IGNORED, TRUE
-from vrft_core.evaluation.matching import iou, match
+from vrft_core.evaluation.matching import iou, match, xywh
 
 NEAR_DUPLICATE = 0.9
 BINS = 10
@@ -61,7 +61,7 @@ def duplicates(rows: list[dict]) -> dict:
     """Share of boxes that repeat an earlier box of the same answer: exactly, or nearly (IoU ≥ .9, not exactly)."""
     exact, near, total = 0, 0, 0
     for row in rows:
-        boxes = _xywh(row["boxes"])
+        boxes = xywh(row["boxes"])
         for index in range(len(boxes)):
             earlier = boxes[:index]
             same = bool((earlier == boxes[index]).all(axis=1).any())
@@ -125,20 +125,13 @@ def _detections(rows: list[dict], truth: Annotations) -> tuple[list[dict], np.nd
     """Every box as a COCO result, and its highest IoU with an object of its category (0 without one)."""
     detections, overlap = [], []
     for row in rows:
-        boxes, objects = _xywh(row["boxes"]), _xywh(truth.boxes(row["image_id"], row["category_id"]))
+        boxes, objects = xywh(row["boxes"]), xywh(truth.boxes(row["image_id"], row["category_id"]))
         overlap.append(iou(boxes[:, None], objects[None]).max(axis=1, initial=0))
         detections += [
             {"image_id": row["image_id"], "category_id": row["category_id"], "bbox": box, "score": score}
             for box, score in zip(boxes.tolist(), row["scores"], strict=True)
         ]
     return detections, np.concatenate([np.empty(0), *overlap])
-
-
-def _xywh(boxes: list[list[float]]) -> np.ndarray:
-    """xyxy lists → xywh [n, 4]."""
-    array = np.array(boxes, dtype=float).reshape(-1, 4)
-    array[:, 2:] -= array[:, :2]
-    return array
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

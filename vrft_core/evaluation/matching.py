@@ -3,7 +3,7 @@
 Matching happens once; what follows from it (average precision, resampling) only counts and belongs elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -129,6 +129,13 @@ def iou(box: np.ndarray, truth: np.ndarray, crowd: np.ndarray | bool = False) ->
     overlap = np.where((across > 0) & (down > 0), across * down, 0)
     union = np.where(crowd, w * h, w * h + tw * th - overlap)
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=overlap > 0)
+
+
+def xywh(boxes: Sequence[Sequence[float]]) -> np.ndarray:
+    """xyxy boxes → xywh [n, 4]."""
+    array = np.array(boxes, dtype=float).reshape(-1, 4)
+    array[:, 2:] -= array[:, :2]
+    return array
 
 
 def _candidates(pair: np.ndarray, box: np.ndarray, truth_pair: np.ndarray, truth_box: np.ndarray, crowd: np.ndarray):

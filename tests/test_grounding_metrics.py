@@ -1,0 +1,55 @@
+"""Grounding metrics on regions small enough to count by hand."""
+
+import numpy as np
+import pytest
+
+from vrft_core.evaluation.grounding import IGNORE, box_scores, mask_scores
+
+
+def mask(*columns: int) -> np.ndarray:
+    """One row of ten pixels with some of them set."""
+    row = np.zeros((1, 10), dtype=np.uint8)
+    row[0, list(columns)] = 1
+    return row
+
+
+def test_miou_is_the_mean_over_questions_and_ciou_weighs_by_area():
+    predicted = [(0, 0, 10, 10), (0, 0, 100, 50)]
+    truth = [(0, 0, 10, 10), (0, 0, 100, 100)]
+    assert box_scores(predicted, truth) == {"mIoU": pytest.approx(0.75), "cIoU": pytest.approx(5100 / 10100)}
+
+
+def test_a_missing_box_counts_as_zero_and_its_object_still_in_the_union():
+    found = box_scores([None, (0, 0, 10, 10)], [(0, 0, 10, 10), (0, 0, 10, 10)])
+    assert found == {"mIoU": pytest.approx(0.5), "cIoU": pytest.approx(0.5)}
+
+
+def test_giou_is_the_mean_over_images_and_ciou_summed_intersections_over_summed_unions():
+    found = mask_scores([mask(0, 1), mask(0)], [mask(0, 1, 2, 3), mask(0)])
+    assert found == {"gIoU": pytest.approx((2 / 4 + 1) / 2, abs=1e-4), "cIoU": pytest.approx(3 / 5)}
+
+
+def test_ignored_pixels_count_on_neither_side_unless_asked_for():
+    target = mask(0, 1)
+    target[0, 5:] = IGNORE
+    predicted = mask(0, 1, 5, 6)
+    assert mask_scores([predicted], [target])["cIoU"] == pytest.approx(1)
+    assert mask_scores([predicted], [target], ignore=False)["cIoU"] == pytest.approx(0.5)
+
+
+def test_saying_nothing_where_nothing_is_counts_as_one():
+    assert mask_scores([None, mask()], [mask(), mask()]) == {"gIoU": 1, "cIoU": 0}
+
+
+def test_a_missing_mask_is_an_empty_one():
+    assert mask_scores([None], [mask(0, 1)]) == {"gIoU": 0, "cIoU": 0}
+
+
+def test_a_mask_of_another_size_is_refused_and_never_resized():
+    with pytest.raises(ValueError, match="target"):
+        mask_scores([np.zeros((2, 2))], [mask(0)])
+
+
+def test_no_questions_have_no_scores():
+    assert box_scores([], []) == {"mIoU": None, "cIoU": None}
+    assert mask_scores([], []) == {"gIoU": None, "cIoU": None}

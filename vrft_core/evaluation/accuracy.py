@@ -1,0 +1,50 @@
+"""Classification accuracy: strict, and as Visual-RFT published it, with the confusions behind the difference.
+
+What counts as the same name belongs to `rewards.classification`, which training shares.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from vrft_core.answers import parse_classification
+from vrft_core.rewards.classification import normalised
+
+_PUBLISHED_ANSWER = re.compile(r"<answer>(.*?)</answer>")
+
+
+def accuracy(completions: Sequence[str], truths: Sequence[str | Sequence[str]], top: int = 20) -> dict:
+    """Completions and the names of their true classes (a name, or all its synonyms, the label first).
+
+    → {"strict", "lenient" (shares in [0, 1], None without answers), "queries", "confusions": [{"true", "said",
+    "count", "lenient" (whether the published rule took it for right)}, …]}, the most frequent wrong answers first.
+    """
+    strict, lenient, confusions = 0, 0, Counter()
+    for completion, truth in zip(completions, truths, strict=True):
+        names = (truth,) if isinstance(truth, str) else truth
+        said = parse_classification(completion).name
+        right = bool(said) and normalised(said) in {normalised(name) for name in names}
+        published = published_match(completion, names[0])
+        strict, lenient = strict + right, lenient + published
+        if not right:
+            confusions[names[0], said, published] += 1
+    most = sorted(confusions.items(), key=lambda item: (-item[1], item[0]))[:top]
+    return {
+        "strict": strict / len(completions) if completions else None,
+        "lenient": lenient / len(completions) if completions else None,
+        "queries": len(completions),
+        "confusions": [{"true": t, "said": s, "count": n, "lenient": p} for (t, s, p), n in most],
+    }
+
+
+def published_match(completion: str, label: str) -> bool:
+    """Visual-RFT's rule: answer and label, without spaces and underscores, lower case; one contains the other.
+
+    Only an answer on one line between its tags is read. An empty answer is part of every label and so is right
+    (Visual-RFT, classification/Qwen2_VL_classification_infere.py).
+    """
+    found = _PUBLISHED_ANSWER.search(completion)
+    if not found:
+        return False
+    said, true = (text.replace(" ", "").replace("_", "").lower() for text in (found[1], label))
+    return said in true or true in said
