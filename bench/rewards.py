@@ -52,6 +52,10 @@ def strict(text: str, truth: list) -> float:
     return sum(reward(completion, truth) for reward in STRICT)
 
 
+def as_published(text: str, solution: str) -> tuple[float, float, float]:
+    return published.iou(text, solution), published.confidence(text, solution), published.format(text)
+
+
 STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"].values()]
 
 
@@ -80,15 +84,16 @@ def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float
     return three
 
 
-def microseconds(run: Callable, rows: list, repeats: int = 7) -> float:
-    """Best CPU time of `run(*row)` over a pass through rows."""
-    best = float("inf")
+def microseconds(runs: dict[str, tuple[Callable, list]], repeats: int) -> dict[str, float]:
+    """Best CPU time a row of each `run(*row)`, passes through the rows taken in turn so that all meet the same load."""
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(repeats):
-        start = time.process_time()
-        for row in rows:
-            run(*row)
-        best = min(best, (time.process_time() - start) / len(rows))
-    return best * 1e6
+        for name, (run, rows) in runs.items():
+            start = time.process_time()
+            for row in rows:
+                run(*row)
+            best[name] = min(best[name], (time.process_time() - start) / len(rows) * 1e6)
+    return best
 
 
 def hostile(size: int = 1_000_000) -> dict[str, str]:
@@ -127,29 +132,31 @@ def hostile(size: int = 1_000_000) -> dict[str, str]:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--peer-root", type=Path, help="a checkout of Visual-RFT")
-    options.add_argument("--completions", type=int, default=256)
+    options.add_argument("--completions", type=int, default=512)
+    options.add_argument("--repeats", type=int, default=15)
     args = options.parse_args()
     peer = peer_functions(args.peer_root) if args.peer_root else None
     table = []
     for boxes in BOXES:
         rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
-        row = {"boxes": boxes, "strict_us": microseconds(strict, [(text, truth) for text, truth, _ in rows])}
         texts = [(text, solution) for text, _, solution in rows]
-        row["published_us"] = microseconds(
-            lambda t, s: (published.iou(t, s), published.confidence(t, s), published.format(t, s)), texts
-        )
+        runs = {
+            "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
+            "published_us": (as_published, texts),
+        }
         if peer:
             for text, solution in texts:
-                ours = (published.iou(text, solution), published.confidence(text, solution), published.format(text))
-                if ours != peer(text, solution):
-                    print(f"differs from the peer: {ours} {peer(text, solution)} {text!r}", file=sys.stderr)
+                if as_published(text, solution) != peer(text, solution):
+                    print(f"differs from the peer: {text!r} {solution!r}", file=sys.stderr)
                     return 1
-            row["peer_us"] = microseconds(peer, texts)
+            runs["peer_us"] = (peer, texts)
+        row = microseconds(runs, args.repeats)
+        if peer:
             row["ratio"] = row["peer_us"] / row["strict_us"]
-        table.append({key: round(value, 2) for key, value in row.items()})
+        table.append({"boxes": boxes} | {key: round(value, 2) for key, value in row.items()})
     parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
     slowest = {
-        name: round(max(microseconds(parser, [(text,)], 3) for parser in parsers) / 1000, 1)
+        name: round(max(microseconds({p.__name__: (p, [(text,)]) for p in parsers}, 3).values()) / 1000, 1)
         for name, text in hostile().items()
     }
     print(json.dumps({"completions": table, "hostile_megabyte_ms": slowest}, indent=1))

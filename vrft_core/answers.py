@@ -110,7 +110,7 @@ def has_form(text: str, thinking: bool = True) -> bool:
         return text.startswith("<answer>") and len(text) >= 17
     if not text.startswith("<think>"):
         return False
-    middle = _THEN_ANSWER.search(text, 7)
+    middle = _THEN_ANSWER.search(text, text.find("</think>", 7))
     return middle is not None and middle.end() + 9 <= len(text)
 
 
