@@ -170,6 +170,14 @@ def test_equal_scores_keep_the_order_of_the_list():
     assert ap50(ground_truth, [wrong, right]) == pytest.approx(0.5)
 
 
+def test_of_two_objects_overlapped_equally_the_later_one_is_taken():
+    left, right = [0, 0, 10, 10], [4, 0, 10, 10]
+    rows = [found(1, [2, 0, 10, 10], 0.9), found(1, [6, 0, 10, 10], 0.8)]  # the second reaches only the right one
+    for objects, expected in (([right, left], 1), ([left, right], 51 / 101)):
+        assert ap50(truth({1: objects}), rows, "coco") == pytest.approx(expected)
+        assert pycocotools_numbers(truth({1: objects}), rows)["AP50"] == pytest.approx(expected)
+
+
 def test_a_category_without_objects_counts_in_no_mean_and_is_none():
     result = match(truth({1: [BOX]}), [found(1, BOX, 0.9), found(1, BOX, 0.9, category=2)], "coco").average_precision()
     assert result["AP"] == pytest.approx(1)
