@@ -193,6 +193,13 @@ def test_an_unusable_confidence_earns_nothing_and_spoils_the_form_but_not_the_bo
     assert pay("confidence", text) == pay("format", text) == 0.0
 
 
+def test_repeated_and_unusable_boxes_count_as_predicted():
+    for name in ("iou", "average_precision"):
+        one = pay(name, [(NEAR, 0.9)])
+        assert pay(name, [(NEAR, 0.9)] * 5) == pytest.approx(one / 5)
+        assert pay(name, [(NEAR, 0.9), ([9, 9, 1, 1], 0.1)]) == pytest.approx(one / 2)
+
+
 @pytest.mark.parametrize("name", ["iou", "confidence", "average_precision", "confidence_brier"])
 def test_a_missed_object_costs(name):
     assert pay(name, [(TRUE, 0.9)], [TRUE, FAR]) < pay(name, [(TRUE, 0.9), (FAR, 0.9)], [TRUE, FAR])
