@@ -178,6 +178,15 @@ def test_of_two_objects_overlapped_equally_the_later_one_is_taken():
         assert pycocotools_numbers(truth({1: objects}), rows)["AP50"] == pytest.approx(expected)
 
 
+def test_an_area_on_a_boundary_belongs_to_both_ranges():
+    ground_truth = truth({1: [[0, 0, 10, 10], [100, 0, 50, 50]]})
+    rows = [found(1, [200, 200, 32, 32], 0.9), found(1, [0, 0, 10, 10], 0.8), found(1, [100, 0, 50, 50], 0.7)]
+    ours = summary(match(ground_truth, rows, "coco"))
+    assert (ours["APs"], ours["APm"]) == (pytest.approx(0.5), pytest.approx(0.5))  # 32² is wrong in either
+    theirs = pycocotools_numbers(ground_truth, rows)
+    assert (theirs["APs"], theirs["APm"]) == (pytest.approx(0.5), pytest.approx(0.5))
+
+
 def test_a_category_without_objects_counts_in_no_mean_and_is_none():
     result = match(truth({1: [BOX]}), [found(1, BOX, 0.9), found(1, BOX, 0.9, category=2)], "coco").average_precision()
     assert result["AP"] == pytest.approx(1)
