@@ -223,7 +223,13 @@ def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
     row = {"boxes": [box, box, [0, 0, 5, 5]], "scores": [0.95, 0.5, 0.25], "completion": "x"}
 
     [entry] = pictures.gallery(
-        truth, layout.raw(cell) / "images", {"rft": {(image, category): row}}, [(image, category)], {"rft": "RFT"}, {}
+        truth,
+        layout.raw(cell) / "images",
+        {"rft": {(image, category): row}},
+        [(image, category)],
+        {"rft": "RFT"},
+        {},
+        set(),
     )
 
     [panel] = entry["panels"]
@@ -287,7 +293,8 @@ def test_the_page_says_what_it_must(made):
     assert f"the one at step {record['chosen_step']} was evaluated" in " ".join(text.split())
     for words in (
         "Computing time (CPU)", "Validation AP at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
-        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "LVIS AP with perfect ranking", "answer not closed",
+        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "LVIS AP with perfect ranking",
+        "answer not closed",
     ):  # fmt: skip
         assert words in text, words
 

@@ -24,7 +24,7 @@ _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 # What decides the weights a stage trains: blocks of the recipe, and directories it reads.
 _SETTINGS = {
-    "policy": ("data", "scenes", "policy", "threads"),
+    "policy": ("scenes", "prompts", "policy", "threads"),
     "sft": ("few_shot", "prompts", "adapter", "sft", "evaluation", "threads"),
     "rft": ("few_shot", "prompts", "adapter", "rft", "evaluation", "threads"),
 }
@@ -136,7 +136,7 @@ def _evidence(layout: Layout, params: Params, cell: Cell) -> list[Path]:
     cells = [cell] if cell.scope == "cell" else [one for one in params.cells() if one.at("study") == cell]
     paths = [layout.raw(cell) / "annotations.json", layout.evaluation(cell, "base") / "predictions.jsonl"]
     for one in cells:
-        paths.append(layout.few_shot(one))
+        paths += [layout.few_shot(one)] if one == cell else []
         paths += [layout.training(one, method) for method in ("sft", "rft")]
         paths += [layout.evaluation(one, method) / "predictions.jsonl" for method in ("sft", "rft")]
     return paths

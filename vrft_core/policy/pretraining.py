@@ -8,7 +8,7 @@ What is asked and answered belongs to `supervision`; the architecture to `model`
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +29,9 @@ from vrft_core.progress import Progress
 from vrft_core.prompts import question
 
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
+LOG_EVERY = 10  # steps
+
+Log = Callable[[int, dict[str, float]], None]
 
 
 def pretrain(
@@ -38,10 +41,11 @@ def pretrain(
     answers: WebAnswers,
     categories: list[str],
     checkpoint: Path,
+    log: Log = lambda step, numbers: None,
 ) -> dict[str, float]:
     """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
 
-    Returns the last losses.
+    `log` gets some steps' numbers, named by phase. Returns the last losses.
     """
     parameters = dict(model.named_parameters())
     if checkpoint.is_file():
@@ -49,12 +53,12 @@ def pretrain(
             for name, value in load_file(checkpoint).items():
                 parameters[name].copy_(value)
     else:
-        align_vision(model, processor, pool, categories, answers)
+        align_vision(model, processor, pool, categories, answers, log)
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
         temporary.rename(checkpoint)
     features = Features(model.model.visual, pool.images, processor.image_processor)
-    return teach_language(model, processor, features, pool, answers)
+    return teach_language(model, processor, features, pool, answers, log)
 
 
 def align_vision(
@@ -63,6 +67,7 @@ def align_vision(
     pool: Pool,
     categories: list[str],
     answers: WebAnswers,
+    log: Log,
 ) -> None:
     """Phase A: trains the vision tower and the token embeddings."""
     settings, tokenizer, visual = answers.settings, processor.tokenizer, model.model.visual
@@ -87,7 +92,7 @@ def align_vision(
     optimizer = Optimizer(named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps)
     bins = torch.arange(len(values))
     progress = Progress("policy: vision", settings.vision_steps)
-    for _ in range(settings.vision_steps):
+    for step in range(1, settings.vision_steps + 1):
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
         features, _ = encode(visual, pool.images[rows.numpy()], processor.image_processor)
         features = F.normalize(features, dim=-1) * size**0.5
@@ -110,7 +115,10 @@ def align_vision(
         (class_loss + number_loss).backward()
         optimizer.step()
         accuracy = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
-        progress.step(loss=class_loss.item() + number_loss.item(), category_accuracy=accuracy)
+        losses = {"loss": class_loss.item() + number_loss.item(), "category_accuracy": accuracy}
+        progress.step(**losses)
+        if step % LOG_EVERY == 0:
+            log(step, {f"vision/{name}": value for name, value in losses.items()})
 
 
 def teach_language(
@@ -119,6 +127,7 @@ def teach_language(
     features: Features,
     pool: Pool,
     answers: WebAnswers,
+    log: Log,
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
     settings, tokenizer = answers.settings, processor.tokenizer
@@ -133,7 +142,7 @@ def teach_language(
     positions = None
     model.train()
     progress = Progress("policy: language", settings.steps)
-    for _ in range(settings.steps):
+    for step in range(1, settings.steps + 1):
         batch = list(islice(examples, settings.batch_size))
         for _, category, _ in batch:
             if category not in prompts:
@@ -165,6 +174,8 @@ def teach_language(
         optimizer.step()
         losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}
         progress.step(**losses)
+        if step % LOG_EVERY == 0:
+            log(step, {f"language/{name}": value for name, value in losses.items()})
     model.eval()
     return losses
 

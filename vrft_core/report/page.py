@@ -26,7 +26,6 @@ FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 def cell_page(results: dict, inputs: Inputs, gallery: list[dict]) -> str:
     """HTML of a cell's report. `gallery`: see `pictures.gallery`."""
-    taught = {category["id"] for category in inputs.few_shot["categories"]}
     return _render(
         "cell.html.j2",
         results=results,
@@ -36,7 +35,7 @@ def cell_page(results: dict, inputs: Inputs, gallery: list[dict]) -> str:
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
         learning=figures.learning(inputs.training),
         categories=figures.categories(results["per_category"]),
-        gallery=[entry | {"few_shot": entry["category_id"] in taught} for entry in gallery],
+        gallery=gallery,
         diagnostics=diagnostics.tables(results, inputs.training["rft"]),
         health=diagnostics.charts(results, inputs.training["rft"].get("log", [])),
         method=_method(results["measured"], results["training"]),

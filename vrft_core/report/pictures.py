@@ -63,8 +63,9 @@ def gallery(
     pairs: Sequence[tuple[int, int]],
     names: dict[str, str],
     licences: dict[int, str],
+    few_shot: set[int],
 ) -> list[dict]:
-    """One entry a pair: {"category", "category_id", "picture" (hidden SVG that holds it), "panels", "credit"}.
+    """One entry a pair: {"category", "few_shot", "picture" (hidden SVG that holds it), "panels", "credit"}.
 
     `rows`: model → (image, category) → its prediction row; `licences`: id → name.
     A panel: {"name", "css", "svg", "caption", "completion"}.
@@ -94,7 +95,7 @@ def gallery(
         ).format(number, width, height, uri)
         entries.append(
             {
-                "category": category, "category_id": category_id, "objects": len(objects), "picture": picture,
+                "category": category, "few_shot": category_id in few_shot, "objects": len(objects), "picture": picture,
                 "panels": panels, "credit": _credit(image, licences),
             }
         )  # fmt: skip

@@ -31,7 +31,6 @@ class Inputs:
     rows: dict[str, dict[tuple[int, int], dict]]
     metrics: dict[str, dict]
     training: dict[str, dict]
-    few_shot: dict
 
     @classmethod
     def read(cls, layout: Layout, params: Params, cell: Cell) -> "Inputs":
@@ -57,7 +56,6 @@ class Inputs:
             rows,
             {model: io.read_json(place / "metrics.json") for model, place in places.items()},
             {method: io.read_json(layout.training(cell, method)) for method in TRAINED},
-            io.read_json(layout.few_shot(cell) / "selection.json"),
         )
 
     def licences(self) -> dict[int, str]:
@@ -71,11 +69,11 @@ class Inputs:
         return {protocol: {model: each[model][protocol] for model in MODELS} for protocol in PROTOCOLS}
 
 
-def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> dict:
-    """Everything a cell's page says in numbers. AP in [0, 1]."""
+def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, selection: dict) -> dict:
+    """Everything a cell's page says in numbers; `selection` is the few-shot stage's. AP in [0, 1]."""
     resamples = params.recipe(cell).evaluation.resamples
     found = _named({p: bootstrap(matches, resamples, SEED) for p, matches in inputs.matches().items()})
-    taught = {category["name"] for category in inputs.few_shot["categories"]}
+    taught = {name for c in selection["categories"] for name in (c["name"], f"{c['name']} ({c['id']})")}
     per_category = {
         name: {
             "frequency": row["frequency"],
@@ -94,37 +92,39 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "per_category": per_category,
         "training": {method: _training(record) for method, record in inputs.training.items()},
         "diagnostics": {model: inputs.metrics[model].get("diagnostics", {}) for model in MODELS},
-        "measured": _measured(inputs, resamples),
+        "measured": _measured(inputs, selection, resamples),
         "provenance": provenance(layout.root, params, cell),
     }
 
 
-def study_results(layout: Layout, params: Params, study: Cell, cells: list[Cell], inputs: list[Inputs]) -> dict:
-    """The same over seeds: means, spreads, and intervals over images and seeds together."""
+def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inputs], reports: list[dict]) -> dict:
+    """The same over seeds: means, spreads, and intervals over images and seeds together.
+
+    `reports`: what `cell_results` gave for each cell, in the order of `inputs`.
+    """
     resamples = params.recipe(study).evaluation.resamples
     matches = [one.matches() for one in inputs]
     for one in matches[1:]:
         for protocol in PROTOCOLS:
             one[protocol]["base"] = matches[0][protocol]["base"]  # one and the same model: counted once
     found = _named({p: bootstrap_seeds([one[p] for one in matches], resamples, SEED) for p in PROTOCOLS})
-    lvis = [_named({"lvis": bootstrap(one["lvis"], resamples, SEED)}) for one in matches]
     return {
         "cell": study.key,
         "shots": study.shots,
-        "seeds": [cell.seed for cell in cells],
+        "seeds": [one["seed"] for one in reports],
         "verdict": verdict(found["differences"]),
         **found,
         "per_seed": [
             {
-                "cell": cell.key,
-                "seed": cell.seed,
+                "cell": one["cell"],
+                "seed": one["seed"],
                 "models": {model: values[METRIC] for model, values in one["models"].items()},
                 "differences": {pair: values[METRIC] for pair, values in one["differences"].items()},
-                "training": {method: _training(record) for method, record in given.training.items()},
+                "training": one["training"],
             }
-            for cell, one, given in zip(cells, lvis, inputs, strict=True)
+            for one in reports
         ],
-        "measured": _measured(inputs[0], resamples),
+        "measured": reports[0]["measured"],
         "provenance": provenance(layout.root, params, study),
     }
 
@@ -146,7 +146,7 @@ def _training(record: dict) -> dict:
     }
 
 
-def _measured(inputs: Inputs, resamples: int) -> dict:
+def _measured(inputs: Inputs, selection: dict, resamples: int) -> dict:
     base = inputs.metrics["base"]
     return {
         "presence": base["presence"],
@@ -154,6 +154,6 @@ def _measured(inputs: Inputs, resamples: int) -> dict:
         "queries": base["queries"],
         "resamples": resamples,
         "categories": len(inputs.categories),
-        "few_shot_categories": len(inputs.few_shot["categories"]),
-        "few_shot_images": sum(len(category["images"]) for category in inputs.few_shot["categories"]),
+        "few_shot_categories": len(selection["categories"]),
+        "few_shot_images": sum(len(category["images"]) for category in selection["categories"]),
     }

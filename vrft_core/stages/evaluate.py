@@ -5,7 +5,7 @@ All three ask the same questions of the same images in the same way.
 
 import torch
 
-from vrft_core import io, policy
+from vrft_core import io, policy, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.diagnostics import diagnose
@@ -28,6 +28,24 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 
 
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
+    settings = params.recipe(cell).evaluation
+    truth, categories, rows = answer(layout, params, cell, method)
+    metrics = score(truth, rows, categories, settings.resamples)
+    metrics |= {
+        "presence": settings.presence,
+        "queries": len(rows),
+        "images": len(truth.images),
+        "diagnostics": diagnose(rows, truth),
+    }
+    directory = layout.evaluation(cell, method)
+    io.write_jsonl(directory / "predictions.jsonl", rows)
+    io.write_json(directory / "metrics.json", metrics)
+    tracking.log_evaluation(layout, params, cell, method, metrics["metrics"])
+    return {name: entry["value"] for name, entry in metrics["metrics"].items()} | {"queries": len(rows)}
+
+
+def answer(layout: Layout, params: Params, cell: Cell, method: str) -> tuple[Annotations, list[int], list[dict]]:
+    """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows)."""
     recipe, raw = params.recipe(cell), layout.raw(cell)
     truth = Annotations.load(raw / "annotations.json").split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
@@ -43,14 +61,4 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
         max_new_tokens=recipe.evaluation.max_new_tokens,
         what=f"{cell.key} {method}: questions answered",
     )
-    metrics = score(truth, rows, categories, recipe.evaluation.resamples)
-    metrics |= {
-        "presence": recipe.evaluation.presence,
-        "queries": len(queries),
-        "images": len(truth.images),
-        "diagnostics": diagnose(rows, truth),
-    }
-    directory = layout.evaluation(cell, method)
-    io.write_jsonl(directory / "predictions.jsonl", rows)
-    io.write_json(directory / "metrics.json", metrics)
-    return {name: entry["value"] for name, entry in metrics["metrics"].items()} | {"queries": len(queries)}
+    return truth, categories, rows

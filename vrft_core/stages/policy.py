@@ -3,12 +3,12 @@
 import torch
 import transformers
 
-from vrft_core import io
+from vrft_core import io, provenance, tracking
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params, Recipe
 from vrft_core.policy.model import PATCH_SIZE, build_model
-from vrft_core.policy.pretraining import pretrain
+from vrft_core.policy.pretraining import Log, pretrain
 from vrft_core.policy.processor import build_processor, load_processor
 from vrft_core.policy.supervision import WebAnswers, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
@@ -18,10 +18,17 @@ from vrft_core.runs import open_run
 def policy(layout: Layout, params: Params, cell: Cell) -> dict:
     """Writes weights (safetensors), configuration, tokenizer and processor."""
     recipe = params.recipe(cell)
-    return _fetch(layout, recipe, cell) if recipe.policy.hub else _pretrain(layout, recipe, cell)
+    with tracking.run(layout, params, cell, "policy") as tracked:
+        if recipe.policy.hub:
+            numbers = _fetch(layout, recipe, cell)
+        else:
+            numbers = _pretrain(layout, recipe, cell, lambda step, values: tracked.metrics(values, step))
+        directory = layout.policy(cell)
+        tracked.model(f"{cell.key}-policy", directory, provenance.directory_digest(directory))
+    return numbers
 
 
-def _pretrain(layout: Layout, recipe: Recipe, cell: Cell) -> dict:
+def _pretrain(layout: Layout, recipe: Recipe, cell: Cell, log: Log) -> dict:
     torch.set_num_threads(recipe.threads)
     settings, scenes = recipe.policy.pretraining, recipe.scenes
     fingerprint = {"policy": recipe.policy, "prompts": recipe.prompts, "scenes": scenes}
@@ -33,10 +40,11 @@ def _pretrain(layout: Layout, recipe: Recipe, cell: Cell) -> dict:
     model = build_model(tokenizer, settings.seed)
     answers = WebAnswers(scenes, recipe.policy, recipe.prompts.thinking)
     pool = draw_pool(scenes, settings.images)
-    loss = pretrain(model, processor, pool, answers, categories, run / "vision.safetensors")
+    checkpoint = run / "vision.safetensors"
+    loss = pretrain(model, processor, pool, answers, categories, checkpoint, log)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
-    (run / "vision.safetensors").unlink()
+    checkpoint.unlink()
     return {"parameters": sum(p.numel() for p in model.parameters()), **loss}
 
 

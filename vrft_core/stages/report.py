@@ -11,8 +11,9 @@ from vrft_core.report.summary import MODEL_NAMES, summary
 
 def report(layout: Layout, params: Params, cell: Cell) -> dict:
     inputs = Inputs.read(layout, params, cell)
-    results = cell_results(layout, params, cell, inputs)
-    taught = {category["id"] for category in inputs.few_shot["categories"]}
+    selection = io.read_json(layout.few_shot(cell) / "selection.json")
+    results = cell_results(layout, params, cell, inputs, selection)
+    taught = {category["id"] for category in selection["categories"]}
     gallery = pictures.gallery(
         inputs.truth,
         layout.raw(cell) / "images",
@@ -20,6 +21,7 @@ def report(layout: Layout, params: Params, cell: Cell) -> dict:
         pictures.choose(list(inputs.rows["base"]), taught, cell.seed),
         MODEL_NAMES,
         inputs.licences(),
+        taught,
     )
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)

@@ -1,4 +1,4 @@
-"""Stage `study`: the cells of one comparison, all seeds together → one page, the numbers as JSON and Markdown."""
+"""Stage `study`: the cells of one comparison and their reports → one page over all seeds, JSON and Markdown."""
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
@@ -11,7 +11,8 @@ from vrft_core.report.summary import summary
 def study(layout: Layout, params: Params, cell: Cell) -> dict:
     cells = [one for one in params.cells() if one.at("study") == cell]
     inputs = [Inputs.read(layout, params, one) for one in cells]
-    results = study_results(layout, params, cell, cells, inputs)
+    reports = [io.read_json(layout.report(one) / "metrics.json") for one in cells]
+    results = study_results(layout, params, cell, inputs, reports)
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results))
