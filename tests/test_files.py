@@ -25,7 +25,9 @@ PHOTOS = PROJECT.parent / "shared/data/coco_photos"
 
 def benchmark(root: Path, images: str = "photos") -> Benchmark:
     def split(name: str) -> dict:
-        return {"annotations": str(root / f"{name}.json"), "images": str(root / images.format(split=name))}
+        file = root / f"{name}.json"
+        digest = sha256(file) if file.is_file() else "0" * 64
+        return {"annotations": str(file), "images": str(root / images.format(split=name)), "sha256": digest}
 
     return Benchmark.model_validate({"task": "detection", "train": split("train"), "eval": split("eval")})
 
@@ -426,7 +428,11 @@ def test_official_sources_are_refused_as_long_as_none_is_built(root, capsys):
 def test_real_photographs_read_the_same_as_coco_and_as_lvis_from_either_folder():
     def photographs(kind: str, folders: tuple[str, str]) -> dict:
         split = {
-            name: {"annotations": str(PHOTOS / f"{kind}_{file}.json"), "images": str(PHOTOS / folder)}
+            name: {
+                "annotations": str(PHOTOS / f"{kind}_{file}.json"),
+                "images": str(PHOTOS / folder),
+                "sha256": sha256(PHOTOS / f"{kind}_{file}.json"),
+            }
             for name, file, folder in zip(("train", "eval"), ("train", "val"), folders, strict=True)
         }
         return files.read(Benchmark.model_validate({"task": "detection", **split}), Path()).data

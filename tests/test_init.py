@@ -8,6 +8,7 @@ import yaml
 from own_data import init, lvis, project
 from test_files import edit
 
+from vrft_core.benchmarks import files
 from vrft_core.cell import Cell
 from vrft_core.cli import main
 from vrft_core.io import read_json, write_json
@@ -90,7 +91,27 @@ def test_paths_are_those_of_the_folder_one_stands_in(root, monkeypatch):
     command = "--root .. init d --coco ../train.json --images . --eval-coco ../eval.json --eval-images ."
     assert main(command.split()) == 0
 
-    assert params(root).benchmarks["d"].train.model_dump() == {"annotations": "train.json", "images": "photos"}
+    train = params(root).benchmarks["d"].train
+    assert (train.annotations, train.images) == ("train.json", "photos")
+
+
+def test_a_file_that_changed_later_is_refused_until_it_is_taken_over(root, capsys):
+    init(root)
+    pinned = params(root).benchmarks["my-data"]
+    edit(root, "train", lambda d: d["annotations"].pop())
+
+    assert main(["--root", str(root), "run", "my-data-mini-1shot-s0"]) == 2
+    refused(root, capsys, "train.json", "has changed", "vrft update")
+
+    assert main(["--root", str(root), "update", "my-data"]) == 0
+    now = params(root).benchmarks["my-data"]
+    assert now.train.sha256 != pinned.train.sha256 and now.eval == pinned.eval
+    files.refuse_changed(now, root)
+
+
+def test_only_a_benchmark_with_files_of_its_own_can_be_updated(root, capsys):
+    assert main(["--root", str(root), "update", "lvis"]) == 2
+    refused(root, capsys, "params.yaml", "lvis", "no files of its own")
 
 
 def test_lvis_files_are_taken_too(root):

@@ -45,9 +45,30 @@ def run(args: argparse.Namespace) -> None:
     from vrft_core.run import run as reproduce
 
     params = Params.load(args.root / "params.yaml")
-    report = reproduce(Layout(args.root), params.parse_cell(args.cell))
+    report = reproduce(Layout(args.root), params, params.parse_cell(args.cell))
     print((report / "summary.md").read_text(encoding="utf-8"))
     print(f"Report: {report / 'report.html'}")
+
+
+def baseline(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.params import Params
+    from vrft_core.stages.nightly import record_baseline
+
+    params = Params.load(args.root / "params.yaml")
+    print(f"{record_baseline(Layout(args.root), params.parse_cell(args.cell))}: commit it with git")
+
+
+def nightly(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.params import Params
+    from vrft_core.stages.nightly import nightly as compare
+
+    params = Params.load(args.root / "params.yaml")
+    with _dagster_pipes() as report:
+        numbers = compare(Layout(args.root), params, params.parse_cell(args.cell))
+        report(numbers)
+    print(json.dumps({"cell": args.cell, **numbers}))
 
 
 def init(args: argparse.Namespace) -> None:
@@ -55,6 +76,13 @@ def init(args: argparse.Namespace) -> None:
 
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
     for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories):
+        print(line)
+
+
+def update(args: argparse.Namespace) -> None:
+    from vrft_core.init import update as take
+
+    for line in take(args.root, args.name):
         print(line)
 
 
@@ -101,6 +129,18 @@ def parser() -> argparse.ArgumentParser:
     )
     own.add_argument("--categories", nargs="+", metavar="NAME", help="what to teach (default: all with enough images)")
     own.set_defaults(run=init)
+
+    changed = commands.add_parser("update", help="take the changed annotation files of your own benchmark")
+    changed.add_argument("name", help="the benchmark's name, for example my-data")
+    changed.set_defaults(run=update)
+
+    good = commands.add_parser("baseline", help="record a cell's RFT predictions as what the nightly run compares with")
+    good.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    good.set_defaults(run=baseline)
+
+    night = commands.add_parser("nightly", help="evaluate a cell's RFT model again and compare with the baseline")
+    night.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    night.set_defaults(run=nightly)
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(

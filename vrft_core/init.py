@@ -41,8 +41,8 @@ def init(
     _check_names(params, path, name, recipe, shots, cells)
     benchmark = {
         "task": "detection",
-        "train": {"annotations": _stored(root, train[0]), "images": _stored(root, train[1])},
-        "eval": {"annotations": _stored(root, evaluation[0]), "images": _stored(root, evaluation[1])},
+        "train": _split(root, *train),
+        "eval": _split(root, *evaluation),
     }
     source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
     enough = 1 if params.recipes[recipe].few_shot.when_short == "all" else shots
@@ -61,6 +61,32 @@ def init(
         *left_out,
         f"next: vrft run {cells[0].key}",
     ]
+
+
+def update(root: Path, name: str) -> list[str]:
+    """Take a benchmark's annotation files as they are now: check the data, and write their digests to params.yaml."""
+    path = root / "params.yaml"
+    params = Params.load(path)
+    benchmark = params.benchmarks.get(name)
+    if benchmark is None or benchmark.train is None:
+        own = sorted(n for n, b in params.benchmarks.items() if b.train)
+        raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
+    files.read(benchmark, root)
+    text, said = path.read_text(encoding="utf-8"), []
+    for split in (benchmark.train, benchmark.eval):
+        new = files.digest(root / split.annotations)
+        text = text.replace(split.sha256, new)
+        said.append(f"{split.annotations}: {'unchanged' if new == split.sha256 else 'taken as it is now'}")
+    io.write_text(path, text)
+    return said
+
+
+def _split(root: Path, file: Path, images: Path) -> dict[str, str]:
+    return {
+        "annotations": _stored(root, file),
+        "images": _stored(root, images),
+        "sha256": files.digest(root / _stored(root, file)),
+    }
 
 
 def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int, cells: list[Cell]) -> None:

@@ -22,10 +22,14 @@ class Strict(BaseModel):
 
 
 class Files(Strict):
-    """One annotated split on disk; paths are relative to the project root or absolute."""
+    """One annotated split on disk; paths are relative to the project root or absolute.
+
+    `sha256` is that of the annotation file: a change in it is noticed, and taken over by `vrft update`.
+    """
 
     annotations: str
     images: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Benchmark(Strict):

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 from threading import Thread
 
+from vrft_core.benchmarks import files
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.params import Params
 
 _SAID = (
     (re.compile(r"Running stage '(.+)'"), "running"),
@@ -20,14 +22,16 @@ _SAID = (
 )
 
 
-def run(layout: Layout, cell: Cell) -> Path:
+def run(layout: Layout, params: Params, cell: Cell) -> Path:
     """Reproduce the report of a cell or study; returns the folder of its report.
 
-    Raises InputError for a wider scope, and SystemExit with the stage's own exit status when a stage fails: it has
-    said why.
+    Raises InputError for a wider scope and for a user's files that have changed, and SystemExit with the stage's own
+    exit status when a stage fails: it has said why.
     """
     if cell.scope not in ("cell", "study"):
         raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
+    if (benchmark := params.benchmarks[cell.benchmark]).train:
+        files.refuse_changed(benchmark, layout.root)
     stage = "report" if cell.scope == "cell" else "study"
     status = _repro(layout.root, f"{stage}@{cell.key}")
     if status:

@@ -37,6 +37,7 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
     Raises InputError as `read` does; then nothing has been written.
     """
     source = read(benchmark, root)
+    refuse_changed(benchmark, root)
     with io.new_directory(directory) as new:
         for image in source.data["images"]:
             target = new / "images" / image["file_name"]
@@ -45,6 +46,28 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
             if io.sha256(target) != image["sha256"]:
                 raise InputError(source.files[image["id"]], "changed while it was being copied", "try again")
         io.write_json(new / "annotations.json", source.data)
+
+
+def refuse_changed(benchmark: Benchmark, root: Path) -> None:
+    """Raises InputError when an annotation file is no longer the one whose digest params.yaml holds."""
+    for split in ("train", "eval"):
+        file = _files(benchmark, split)
+        if digest(root / file.annotations) != file.sha256:
+            raise InputError(
+                root / file.annotations,
+                "has changed since it was added to params.yaml",
+                "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+            )
+
+
+def digest(path: Path) -> str:
+    """sha256 of an annotation file. Raises InputError when it cannot be read."""
+    try:
+        return io.sha256(path)
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "check the path") from None
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}", "check the path") from None
 
 
 def read(benchmark: Benchmark, root: Path) -> Source:
