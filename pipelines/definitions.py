@@ -4,16 +4,22 @@ Loading must stay quick: no torch and no great_expectations here; stages run els
 """
 
 import os
+import warnings
 from pathlib import Path
 
 import dagster as dg
 
 from pipelines.checks.contracts import data_checks
+from pipelines.checks.regression import no_regression
 from pipelines.dvc_assets import cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
+from pipelines.schedules import nightly_eval, nightly_job, nightly_regression
 from vrft_core.params import Params
+
+# Checks that know their partition are what Dagster calls a preview; it would say so at every load.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def project_root() -> Path:
@@ -24,10 +30,13 @@ def project_root() -> Path:
 def build_definitions(root: Path) -> dg.Definitions:
     """Everything for the project at `root`."""
     project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
+    nightly = nightly_eval(root, params)
+    night_shift = nightly_job(nightly)
     return dg.Definitions(
-        assets=stage_assets(project, params),
-        asset_checks=data_checks(root, project, params),
-        jobs=cell_jobs(params),
+        assets=[*stage_assets(project, params), nightly],
+        asset_checks=[*data_checks(root, project, params), no_regression(nightly, root, params)],
+        jobs=[*cell_jobs(params), night_shift],
+        schedules=[nightly_regression(night_shift, params)],
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
         # The heavy work is in other processes already; a process for each step would only cost its start.
         executor=dg.in_process_executor,

@@ -5,7 +5,6 @@ What is up to date is not run again. The run appears in Dagster's pages like one
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -41,7 +40,6 @@ def _reason(event: dg.DagsterEvent) -> str:
 
 
 def main(key: str) -> int:
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     root = project_root()
     try:
         cell = Params.load(root / "params.yaml").parse_cell(key).at("cell")

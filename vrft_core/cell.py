@@ -115,6 +115,10 @@ class Layout:
         # A study depends on one directory, so its cells' results lie side by side.
         return self.root / "reports" / cell.at("study").key / f"s{cell.at('cell').seed}"
 
+    def baseline(self, cell: Cell) -> Path:
+        """What the nightly evaluation compares with: recorded by hand, tracked by git."""
+        return self.root / "baselines" / cell.at("cell").key
+
     def runs(self, cell: Cell, method: str) -> Path:
         """Checkpoints and rollouts: outside DVC, kept between attempts."""
         return self.root / "runs" / cell.key / method

@@ -4,6 +4,8 @@ Models are resampled together, so that differences are paired. Matching happened
 `Matches.headline`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vrft_core.errors import InputError
@@ -13,7 +15,9 @@ DIFFERENCES = (("rft", "sft"), ("rft", "base"), ("sft", "base"))
 LEVEL = 0.95
 
 
-def bootstrap(matches: dict[str, Matches], resamples: int, seed: int) -> dict:
+def bootstrap(
+    matches: dict[str, Matches], resamples: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
+) -> dict:
     """Intervals of every headline metric, and of paired differences, over images drawn with replacement.
 
     All models must have been evaluated on the same images; each resample draws as many images as there are, also
@@ -29,7 +33,7 @@ def bootstrap(matches: dict[str, Matches], resamples: int, seed: int) -> dict:
         "models": {name: _intervals(metrics, point[name], draws[name]) for name in matches},
         "differences": {
             f"{a}-{b}": _intervals(metrics, point[a] - point[b], draws[a] - draws[b])
-            for a, b in DIFFERENCES
+            for a, b in differences
             if a in matches and b in matches
         },
     }
