@@ -67,7 +67,7 @@ def digest(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
-        raise InputError(path, f"not readable: {error.strerror}", "check the path") from None
+        raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
 
 
 def read(benchmark: Benchmark, root: Path) -> Source:
