@@ -74,7 +74,8 @@ def _answer(truth: Annotations, image: int, category: int, method: str, skill: f
     boxes, scores = [], []
     for box in truth.boxes(image, category):
         if lot.random() < skill:
-            boxes.append([round(v + lot.gauss(0, 1.2 + 4 * (1 - skill)), 1) for v in box])
+            x1, y1, x2, y2 = (v + lot.gauss(0, 1.2 + 4 * (1 - skill)) for v in box)
+            boxes.append([round(v, 1) for v in (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))])
             scores.append(1.0 if method != "base" and lot.random() < 0.8 else round(lot.random(), 1))
         elif lot.random() < 0.4:
             x, y = lot.uniform(0, 60), lot.uniform(0, 60)

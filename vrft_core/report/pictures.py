@@ -133,7 +133,7 @@ def _panel(
     extra = len(row["boxes"]) - found
     caption = f"{found} of {len(objects)} found" + (f", {extra} wrong" if extra else "")
     drawn = list(zip(row["boxes"], row["scores"], strict=True))[:MOST_BOXES]
-    thin = max(width, height) / 160  # one unit of line
+    thin = width / 160  # one unit of line: panels are equally wide on the page
     parts = [Markup('<use href="#{}"/>').format(picture)]
     parts += [_box(box, scale, thin, "truth") for box in objects]
     parts += [_box(box, scale, thin, model) for box, _ in drawn]
