@@ -40,10 +40,13 @@ def test_the_value_is_the_metric_on_all_images_and_lies_within_its_interval():
     assert interval["low"] < interval["value"] < interval["high"]
 
 
-def test_an_interval_has_the_width_that_the_binomial_spread_of_the_images_gives():
-    (model,) = shares(0, 0.5, images=400)
-    interval = bootstrap({"rft": model}, 500, seed=0)["models"]["rft"]["AP"]
-    assert interval["high"] - interval["low"] == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 400), rel=0.15)
+def test_an_interval_runs_from_the_2_5th_to_the_97_5th_percentile_of_recounts_over_drawn_images():
+    (model,) = shares(0, 0.5, images=30)
+    interval = bootstrap({"rft": model}, 1000, seed=0)["models"]["rft"]["AP"]
+    rng = np.random.default_rng(99)
+    recounts = [model.average_precision(rng.multinomial(30, [1 / 30] * 30))["AP"] for _ in range(1000)]
+    assert [interval["low"], interval["high"]] == pytest.approx(np.percentile(recounts, [2.5, 97.5]), abs=0.012)
+    assert np.percentile(recounts, 5) > interval["low"] + 0.012
 
 
 def test_intervals_hold_the_true_value_about_as_often_as_they_say():
@@ -120,6 +123,13 @@ def test_training_seeds_that_disagree_widen_the_interval():
         return entry["high"] - entry["low"]
 
     assert width(apart) > 2 * width(agreeing)
+
+
+def test_a_resample_over_seeds_is_a_mean_over_as_many_seeds_as_there_are():
+    runs = [detector(np.full(20, found)) for found in (False, True) * 4]  # AP 0 or 1, whichever images are drawn
+    entry = bootstrap_seeds([{"rft": run} for run in runs], 500, seed=0)["models"]["rft"]["AP"]
+    spread = 1.96 * np.sqrt(0.25 / 8)
+    assert [entry["low"], entry["high"]] == pytest.approx([0.5 - spread, 0.5 + spread], abs=0.07)
 
 
 def test_one_seed_gives_the_interval_over_images():
