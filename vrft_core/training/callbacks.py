@@ -5,7 +5,8 @@ Only the trainer's public callback points are used. What a step computes belongs
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Validation(TrainerCallback):
         drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
 
     def _validate(self, model, step: int) -> None:
-        with self.clock.validating(), _untouched_randomness():
+        with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
         self.record.validation.append({"step": step, METRIC: value})
         self.log(step, {f"validation/{METRIC}": value})
@@ -90,17 +91,14 @@ def diverged(what: str, value: float, step: int, examples: list[str]) -> InputEr
     return InputError(f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or mend it")
 
 
-class _untouched_randomness:
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
     """Random states after the block are those before it."""
-
-    def __enter__(self):
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
-        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-    def __exit__(self, *_):
-        python, numpy, cpu, cuda = self.states
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    yield
+    random.setstate(python)
+    np.random.set_state(numpy)
+    torch.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state_all(cuda)

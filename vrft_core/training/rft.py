@@ -6,11 +6,13 @@ decided by `rewards`; here it is only asked, checked and written down.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
@@ -37,9 +39,22 @@ class GrpoTrainer(Counting, GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.batch_examples = [row["example_id"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
+        self._log_constant_rewards()
         if self.accelerator.is_main_process:
             self._write_rollouts(inputs)
         return output
+
+    def _log_constant_rewards(self) -> None:
+        """Which reward leaves nothing to prefer: for each, the share of groups it pays alike."""
+        mode = "train" if self.model.training else "eval"
+        for name, values in self._logs["rewards"].items():
+            groups = torch.tensor(list(values)).view(-1, self.num_generations)
+            alike = (groups == groups[:, :1]).all(dim=1)
+            self._metrics[mode][f"rewards/{name}/frac_zero_std"].append(alike.float().mean().item())
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> Sampler:
+        sampler = super()._get_train_sampler(dataset)
+        return EpochSampler(sampler)
 
     def _write_rollouts(self, inputs: list[dict]) -> None:
         logs = self._logs  # TRL keeps exactly the last generation batch
@@ -64,6 +79,26 @@ class GrpoTrainer(Counting, GRPOTrainer):
         tokens = prepared["prompt_mask"].sum() + prepared["completion_mask"].sum()
         self.count(len(prepared["completion_mask"]), tokens)
         return prepared
+
+
+class EpochSampler(Sampler):
+    """TRL's sampler with an order that follows from seed and epoch alone.
+
+    TRL's draws each epoch's order from one generator, which a resumed run does not wind forward.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler, self.epoch = sampler, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator.manual_seed(self.sampler.seed * 1_000_003 + self.epoch)
+        return iter(self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
 
 
 def make_trainer(recipe: Recipe, run: Path, seed: int):
