@@ -103,7 +103,7 @@ def teach(model, processor, examples: list[dict]) -> None:
     batch = processor(text=texts, images=[[row["image"]] for row in examples], padding=True, return_tensors="pt")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(25):
+    for _ in range(100):
         model(**batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
