@@ -83,11 +83,26 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_registered_model(pro
     assert found.data.params["rft.learning_rate"] == str(params.recipe(cell).rft.learning_rate)
     assert found.data.params["seed"] == str(cell.seed)
     inputs = {entry.dataset.name: entry.dataset.digest for entry in found.inputs.dataset_inputs}
-    assert inputs[f"data/prompts/{cell.key}"] == provenance.directory_digest(layout.prompts(cell))
+    assert inputs == {f"data/prompts/{cell.key}": provenance.directory_digest(layout.prompts(cell))}
+    assert found.data.tags["vrft.starting_weights"] == provenance.directory_digest(layout.policy(cell))
     assert [file.path for file in store.list_artifacts(found.info.run_id, "rollouts")] == ["rollouts/rollouts.jsonl"]
     version = store.get_model_version_by_alias(f"{cell.key}-rft", "newest")
     assert version.source == f"dvc://models/{cell.key}/rft"
     assert (version.run_id, version.tags["dvc.md5"]) == (found.info.run_id, digest)
+
+
+def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project, store):
+    layout, params, cell = project
+    with tracking.run(layout, params, cell.at("recipe"), "policy") as run:
+        run.model("mini-policy", layout.policy(cell), provenance.directory_digest(layout.policy(cell)))
+
+    with tracking.run(layout, params, cell, "rft"):
+        pass
+
+    policy, rft = (store.get_run(run.info.run_id) for run in runs(store))
+    assert [given.model_id for given in rft.inputs.model_inputs] == [
+        made.model_id for made in policy.outputs.model_outputs
+    ]
 
 
 def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(project, store):

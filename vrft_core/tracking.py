@@ -29,6 +29,14 @@ DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 ALIAS = "newest"  # on the registry's latest version ("latest" itself is MLflow's own word)
 PAUSE = 30.0  # seconds between attempts while the store is away
 
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on runs, not on chat traces
+_NOTES = {
+    "policy": "Pre-training of the starting weights `{key}`.",
+    "base": "The untouched starting weights on `{key}`: evaluation only.",
+    "sft": "Supervised fine-tuning of `{key}`, and its evaluation.",
+    "rft": "Reinforcement fine-tuning (GRPO) of `{key}`, and its evaluation. Rollouts: see the artifacts.",
+}
+
 
 @contextlib.contextmanager
 def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run"]:
@@ -46,8 +54,10 @@ def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run
     with _store(layout) as client:
         record = Run(client, layout, *_find_or_create(client, layout, cell, stage, key), name=f"{cell.key}-{stage}")
     record.params(settings)
-    for name, path in inputs.items():
-        record.dataset(f"{path.relative_to(layout.root).as_posix()}", digests[name], path, context=name)
+    if inputs:
+        prompts = inputs["prompts"]
+        record.dataset(prompts.relative_to(layout.root).as_posix(), digests["prompts"], prompts)
+        record.starting_weights(digests["policy"])
     try:
         yield record
     except BaseException as error:
@@ -155,6 +165,18 @@ class Run:
 
         self._do(send)
 
+    def starting_weights(self, digest: str) -> None:
+        """The model this training begins with: a tag, and a link where MLflow knows a model of that digest."""
+
+        def send() -> None:
+            from mlflow.entities import LoggedModelInput
+
+            if model_id := _model_id(self._client, digest):
+                self._client.log_inputs(self.id, models=[LoggedModelInput(model_id)])
+
+        self.tag("vrft.starting_weights", digest)
+        self._do(send)
+
     def model(self, name: str, directory: Path, digest: str) -> None:
         """Record the trained model and register it as a version of `name`, pointing at DVC's bytes.
 
@@ -177,7 +199,8 @@ class Run:
         for name, value in metrics.items():
             parts = value if isinstance(value, Mapping) else {"value": value}
             numbers[name] = parts.get("value")
-            numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
+            if name.endswith("/AP"):
+                numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
         numbers = {name: float(v) for name, v in numbers.items() if _is_number(v)}
         now = int(time.time() * 1000)
 
@@ -275,7 +298,7 @@ def _experiment(client, layout: Layout, cell: Cell) -> str:
         return found.experiment_id
     local = tracking_uri(layout).startswith("sqlite:")
     artifacts = (layout.root.resolve() / "mlartifacts" / name).as_uri() if local else None
-    return client.create_experiment(name, artifact_location=artifacts)
+    return client.create_experiment(name, artifact_location=artifacts, tags=_EXPERIMENT_TAGS)
 
 
 def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) -> tuple[object, bool]:
@@ -293,7 +316,7 @@ def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) ->
         KEY: key, CODE: code, "stage": stage, "cell": cell.key, "benchmark": cell.benchmark, "recipe": cell.recipe,
         "shots": cell.shots, "seed": cell.seed, "mlflow.source.name": f"vrft stage {stage} --cell {cell.key}",
         "mlflow.source.type": "LOCAL", "mlflow.source.git.commit": commit and commit["commit"],
-        "git.dirty": commit and commit["dirty"],
+        "git.dirty": commit and commit["dirty"], "mlflow.note.content": _NOTES[stage].format(key=cell.key),
     }  # fmt: skip
     tags = {name: str(value) for name, value in tags.items() if value is not None}
     return client.create_run(experiment, run_name=f"{cell.key}-{stage}", tags=tags), False
