@@ -29,7 +29,6 @@ DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 ALIAS = "newest"  # on the registry's latest version ("latest" itself is MLflow's own word)
 PAUSE = 30.0  # seconds between attempts while the store is away
 
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the page opens on runs, not on chat traces
 _NOTES = {
     "policy": "Pre-training of the starting weights `{key}`.",
     "base": "The untouched starting weights on `{key}`: evaluation only.",
@@ -298,7 +297,7 @@ def _experiment(client, layout: Layout, cell: Cell) -> str:
         return found.experiment_id
     local = tracking_uri(layout).startswith("sqlite:")
     artifacts = (layout.root.resolve() / "mlartifacts" / name).as_uri() if local else None
-    return client.create_experiment(name, artifact_location=artifacts, tags=_EXPERIMENT_TAGS)
+    return client.create_experiment(name, artifact_location=artifacts)
 
 
 def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) -> tuple[object, bool]:
