@@ -185,7 +185,8 @@ def tenths(value: float | None, sign: bool = False) -> str:
     """One decimal, as AP in points is written."""
     if value is None:
         return "–"
-    return (f"{value:+.1f}" if sign else f"{value:.1f}").replace("-", "−")
+    text = f"{value:+.1f}" if sign else f"{value:.1f}"
+    return text.replace("-", "−") if float(text) else "0.0"
 
 
 def _axis(

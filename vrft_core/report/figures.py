@@ -170,7 +170,7 @@ def categories(per_category: dict) -> list[dict]:
         rows = [(name, row) for name, row in per_category.items() if row["frequency"] == letter and row["boxes"]]
         if not rows:
             continue
-        caption = f"{len(rows)} categories."
+        caption = "1 category." if len(rows) == 1 else f"{len(rows)} categories."
         if len(rows) > MOST_ROWS:
             rows = sorted(rows, key=lambda item: -_gap(item[1]))[:MOST_ROWS]
             caption += f" Shown: the {MOST_ROWS} where RFT and SFT differ most; the table below has them all."

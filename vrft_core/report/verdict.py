@@ -47,7 +47,7 @@ def points(value: float | None, sign: bool = False) -> str:
     if value is None:
         return "–"
     text = f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"
-    return text.replace("-", "−") if float(text) else ("0.0" if not sign else "±0.0")
+    return text.replace("-", "−") if float(text) else "0.0"
 
 
 def _capital(text: str) -> str:
