@@ -22,7 +22,7 @@ from vrft_core.runs import open_run
 from vrft_core.training import rft, sft
 from vrft_core.training.callbacks import Guard, best_step, untouched_randomness
 from vrft_core.training.checkpoints import complete_checkpoints, write_marker
-from vrft_core.training.loop import keep, train
+from vrft_core.training.loop import count_parameters, keep, train
 from vrft_core.training.record import Record
 
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
@@ -293,3 +293,15 @@ def test_validation_draws_no_random_number_from_training():
         torch.rand(100)
         np.random.rand(3)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_parameters_are_counted_adapter_and_policy_together(grpo_run, project, tmp_path):
+    run, record = grpo_run
+    base = project / "models/mini/policy"
+    keep(run, record, "last", base, tmp_path / "adapter")
+
+    counted = count_parameters(tmp_path / "adapter", base)
+
+    rank, hidden, layers = 2, 32, 1
+    assert counted["trainable"] == layers * 2 * rank * (hidden + hidden)  # q_proj and v_proj, down and up
+    assert counted["total"] == counted["trainable"] + policy.load_model(base).num_parameters()

@@ -7,7 +7,7 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.runs import open_run
 from vrft_core.training.checkpoints import drop_checkpoints
-from vrft_core.training.loop import describe, keep, train
+from vrft_core.training.loop import count_parameters, describe, keep, train
 from vrft_core.training.rft import ROLLOUTS
 
 
@@ -33,13 +33,13 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
             what=f"{cell.key} {method}",
             log=lambda step, numbers: tracked.metrics(numbers, step),
         )
-        chosen = keep(run, record, settings.checkpoint, policy, layout.model(cell, method))
-        described = describe(record, settings, chosen, method=method, seed=cell.seed)
-        io.write_json(layout.training(cell, method), described)
+        model = layout.model(cell, method)
+        chosen = keep(run, record, settings.checkpoint, policy, model)
+        facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
+        io.write_json(layout.training(cell, method), describe(record, settings, chosen, **facts))
         tracked.artifact(layout.training(cell, method))
         if (run / ROLLOUTS).is_file():
             tracked.table(run / ROLLOUTS)
-        model = layout.model(cell, method)
         tracked.model(f"{cell.key}-{method}", model, provenance.directory_digest(model))
     drop_checkpoints(run)
     scores = {row["step"]: row["coco/AP"] for row in record.validation}

@@ -5,6 +5,7 @@ interrupted after its last step ends as any other.
 """
 
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import datasets
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -109,6 +111,21 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
         "checkpoint": settings.checkpoint,
         "settings": settings.model_dump(),
     }
+
+
+def count_parameters(kept: Path, policy: Path) -> dict[str, int]:
+    """{"trainable", "total"}, read from the files' headers; full weights are all trainable."""
+    adapter = kept / ADAPTER_WEIGHTS
+    if not adapter.is_file():
+        total = sum(map(_file_parameters, kept.glob("*.safetensors")))
+        return {"trainable": total, "total": total}
+    trainable = _file_parameters(adapter)
+    return {"trainable": trainable, "total": trainable + sum(map(_file_parameters, policy.glob("*.safetensors")))}
+
+
+def _file_parameters(path: Path) -> int:
+    with safe_open(path, "pt") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
