@@ -6,7 +6,7 @@
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,9 +104,12 @@ class DvcProject(dg.ConfigurableResource):
                     found[name] = float(metric["value"])
         return found
 
-    def _repo(self) -> Repo:
-        # DVC waits for its own lock instead of failing after three seconds when two runs meet.
-        return Repo(self.root, _wait_for_lock=True)
+    @contextmanager
+    def _repo(self) -> Iterator[Repo]:
+        # DVC reads stage names against the current directory, whichever repository is open. It waits for its own
+        # lock here, instead of failing after three seconds when two runs meet.
+        with chdir(self.root), Repo(self.root, _wait_for_lock=True) as repo:
+            yield repo
 
 
 def _read(stage: PipelineStage, needs: list[str]) -> Stage:
