@@ -68,7 +68,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
                 metadata={
                     "rows": verdict.rows,
                     "expectations": verdict.expectations,
-                    "broken": dg.MetadataValue.md("\n".join(f"- {line}" for line in verdict.broken) or "none"),
+                    "broken": "; ".join(verdict.broken) or "none",
                     "data_docs": dg.MetadataValue.path(str(pages / "index.html")),
                 },
             )
