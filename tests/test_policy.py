@@ -162,14 +162,14 @@ def test_a_square_is_labelled_with_the_object_that_covers_most_of_it():
 
 
 def test_the_mirrored_half_of_the_pool_has_its_boxes_mirrored(recipe):
-    pool = draw_pool(recipe.scenes, 2)
+    pool = draw_pool(recipe.scenes, recipe.policy.pretraining.model_copy(update={"images": 2}))
     assert (pool.images[2] == pool.images[0][:, ::-1]).all()
     (name, (x1, y1, x2, y2)), (mirrored_name, mirrored) = pool.objects[0][0], pool.objects[2][0]
     assert (mirrored_name, mirrored) == (name, (112 - x2, y1, 112 - x1, y2))
 
 
 def test_pretraining_interrupted_between_its_phases_ends_in_the_same_weights(recipe, processor, tmp_path):
-    pool = draw_pool(recipe.scenes, recipe.policy.pretraining.images)
+    pool = draw_pool(recipe.scenes, recipe.policy.pretraining)
     answers = WebAnswers(recipe.scenes, recipe.policy, thinking=True)
     names = ["cat", "hog", "tiger"]
 

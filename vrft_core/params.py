@@ -92,6 +92,7 @@ class Pretraining(Strict):
     steps: Positive
     learning_rate: float
     batch_size: Positive
+    same_category: Share
     keep_further_instances: Share
     jitter: float
     bare_answers: Share

@@ -25,8 +25,9 @@ class Pool:
         return len(self.objects)
 
 
-def draw_pool(settings: Scenes, count: int) -> Pool:
-    """`count` pre-training scenes and, appended, the same mirrored."""
+def draw_pool(settings: Scenes, pretraining: Pretraining) -> Pool:
+    """The pre-training scenes and, appended, the same mirrored. How often a category repeats is pre-training's own."""
+    settings, count = settings.model_copy(update={"same_category": pretraining.same_category}), pretraining.images
     drawn = [scenes.scene(settings, "pretraining", i) for i in track(range(count), "policy: drawing scenes", count)]
     images = np.stack([scene.image for scene in drawn])
     objects = [[(o.category, tuple(map(float, o.box))) for o in scene.objects] for scene in drawn]

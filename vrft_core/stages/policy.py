@@ -39,7 +39,7 @@ def _pretrain(layout: Layout, recipe: Recipe, cell: Cell, log: Log) -> dict:
     processor = build_processor(tokenizer, PATCH_SIZE, recipe.policy.min_pixels, recipe.policy.max_pixels)
     model = build_model(tokenizer, settings.seed)
     answers = WebAnswers(scenes, recipe.policy, recipe.prompts.thinking)
-    pool = draw_pool(scenes, settings.images)
+    pool = draw_pool(scenes, settings)
     checkpoint = run / "vision.safetensors"
     loss = pretrain(model, processor, pool, answers, categories, checkpoint, log)
     with io.new_directory(layout.policy(cell)) as directory:
