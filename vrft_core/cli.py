@@ -27,11 +27,22 @@ def _dagster_pipes() -> Iterator[Callable[[dict], None]]:
         yield lambda numbers: pipes.report_asset_materialization(metadata=numbers)
 
 
+# The stages' own progress lines say what a library's bars and notices would say again; nothing is sent anywhere.
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
 def stage(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
     from vrft_core.params import Params
     from vrft_core.stages import run_stage
 
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     params = Params.load(args.root / "params.yaml")
     with _dagster_pipes() as report:
         numbers = run_stage(args.name, Layout(args.root), params, params.parse_cell(args.cell))
