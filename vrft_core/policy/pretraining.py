@@ -85,7 +85,7 @@ def align_vision(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         nn.init.normal_(embeddings, std=0.05)
-        heads = nn.ModuleList(nn.Linear(size, size) for _ in range(4))  # one a coordinate
+        heads = nn.ModuleList(nn.Linear(size, size) for _ in range(5))  # the name's, and one a coordinate
     no_object = nn.Parameter(torch.zeros(1))
     named = [*visual.named_parameters(), ("embed", embeddings), ("no_object_embed", no_object)]
     named += [(f"head_embed.{name}", parameter) for name, parameter in heads.named_parameters()]
@@ -96,8 +96,7 @@ def align_vision(
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
         features, _ = encode(visual, pool.images[rows.numpy()], processor.image_processor)
         features = F.normalize(features, dim=-1) * size**0.5
-        # no map between: a feature that resembles its name's embedding is found by the first attention that looks
-        classes = features @ F.embedding(name_tokens, embeddings).T
+        classes = heads[0](features) @ F.embedding(name_tokens, embeddings).T
         classes = torch.cat([classes, no_object.expand(*classes.shape[:2], 1)], -1)
         target = labels[rows]
         inside = target != background
@@ -105,7 +104,7 @@ def align_vision(
         numbers = torch.stack(
             [
                 head(features[inside]) @ F.embedding(tokens, embeddings).T
-                for head, tokens in zip(heads, number_tokens, strict=True)
+                for head, tokens in zip(heads[1:], number_tokens, strict=True)
             ],
             1,
         )
