@@ -8,7 +8,7 @@ from vrft_core.params import Params
 from vrft_core.runs import open_run
 from vrft_core.training.checkpoints import drop_checkpoints
 from vrft_core.training.loop import count_parameters, describe, keep, train
-from vrft_core.training.rft import ROLLOUTS
+from vrft_core.training.record import ROLLOUTS
 
 
 def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_trainer: Callable) -> dict:

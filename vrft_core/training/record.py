@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
+ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
 COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "images")
 
 

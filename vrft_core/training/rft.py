@@ -24,9 +24,7 @@ from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
 from vrft_core.training.loop import Counting, lora, trl_arguments
-from vrft_core.training.record import Record
-
-ROLLOUTS = "rollouts.jsonl"
+from vrft_core.training.record import ROLLOUTS, Record
 
 
 class GrpoTrainer(Counting, GRPOTrainer):
