@@ -1,0 +1,96 @@
+"""The whole graph at reduced size, from raw data to the report: all three doors, one result.
+
+The policy is hardly trained here, so the numbers mean nothing; that they are the same everywhere does.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from small_project import CELL, ROOT, edit_params, run, small_project
+
+from vrft_core import io
+from vrft_core.cell import Cell, Layout
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+STUDY = "lvis-mini-1shot"
+
+
+def little_training(params: dict) -> None:
+    recipe = params["recipes"]["mini"]
+    recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, batch_size=16)
+    recipe["sft"].update(steps=4, save_steps=2, warmup_steps=1)
+    recipe["rft"].update(steps=4, save_steps=2, warmup_steps=1, batch_size=8, num_generations=4)
+    recipe["evaluation"].update(resamples=50, validation_images=6)
+    params["grid"]["cells"] = {CELL: params["grid"]["cells"][CELL]}
+    params["grid"]["studies"][STUDY]["seeds"] = [0]
+
+
+def project(root: Path) -> Path:
+    small_project(root)
+    edit_params(root, little_training)
+    (root / "dagster_home").mkdir()
+    shutil.copy(ROOT / "dagster_home/dagster.yaml", root / "dagster_home")
+    return root
+
+
+@pytest.fixture(scope="module")
+def by_dagster(tmp_path_factory) -> Path:
+    """`make demo`'s command."""
+    root = project(tmp_path_factory.mktemp("end") / "dagster")
+    said = run("python", "-m", "pipelines.materialize", CELL, cwd=root, VRFT_ROOT=str(root), PYTHONPATH=str(ROOT))
+    assert "The report:" in said and "left" in said
+    return root
+
+
+@pytest.fixture(scope="module")
+def by_dvc(tmp_path_factory) -> Path:
+    root = project(tmp_path_factory.mktemp("end") / "dvc")
+    run("dvc", "repro", cwd=root)
+    return root
+
+
+def results(root: Path) -> dict[str, str]:
+    """Digests of data, weights, predictions and metrics; reports hold the training's own seconds and are left out."""
+    files = [
+        *(root / "data").rglob("*"),
+        *(root / "models").rglob("*"),
+        *(root / "reports").rglob("*/predictions.jsonl"),
+    ]
+    files += [f for method in ("base", "sft", "rft") for f in (root / "reports").rglob(f"{method}/metrics.json")]
+    return {f.relative_to(root).as_posix(): io.sha256(f) for f in sorted(files) if f.is_file()}
+
+
+def test_every_door_gives_the_same_data_weights_predictions_and_metrics(by_dagster, by_dvc):
+    assert {name.split("/")[0] for name in results(by_dvc)} == {"data", "models", "reports"}
+    assert results(by_dagster) == results(by_dvc)
+
+
+def test_after_dagster_the_terminal_finds_nothing_to_do_and_prints_the_result(by_dagster):
+    said = run("vrft", "run", CELL, cwd=by_dagster)
+    assert "running" not in said and said.count("cached") == 10
+    assert "RFT" in said and "report.html" in said
+
+
+def test_after_dvc_dagster_finds_nothing_to_do(by_dvc):
+    said = run("python", "-m", "pipelines.materialize", CELL, cwd=by_dvc, VRFT_ROOT=str(by_dvc), PYTHONPATH=str(ROOT))
+    assert said.count("is up to date") == 10
+
+
+def test_the_report_stands_alone(by_dvc):
+    page = (Layout(by_dvc).report(Cell("mini", "lvis", 1, 0)) / "report.html").read_text()
+    assert 'src="data:image' in page
+    for outside in ('src="http', "src='http", '<link rel="stylesheet"', "@import"):
+        assert outside not in page
+
+
+def test_a_colleague_gets_all_of_it_without_computing(by_dvc, tmp_path):
+    run("dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "remote"), cwd=by_dvc)
+    run("dvc", "push", "-q", cwd=by_dvc)
+    run("git", "add", ".", cwd=by_dvc)
+    run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "done", cwd=by_dvc)
+    run("git", "clone", "-q", str(by_dvc), "clone", cwd=tmp_path)
+    clone = tmp_path / "clone"
+    run("dvc", "pull", "-q", cwd=clone)
+    assert results(clone) == results(by_dvc)
+    assert "Running" not in run("dvc", "repro", cwd=clone)
