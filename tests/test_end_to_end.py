@@ -79,7 +79,7 @@ def test_after_dvc_dagster_finds_nothing_to_do(by_dvc):
 
 def test_the_report_stands_alone(by_dvc):
     page = (Layout(by_dvc).report(Cell("mini", "lvis", 1, 0)) / "report.html").read_text()
-    assert 'src="data:image' in page
+    assert 'href="data:image' in page
     for outside in ('src="http', "src='http", '<link rel="stylesheet"', "@import"):
         assert outside not in page
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def stage(args: argparse.Namespace) -> None:
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
     params = Params.load(args.root / "params.yaml")
     with _dagster_pipes() as report:
         numbers = run_stage(args.name, Layout(args.root), params, params.parse_cell(args.cell))
