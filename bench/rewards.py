@@ -3,10 +3,12 @@
     python bench/rewards.py                          # this project alone
     python bench/rewards.py --peer-root VISUAL_RFT   # beside a checkout of github.com/Liuziyu77/Visual-RFT
 
-Measured: parsing once and the three strict detection rewards, the same three as published, and the peer's own
-functions without math_verify (their code is read from the checkout; nothing of it is imported or stored). Where a peer
-is given, equality of our published variant with it is asserted first. One thread, best of several repeats, in
-microseconds a completion.
+Measured: parsing once and the three strict detection rewards (`strict_us`); a whole line of `vrft score`, its JSON
+included (`line_us`); the three published ones as restated here, with what math_verify comes to (`published_us`) and
+without it (`without_number_us`); and the peer's own functions without math_verify (`peer_us`; their code is read from
+the checkout; nothing of it is imported or stored). `ratio` is the peer, or without a checkout our restatement without
+the number, over strict; like the peer's, the restated functions parse and match each for itself. Where a peer is given,
+equality with our published variant is asserted first. One thread, best of several repeats, CPU microseconds a completion.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vrft_core import answers, rewards
+from vrft_core import answers, rewards, scoring
 from vrft_core.rewards import published
 
 BOXES = (1, 5, 20, 100)
@@ -49,14 +51,18 @@ def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, 
 
 def strict(text: str, truth: list) -> float:
     completion = rewards.read(text)
-    return sum(reward(completion, truth) for reward in STRICT)
+    return IOU(completion, truth) + CONFIDENCE(completion, truth) + FORMAT(completion, truth)
 
 
 def as_published(text: str, solution: str) -> tuple[float, float, float]:
     return published.iou(text, solution), published.confidence(text, solution), published.format(text)
 
 
-STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"].values()]
+def without_number(text: str, solution: str) -> tuple[float, float, float]:
+    return published._matched(text, solution)[0], published._matched(text, solution)[1], published.format(text)
+
+
+IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"]["detection"].values())
 
 
 def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float]]:
@@ -140,9 +146,11 @@ def main() -> int:
     for boxes in BOXES:
         rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
         texts = [(text, solution) for text, _, solution in rows]
+        log = [json.dumps({"completion": text, "solution": solution}).encode() for text, solution in texts]
         runs = {
             "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
             "published_us": (as_published, texts),
+            "without_number_us": (without_number, texts),
         }
         if peer:
             for text, solution in texts:
@@ -151,8 +159,9 @@ def main() -> int:
                     return 1
             runs["peer_us"] = (peer, texts)
         row = microseconds(runs, args.repeats)
-        if peer:
-            row["ratio"] = row["peer_us"] / row["strict_us"]
+        whole = {"line_us": (lambda lines: scoring._scored(lines, "bench", "detection", "strict"), [(log,)])}
+        row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(log)
+        row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]
         table.append({"boxes": boxes} | {key: round(value, 2) for key, value in row.items()})
     parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
     slowest = {

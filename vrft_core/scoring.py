@@ -8,13 +8,17 @@ written as in the published data sets: `<answer>[{'Position': [...], 'Confidence
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
 
 from vrft_core import rewards
 from vrft_core.errors import InputError
 from vrft_core.rewards import published
 
+Score = Callable[[dict, str], tuple[dict, list[str]]]  # a row of the log and its place → parts, reasons
 _HARMLESS = {"no_answer_tag", "other_form", "other_key", "confidence_missing", "duplicate_box"}
 
 
@@ -42,35 +46,53 @@ def score_log(path: str, task: str, which: str) -> Iterator[str]:
 
 
 def _scored(lines: Iterable[bytes], name: str, task: str, which: str) -> list[str]:
+    score = _published(task) if which == "published" else _strict(task)
     scored = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{name}:{number}"
-            scored.append(json.dumps(_score(_row(line, where), where, task, which), allow_nan=False))
+            parts, reasons = score(_row(line, where), where)
+            total = sum([value for value in parts.values() if value is not None])
+            if not math.isfinite(total):
+                reasons.append("reward_not_finite")
+                parts = {part: _finite(value) for part, value in parts.items()}
+            scored.append(to_json({"reward": _finite(total), "parts": parts, "reasons": reasons}).decode())
     return scored
 
 
-def _score(row: dict, where: str, task: str, which: str) -> dict:
-    text, solution = row["completion"], row["solution"]
-    # The log does not say which frame its coordinates are in: 0-1000, or pixels of the image.
-    width, height = row.get("image_size") or (0, 0)
-    limit = (max(1000, width), max(1000, height))
-    completion = rewards.read(text, task, limit)
-    reasons = list(completion.parsed.reasons)
-    names = rewards.SETS[which][task]
-    if which == "published":
-        known = published.REWARDS[task]
-        parts = {part: known[name.removeprefix("published/")](text, solution) for part, name in names.items()}
+def _strict(task: str) -> Score:
+    functions = {part: rewards.get(name, task) for part, name in rewards.SETS["strict"][task].items()}
+    known = lru_cache(maxsize=1024)(partial(_truth, task))  # a group's completions share their solution
+
+    def score(row: dict, where: str) -> tuple[dict, list[str]]:
+        limit = _limit(row)
+        truth = known(row["solution"], limit)
+        if isinstance(truth, _Unusable):
+            raise InputError(where, f"`solution` cannot be used: {truth.why}", f"write it as a {task} answer")
+        completion = rewards.read(row["completion"], task, limit)
+        return {part: reward(completion, truth) for part, reward in functions.items()}, list(completion.parsed.reasons)
+
+    return score
+
+
+def _published(task: str) -> Score:
+    known = published.REWARDS[task]
+    functions = {part: known[name.removeprefix("published/")] for part, name in rewards.SETS["published"][task].items()}
+
+    def score(row: dict, where: str) -> tuple[dict, list[str]]:
+        text, solution = row["completion"], row["solution"]
+        reasons = list(rewards.PARSERS[task](text, _limit(row)).reasons)
         if published.same_number(text, solution):
             reasons.append("same_number")
-    else:
-        truth = _truth(solution, where, task, limit)
-        parts = {part: rewards.get(name, task)(completion, truth) for part, name in names.items()}
-    total = sum(value for value in parts.values() if value is not None)
-    if not math.isfinite(total):
-        reasons.append("reward_not_finite")
-    parts = {part: _finite(value) for part, value in parts.items()}
-    return {"reward": _finite(total), "parts": parts, "reasons": reasons}
+        return {part: reward(text, solution) for part, reward in functions.items()}, reasons
+
+    return score
+
+
+def _limit(row: dict) -> tuple[float, float]:
+    """The log does not say which frame its coordinates are in: 0-1000, or pixels of the image."""
+    width, height = row.get("image_size") or (0, 0)
+    return max(1000, width), max(1000, height)
 
 
 def _finite(value: float | None) -> float | None:
@@ -97,12 +119,15 @@ def _row(line: bytes, where: str) -> dict:
     return row
 
 
-def _truth(solution: str, where: str, task: str, limit: tuple[float, float]) -> Any:
-    """The truth that a solution text states, read by the parser that reads completions."""
+class _Unusable(NamedTuple):
+    why: str
+
+
+def _truth(task: str, solution: str, limit: tuple[float, float]) -> Any:
+    """The truth that a solution text states, read by the parser that reads completions; or why it states none."""
     parsed = rewards.PARSERS[task](solution, limit)
-    faults = [reason for reason in parsed.reasons if reason not in _HARMLESS]
-    if faults:
-        raise InputError(where, f"`solution` cannot be used: {', '.join(faults)}", f"write it as a {task} answer")
+    if faults := [reason for reason in parsed.reasons if reason not in _HARMLESS]:
+        return _Unusable(", ".join(faults))
     if task == "classification":
         return parsed.name
     boxes = [detection.box for detection in parsed.detections]
