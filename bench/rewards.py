@@ -8,7 +8,7 @@ included (`line_us`); the three published ones as restated here, with what math_
 without it (`without_number_us`); and the peer's own functions without math_verify (`peer_us`; their code is read from
 the checkout; nothing of it is imported or stored). `ratio` is the peer, or without a checkout our restatement without
 the number, over strict; like the peer's, the restated functions parse and match each for itself. Where a peer is given,
-equality with our published variant is asserted first. One thread, best of several repeats, CPU microseconds a completion.
+equality with our published variant is asserted first. One thread, best of repeats, CPU microseconds a completion.
 """
 
 import argparse
