@@ -103,12 +103,12 @@ def match(
     """Pair boxes greedily: (IoU with the true box it takes, or 0.0; detection), most confident first.
 
     Each detection in turn takes the best true box that is still free, if their IoU > gate (>= gate if inclusive).
-    Equal confidences keep the answer's order; the order of the truth does not matter.
+    Equal confidences go by their boxes, left to right: neither the answer's order nor the truth's matters.
     """
     free = list(truth) if len(truth) < 2 else sorted(map(tuple, truth))
     left_edges = [box[0] for box in free] if len(free) > MANY and gate > 0 else None
     if len(detections) > 1:
-        detections = sorted(detections, key=_CONFIDENCE, reverse=True)
+        detections = sorted(sorted(detections), key=_CONFIDENCE, reverse=True)
     matched = []
     for detection in detections:
         x1, y1, x2, y2 = detection[0]
