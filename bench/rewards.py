@@ -15,7 +15,7 @@ import argparse
 import ast
 import json
 import random
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +135,28 @@ def hostile(size: int = 1_000_000) -> dict[str, str]:
     }
 
 
+def measure(boxes: int, peer: Callable | None, log: Path, args: argparse.Namespace) -> dict[str, float]:
+    """One row of the table; raises ValueError where the published variant differs from the peer."""
+    rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
+    texts = [(text, solution) for text, _, solution in rows]
+    log.write_text("".join(json.dumps({"completion": t, "solution": s}) + "\n" for t, s in texts))
+    runs = {
+        "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
+        "published_us": (as_published, texts),
+        "without_number_us": (without_number, texts),
+    }
+    if peer:
+        for text, solution in texts:
+            if as_published(text, solution) != peer(text, solution):
+                raise ValueError(f"differs from the peer: {text!r} {solution!r}")
+        runs["peer_us"] = (peer, texts)
+    row = microseconds(runs, args.repeats)
+    whole = {"line_us": (lambda: list(scoring.score_log(str(log), "detection", "strict")), [()])}
+    row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(texts)
+    row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]
+    return {"boxes": boxes} | {key: round(value, 2) for key, value in row.items()}
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--peer-root", type=Path, help="a checkout of Visual-RFT")
@@ -142,27 +164,8 @@ def main() -> int:
     options.add_argument("--repeats", type=int, default=15)
     args = options.parse_args()
     peer = peer_functions(args.peer_root) if args.peer_root else None
-    table = []
-    for boxes in BOXES:
-        rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
-        texts = [(text, solution) for text, _, solution in rows]
-        log = [json.dumps({"completion": text, "solution": solution}).encode() for text, solution in texts]
-        runs = {
-            "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
-            "published_us": (as_published, texts),
-            "without_number_us": (without_number, texts),
-        }
-        if peer:
-            for text, solution in texts:
-                if as_published(text, solution) != peer(text, solution):
-                    print(f"differs from the peer: {text!r} {solution!r}", file=sys.stderr)
-                    return 1
-            runs["peer_us"] = (peer, texts)
-        row = microseconds(runs, args.repeats)
-        whole = {"line_us": (lambda lines: scoring._scored(lines, "bench", "detection", "strict"), [(log,)])}
-        row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(log)
-        row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]
-        table.append({"boxes": boxes} | {key: round(value, 2) for key, value in row.items()})
+    with tempfile.TemporaryDirectory() as directory:
+        table = [measure(boxes, peer, Path(directory) / "log.jsonl", args) for boxes in BOXES]
     parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
     slowest = {
         name: round(max(microseconds({p.__name__: (p, [(text,)]) for p in parsers}, 3).values()) / 1000, 1)

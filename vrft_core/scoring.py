@@ -1,8 +1,9 @@
 """Re-scoring logged completions: what `vrft score` does. The rewards themselves are in `rewards`.
 
-A line of the log is {"completion": text, "solution": text, "image_size": [width, height] (optional)}; the solution is
-written as in the published data sets: `<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects',
-`<answer>class name</answer>`, `<answer>(x1,y1),(x2,y2)</answer>`.
+A line of the log is {"completion": text, "solution": text}, where known with "image_size": [width, height] and, for
+classification, "names": [all names of the true class]. The solution is written as in the published data sets:
+`<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects', `<answer>class name</answer>`,
+`<answer>(x1,y1),(x2,y2)</answer>`.
 """
 
 import json
@@ -36,28 +37,47 @@ def score_log(path: str, task: str, which: str) -> Iterator[str]:
     Raises:
         InputError: naming file and line, for a line that cannot be used.
     """
+    score = _published(task) if which == "published" else _strict(task)
+    return iter([_scored(row, where, score) for where, row in read_log(path)])
+
+
+def read_log(path: str) -> Iterator[tuple[str, dict]]:
+    """Each row of a log and where it stands (`file:line`), checked; `path` may be `-` for standard input."""
     if path == "-":
-        return iter(_scored(sys.stdin.buffer, "standard input", task, which))
+        yield from _rows(sys.stdin.buffer, "standard input")
+        return
     try:
         with open(path, "rb") as file:
-            return iter(_scored(file, path, task, which))
+            yield from _rows(file, path)
     except OSError as error:
         raise InputError(path, error.strerror or "cannot be read", "give a file of JSON lines, or -") from None
 
 
-def _scored(lines: Iterable[bytes], name: str, task: str, which: str) -> list[str]:
-    score = _published(task) if which == "published" else _strict(task)
-    scored = []
+def truth_of(row: dict, where: str, task: str, limit: tuple[float, float]) -> Any:
+    """The truth that a row states, as the rewards take it. Raises InputError where its solution states none."""
+    return _usable(_truth(task, row["solution"], limit), row, where, task)
+
+
+def limit_of(row: dict) -> tuple[float, float]:
+    """The log does not say which frame its coordinates are in: 0-1000, or pixels of the image."""
+    width, height = row.get("image_size") or (0, 0)
+    return max(1000, width), max(1000, height)
+
+
+def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{name}:{number}"
-            parts, reasons = score(_row(line, where), where)
-            total = sum([value for value in parts.values() if value is not None])
-            if not math.isfinite(total):
-                reasons.append("reward_not_finite")
-                parts = {part: _finite(value) for part, value in parts.items()}
-            scored.append(to_json({"reward": _finite(total), "parts": parts, "reasons": reasons}).decode())
-    return scored
+            yield where, _row(line, where)
+
+
+def _scored(row: dict, where: str, score: Score) -> str:
+    parts, reasons = score(row, where)
+    total = sum([value for value in parts.values() if value is not None])
+    if not math.isfinite(total):
+        reasons.append("reward_not_finite")
+        parts = {part: _finite(value) for part, value in parts.items()}
+    return to_json({"reward": _finite(total), "parts": parts, "reasons": reasons}).decode()
 
 
 def _strict(task: str) -> Score:
@@ -65,10 +85,8 @@ def _strict(task: str) -> Score:
     known = lru_cache(maxsize=1024)(partial(_truth, task))  # a group's completions share their solution
 
     def score(row: dict, where: str) -> tuple[dict, list[str]]:
-        limit = _limit(row)
-        truth = known(row["solution"], limit)
-        if isinstance(truth, _Unusable):
-            raise InputError(where, f"`solution` cannot be used: {truth.why}", f"write it as a {task} answer")
+        limit = limit_of(row)
+        truth = _usable(known(row["solution"], limit), row, where, task)
         completion = rewards.read(row["completion"], task, limit)
         return {part: reward(completion, truth) for part, reward in functions.items()}, list(completion.parsed.reasons)
 
@@ -81,18 +99,12 @@ def _published(task: str) -> Score:
 
     def score(row: dict, where: str) -> tuple[dict, list[str]]:
         text, solution = row["completion"], row["solution"]
-        reasons = list(rewards.PARSERS[task](text, _limit(row)).reasons)
+        reasons = list(rewards.PARSERS[task](text, limit_of(row)).reasons)
         if published.same_number(text, solution):
             reasons.append("same_number")
         return {part: reward(text, solution) for part, reward in functions.items()}, reasons
 
     return score
-
-
-def _limit(row: dict) -> tuple[float, float]:
-    """The log does not say which frame its coordinates are in: 0-1000, or pixels of the image."""
-    width, height = row.get("image_size") or (0, 0)
-    return max(1000, width), max(1000, height)
 
 
 def _finite(value: float | None) -> float | None:
@@ -116,7 +128,16 @@ def _row(line: bytes, where: str) -> dict:
         and all(type(side) in (int, float) and 0 < side < math.inf for side in size)
     ):
         raise InputError(where, "`image_size` is not two positive numbers", "give [width, height] or leave it out")
+    names = row.get("names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(one, str) and one for one in names)):
+        raise InputError(where, "`names` is not a list of names", "give all names of the true class or leave it out")
     return row
+
+
+def _usable(truth: Any, row: dict, where: str, task: str) -> Any:
+    if isinstance(truth, _Unusable):
+        raise InputError(where, f"`solution` cannot be used: {truth.why}", f"write it as a {task} answer")
+    return (truth, *row["names"]) if task == "classification" and row.get("names") else truth
 
 
 class _Unusable(NamedTuple):
