@@ -63,6 +63,8 @@ def _golden_rewards(asset: dg.AssetKey, parts: dg.PartitionsDefinition) -> dg.As
         wrong = [
             f"{one['case']}: {one['reward']} pays {one['paid']}, not {one['golden']}" for one in found["mismatches"]
         ]
+        if wrong:
+            print(f"{asset.to_user_string()} golden_rewards: " + "; ".join(wrong), flush=True)
         return dg.AssetCheckResult(
             passed=not wrong,
             severity=dg.AssetCheckSeverity.ERROR,
@@ -88,12 +90,16 @@ def _warnings(root: Path, params: Params, benchmark: str, stage: str, asset: dg.
         values = VALUES[stage](Layout(root), cell)
         for name, limit in LIMITS[stage].items():
             value = values[name]
+            passed = value is None or value <= limit.most
+            said = "nothing to measure" if value is None else f"{value:.3g}, limit {limit.most:g}"
+            if not passed:
+                print(f"{asset.to_user_string()} {name}: {said}", flush=True)
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=name,
-                passed=value is None or value <= limit.most,
+                passed=passed,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{value:.3g}, limit {limit.most:g}" if value is not None else "nothing to measure",
+                description=said,
                 metadata={name: value} if value is not None else {},
             )
 
