@@ -3,22 +3,24 @@
     python bench/rewards.py                          # this project alone
     python bench/rewards.py --peer-root VISUAL_RFT   # beside a checkout of github.com/Liuziyu77/Visual-RFT
 
-Measured: parsing once and the three strict detection rewards, the same three as published, and the peer's own
-functions without math_verify (their code is read from the checkout; nothing of it is imported or stored). Where a peer
-is given, equality of our published variant with it is asserted first. One thread, best of several repeats, in
-microseconds a completion.
+Measured: parsing once and the three strict detection rewards (`strict_us`); a whole line of `vrft score`, its JSON
+included (`line_us`); the three published ones as restated here, with what math_verify comes to (`published_us`) and
+without it (`without_number_us`); and the peer's own functions without math_verify (`peer_us`; their code is read from
+the checkout; nothing of it is imported or stored). `ratio` is the peer, or without a checkout our restatement without
+the number, over strict; like the peer's, the restated functions parse and match each for itself. Where a peer is given,
+equality with our published variant is asserted first. One thread, best of repeats, CPU microseconds a completion.
 """
 
 import argparse
 import ast
 import json
 import random
-import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vrft_core import answers, rewards
+from vrft_core import answers, rewards, scoring
 from vrft_core.rewards import published
 
 BOXES = (1, 5, 20, 100)
@@ -49,14 +51,18 @@ def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, 
 
 def strict(text: str, truth: list) -> float:
     completion = rewards.read(text)
-    return sum(reward(completion, truth) for reward in STRICT)
+    return IOU(completion, truth) + CONFIDENCE(completion, truth) + FORMAT(completion, truth)
 
 
 def as_published(text: str, solution: str) -> tuple[float, float, float]:
     return published.iou(text, solution), published.confidence(text, solution), published.format(text)
 
 
-STRICT = [rewards.get(name) for name in rewards.SETS["strict"]["detection"].values()]
+def without_number(text: str, solution: str) -> tuple[float, float, float]:
+    return published._matched(text, solution)[0], published._matched(text, solution)[1], published.format(text)
+
+
+IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"]["detection"].values())
 
 
 def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float]]:
@@ -129,6 +135,28 @@ def hostile(size: int = 1_000_000) -> dict[str, str]:
     }
 
 
+def measure(boxes: int, peer: Callable | None, log: Path, args: argparse.Namespace) -> dict[str, float]:
+    """One row of the table; raises ValueError where the published variant differs from the peer."""
+    rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
+    texts = [(text, solution) for text, _, solution in rows]
+    log.write_text("".join(json.dumps({"completion": t, "solution": s}) + "\n" for t, s in texts))
+    runs = {
+        "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
+        "published_us": (as_published, texts),
+        "without_number_us": (without_number, texts),
+    }
+    if peer:
+        for text, solution in texts:
+            if as_published(text, solution) != peer(text, solution):
+                raise ValueError(f"differs from the peer: {text!r} {solution!r}")
+        runs["peer_us"] = (peer, texts)
+    row = microseconds(runs, args.repeats)
+    whole = {"line_us": (lambda: list(scoring.score_log(str(log), "detection", "strict")), [()])}
+    row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(texts)
+    row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]
+    return {"boxes": boxes} | {key: round(value, 2) for key, value in row.items()}
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--peer-root", type=Path, help="a checkout of Visual-RFT")
@@ -136,24 +164,8 @@ def main() -> int:
     options.add_argument("--repeats", type=int, default=15)
     args = options.parse_args()
     peer = peer_functions(args.peer_root) if args.peer_root else None
-    table = []
-    for boxes in BOXES:
-        rows = completions(boxes, max(16, args.completions // boxes), random.Random(boxes))
-        texts = [(text, solution) for text, _, solution in rows]
-        runs = {
-            "strict_us": (strict, [(text, truth) for text, truth, _ in rows]),
-            "published_us": (as_published, texts),
-        }
-        if peer:
-            for text, solution in texts:
-                if as_published(text, solution) != peer(text, solution):
-                    print(f"differs from the peer: {text!r} {solution!r}", file=sys.stderr)
-                    return 1
-            runs["peer_us"] = (peer, texts)
-        row = microseconds(runs, args.repeats)
-        if peer:
-            row["ratio"] = row["peer_us"] / row["strict_us"]
-        table.append({"boxes": boxes} | {key: round(value, 2) for key, value in row.items()})
+    with tempfile.TemporaryDirectory() as directory:
+        table = [measure(boxes, peer, Path(directory) / "log.jsonl", args) for boxes in BOXES]
     parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
     slowest = {
         name: round(max(microseconds({p.__name__: (p, [(text,)]) for p in parsers}, 3).values()) / 1000, 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.checks.contracts import data_checks
+from pipelines.checks.health import health_checks
 from pipelines.checks.regression import no_regression
 from pipelines.dvc_assets import cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
@@ -34,7 +35,11 @@ def build_definitions(root: Path) -> dg.Definitions:
     night_shift = nightly_job(nightly)
     return dg.Definitions(
         assets=[*stage_assets(project, params), nightly],
-        asset_checks=[*data_checks(root, project, params), no_regression(nightly, root, params)],
+        asset_checks=[
+            *data_checks(root, project, params),
+            *health_checks(root, project, params),
+            no_regression(nightly, root, params),
+        ],
         jobs=[*cell_jobs(params), night_shift],
         schedules=[nightly_regression(night_shift, params)],
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},

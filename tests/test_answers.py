@@ -307,6 +307,23 @@ def test_bytes_flipped_cut_and_repeated_are_parsed_to_something_sound():
             assert is_sound(parse(text)), text
 
 
+SPELLED = st.sampled_from(
+    ["0", "7", "250", "1000", "1001", "-1", "+30", "007", "12.5", "3.", ".5", "1e2", "0.95", "2", ""]
+)
+
+
+@given(st.lists(st.lists(SPELLED, min_size=5, max_size=5), min_size=1, max_size=3), st.sampled_from([", ", ",\n", " "]))
+def test_an_answer_written_as_asked_means_the_same_to_the_reader_of_all_others(items, between):
+    listed = [f"{{'Position': [{', '.join(box)}], 'Confidence': {confidence}}}" for *box, confidence in items]
+    text = answer(f"[{between.join(listed)}]")
+    read = parse_detection(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_as_asked", lambda *_: None)
+        slow = parse_detection(text)
+    assert (read.detections, read.dropped, read.says_none) == (slow.detections, slow.dropped, slow.says_none)
+    assert set(read.reasons) ^ set(slow.reasons) <= {"other_form"}
+
+
 def _bench():
     path = Path(__file__).parents[1] / "bench" / "rewards.py"
     spec = importlib.util.spec_from_file_location("bench_rewards", path)

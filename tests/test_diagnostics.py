@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.diagnostics import auroc, calibration, diagnose, duplicates, hallucination, rank_correlation
+from vrft_core.evaluation.diagnostics import (
+    auroc,
+    calibration,
+    diagnose,
+    duplicates,
+    hallucination,
+    identical,
+    overlaps,
+    rank_correlation,
+    reward_against_ap,
+)
 
 CAT, DOG = 1, 2
 
@@ -132,3 +142,54 @@ def test_answers_without_a_single_box_are_described_too():
     assert found["boxes"]["predicted"] == 0
     assert found["confidence"]["calibration"]["ece"] is None
     assert found["oracle_ranking"]["lvis/AP"] == 0
+
+
+def test_near_misses_are_the_touching_boxes_that_a_gate_at_one_half_pays_nothing():
+    truth = annotations({1: [(CAT, BOX), (CAT, FAR)], 2: [(CAT, BOX)]})
+    half, third = [0, 0, 10, 5], [0, 0, 10, 3]
+    found = overlaps([answer(1, CAT, (half, 0.9), (FAR, 0.8)), answer(2, CAT, (third, 1), (FAR, 1))], truth)
+    assert (found["pairs"], found["starved"]) == (3, pytest.approx(2 / 3))
+    assert overlaps([answer(1, CAT, ([80, 80, 90, 90], 1))], truth)["starved"] is None
+
+
+def test_an_object_is_taken_by_the_surest_box_that_touches_it_and_once():
+    truth = annotations({1: [(CAT, BOX)]})
+    found = overlaps([answer(1, CAT, (BOX, 0.3), ([0, 0, 10, 6], 0.9))], truth)
+    assert found["pairs"] == 1
+    assert found["by_size"]["small"]["overlap"] == pytest.approx(0.6)
+
+
+def test_overlap_is_given_by_size_with_missed_objects_as_zero_and_after_the_gate():
+    truth = annotations({1: [(CAT, BOX)], 2: [(CAT, [0, 0, 50, 50])], 3: [(CAT, BOX)]})
+    truth.by_image[2][0]["area"] = 2500.0
+    rows = [answer(1, CAT, ([0, 0, 10, 4], 1)), answer(2, CAT, ([0, 0, 50, 40], 1)), answer(3, CAT)]
+    assert overlaps(rows, truth)["by_size"] == {
+        "small": {"objects": 2, "overlap": pytest.approx(0.2), "paid": 0.0},
+        "medium": {"objects": 1, "overlap": pytest.approx(0.8), "paid": pytest.approx(0.8)},
+        "large": {"objects": 0, "overlap": None, "paid": None},
+    }
+
+
+def test_answers_cut_off_and_answers_given_twice_are_shares_of_all():
+    truth = annotations({1: [(CAT, BOX)], 2: [(CAT, BOX)]})
+    rows = [answer(1, CAT, reasons=("truncated",)), answer(2, CAT, reasons=("no_answer_tag",))]
+    assert diagnose(rows, truth)["cut_off"] == 0.5
+    assert identical([row | {"completion": text} for row, text in zip(rows * 2, "aabc", strict=True)]) == 0.5
+    assert identical([]) is None
+
+
+def test_reward_and_validation_ap_are_compared_at_each_checkpoint():
+    log = [{"step": step, "reward": float(step)} for step in range(1, 7)]
+    validation = [
+        {"step": 0, "coco/AP": 0.9},
+        *({"step": s, "coco/AP": ap} for s, ap in ((2, 0.2), (4, 0.3), (6, 0.25))),
+    ]
+    found = reward_against_ap(log, validation)
+    assert [one["reward"] for one in found["checkpoints"]] == [1.5, 3.5, 5.5]
+    assert found["spearman"] == pytest.approx(0.5)
+    assert found["drift"] == pytest.approx((5.5 / 1.5 - 1) - (0.25 / 0.2 - 1))
+
+
+def test_one_checkpoint_tells_nothing_of_reward_and_ap():
+    assert reward_against_ap([{"step": 1, "reward": 1.0}], [{"step": 1, "coco/AP": 0.2}]) is None
+    assert reward_against_ap([], []) is None

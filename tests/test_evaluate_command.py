@@ -218,3 +218,79 @@ def test_no_detections_at_all_is_an_average_precision_of_zero(files, capsys):
     directory, ground_truth, _ = files
     assert evaluate(directory, ground_truth, [], "--json") == 0
     assert json.loads(capsys.readouterr().out)["AP"] == 0
+
+
+# Answers instead of detections: classification and grounding
+
+
+def evaluate_log(directory: Path, rows: list[dict], protocol: str, *options: str) -> int:
+    log = directory / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return main(["evaluate", "--protocol", protocol, "--answers", str(log), *options])
+
+
+def said(content: str, solution: str, **more) -> dict:
+    return {
+        "completion": f"<think>x</think><answer>{content}</answer>",
+        "solution": f"<answer>{solution}</answer>",
+    } | more
+
+
+def test_classification_gives_strict_and_published_accuracy_with_intervals_and_confusions(tmp_path, capsys):
+    rows = [said("hot dog", "hot dog"), said("dog", "hot dog"), said("", "hot dog"), said("frankfurter", "hot dog")]
+    rows[3]["names"] = ["hot dog", "frankfurter"]
+    assert evaluate_log(tmp_path, rows, "classification", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {name: entry["value"] for name, entry in result["metrics"].items()} == {
+        "accuracy/strict": 0.5,
+        "accuracy/lenient": 0.75,
+    }
+    assert 0 <= result["metrics"]["accuracy/strict"]["low"] < 0.5 < result["metrics"]["accuracy/strict"]["high"] <= 1
+    assert result["confusions"][1] == {"true": "hot dog", "said": "dog", "count": 1, "lenient": True}
+    assert evaluate_log(tmp_path, rows, "classification") == 0
+    assert "hot dog → dog *" in capsys.readouterr().out
+
+
+def test_grounding_gives_overlap_of_boxes_and_what_the_published_evaluation_reads(tmp_path, capsys):
+    rows = [
+        said("(0,0),(10,10)", "(0,0),(10,10)"),
+        said("(0,0),(10,5)", "(0,0),(10,10)"),
+        said("[0, 0, 10, 10]", "(0,0),(10,10)"),
+        said("(10,10),(0,0)", "(0,0),(10,10)"),
+    ]
+    assert evaluate_log(tmp_path, rows, "grounding", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {name: entry["value"] for name, entry in result["metrics"].items()} == {
+        "box/mIoU": pytest.approx(2.5 / 4),
+        "box/cIoU": pytest.approx(250 / 400),
+        "published/mIoU": pytest.approx(1.5 / 4),
+    }
+
+
+def test_grounding_counts_masks_by_lisas_rules_and_by_the_published_ones(tmp_path, capsys):
+    whole, left, right = ({"size": [2, 4], "counts": counts} for counts in ([0, 8], [0, 4, 4], [4, 4]))
+    rows = [said("(0,0),(9,9)", "(0,0),(9,9)", mask=whole, target=left, ignore=right)]
+    assert evaluate_log(tmp_path, rows, "grounding", "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert (metrics["mask/cIoU"]["value"], metrics["published/cIoU"]["value"]) == (1, 0.5)
+    assert metrics["mask/gIoU"]["value"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [{"target": "abc"}, {"target": {"size": [2, 4], "counts": [9]}}, {"target": {"size": [1, 1], "counts": "12"}}],
+)
+def test_a_mask_that_is_none_is_named_by_its_row(tmp_path, capsys, masks):
+    rows = [said("(0,0),(9,9)", "(0,0),(9,9)", **masks)]
+    assert "log.jsonl:1: its masks cannot be used" in refused(capsys, evaluate_log(tmp_path, rows, "grounding"))
+
+
+def test_each_protocol_names_the_files_it_needs(tmp_path, capsys):
+    assert "--answers" in refused(capsys, main(["evaluate", "--protocol", "grounding"]))
+    assert "--ground-truth" in refused(capsys, main(["evaluate", "--protocol", "coco"]))
+    assert "`solution` cannot be used" in refused(capsys, evaluate_log(tmp_path, [said("a", "left")], "grounding"))
+
+
+def test_a_log_without_answers_has_no_accuracy(tmp_path, capsys):
+    assert evaluate_log(tmp_path, [], "classification", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["accuracy/strict"]["value"] is None

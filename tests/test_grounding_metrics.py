@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from pycocotools import mask as reference
 
-from vrft_core.evaluation.grounding import IGNORE, box_scores, mask_scores
+from vrft_core.evaluation.grounding import IGNORE, box_scores, decode, mask_scores, published_box
 
 
 def mask(*columns: int) -> np.ndarray:
@@ -53,3 +54,36 @@ def test_a_mask_of_another_size_is_refused_and_never_resized():
 def test_no_questions_have_no_scores():
     assert box_scores([], []) == {"mIoU": None, "cIoU": None}
     assert mask_scores([], []) == {"gIoU": None, "cIoU": None}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_run_lengths_are_read_as_pycocotools_reads_them(share):
+    drawn = np.asfortranarray(np.random.default_rng(0).random((37, 53)) < share, dtype=np.uint8)
+    rle = reference.encode(drawn)
+    counts = rle["counts"].decode()
+    assert np.array_equal(decode({"size": rle["size"], "counts": counts}), drawn)
+
+
+@pytest.mark.parametrize(
+    "rle",
+    [
+        None,
+        "abc",
+        {"size": [2, 2]},
+        {"size": [2, 2], "counts": [1, 2]},
+        {"size": [2, 2], "counts": [-1, 5]},
+        {"size": [2, 2], "counts": "\x01"},
+        {"size": [2, 2], "counts": "oooooooooooo"},
+        {"size": [2**40, 2**40], "counts": [1]},
+        {"size": ["2", 2], "counts": [4]},
+    ],
+)
+def test_what_is_no_mask_is_refused(rle):
+    with pytest.raises(ValueError, match="not a run-length encoded mask"):
+        decode(rle)
+
+
+def test_the_published_evaluation_reads_the_first_box_of_whole_numbers_anywhere():
+    assert published_box("<think>(1,2),(3,4)</think><answer>(5,6),(7,8)</answer>") == (1, 2, 3, 4)
+    assert published_box("<answer>(1.5,2),(3,4)</answer>") is None
+    assert published_box("<answer>(3,4),(1,2)</answer>") is None

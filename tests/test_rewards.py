@@ -377,6 +377,15 @@ def test_the_order_of_predictions_and_of_the_truth_does_not_matter(drawn, rng):
         assert pay(name, items, truth) == pay(name, shuffled, truth_shuffled)
 
 
+@given(scene(), st.randoms(use_true_random=False))
+def test_the_order_of_predictions_stated_equally_sure_does_not_matter_either(drawn, rng):
+    truth, items = drawn
+    items = [(box, round(confidence)) for box, confidence in items]
+    shuffled = rng.sample(items, len(items))
+    for name in STRICT_DETECTION:
+        assert pay(name, items, truth) == pay(name, shuffled, truth)
+
+
 @given(some_box(), st.lists(st.integers(0, 1000), min_size=2, max_size=2), st.integers(0, 100))
 def test_a_better_fitting_box_never_earns_less(truth, shifts, stated):
     x1, y1, x2, y2 = truth
@@ -444,7 +453,7 @@ def test_leaving_out_true_boxes_out_of_reach_changes_no_match(truth, predicted):
     for gate in (0.05, 0.5):
         pairs = detection.match(detections, truth, gate)
         expected, free = [], sorted(truth)
-        for d in detections:
+        for d in sorted(detections):  # all equally sure
             best = max(free, key=lambda box: (_plain_iou(d.box, box), [-v for v in box]), default=None)
             if best is not None and _plain_iou(d.box, best) > gate:
                 free.remove(best)

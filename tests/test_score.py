@@ -87,6 +87,12 @@ def test_classification_is_scored_by_name(score):
     assert [line["parts"]["accuracy"] for line in published] == [0.0, 1.0, 1.0]
 
 
+def test_all_names_of_a_class_are_right_where_the_log_gives_them(score):
+    rows = [row(name, "<answer>hot dog</answer>", names=["frankfurter"]) for name in ("hot dog", "Frankfurter", "dog")]
+    _, lines, _ = score(rows, task="classification")
+    assert [line["parts"]["accuracy"] for line in lines] == [1.0, 1.0, 0.0]
+
+
 def test_grounding_is_scored_by_one_box(score):
     rows = [row(box, "<answer> (100,100),(300,300) </answer>") for box in ("(100,100),(300,200)", "(1000,1000),(0,0)")]
     _, strict, _ = score(rows, task="grounding")
@@ -128,6 +134,7 @@ def test_standard_input_is_read_for_a_dash(score, capsys, monkeypatch):
         (json.dumps(row("a", image_size=[640])).encode(), "`image_size` is not two positive numbers"),
         (json.dumps(row("a", image_size=[640, "480"])).encode(), "`image_size` is not two positive numbers"),
         (b'{"completion": "a", "solution": "No Objects", "image_size": [NaN, 1]}', "`image_size` is not"),
+        (json.dumps(row("a", names="dog")).encode(), "`names` is not a list of names"),
     ],
 )
 def test_a_broken_line_is_named_in_one_line_and_nothing_is_printed(score, line, problem):

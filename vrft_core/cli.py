@@ -103,8 +103,16 @@ def update(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     from vrft_core.evaluation.command import evaluate as measure
+    from vrft_core.evaluation.command import evaluate_answers
 
-    result, table = measure(args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis)
+    if args.protocol in ("classification", "grounding"):
+        if not args.answers:
+            raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
+        result, table = evaluate_answers(args.protocol, args.answers)
+    elif not (args.ground_truth and args.detections):
+        raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
+    else:
+        result, table = measure(args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis)
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
@@ -165,10 +173,13 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
     again.set_defaults(run=score)
 
-    measure = commands.add_parser("evaluate", help="COCO or LVIS average precision of any detections file")
-    measure.add_argument("--protocol", choices=["coco", "lvis"], required=True)
-    measure.add_argument("--ground-truth", type=Path, required=True, metavar="JSON", help="COCO or LVIS annotations")
-    measure.add_argument("--detections", type=Path, required=True, metavar="JSON", help="COCO results")
+    measure = commands.add_parser(
+        "evaluate", help="average precision of any detections file; accuracy or overlap of answers"
+    )
+    measure.add_argument("--protocol", choices=["coco", "lvis", "classification", "grounding"], required=True)
+    measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
+    measure.add_argument("--detections", type=Path, metavar="JSON", help="COCO results")
+    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
     measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
     measure.add_argument("--json", action="store_true", help="one object instead of the table")

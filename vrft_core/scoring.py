@@ -1,20 +1,25 @@
 """Re-scoring logged completions: what `vrft score` does. The rewards themselves are in `rewards`.
 
-A line of the log is {"completion": text, "solution": text, "image_size": [width, height] (optional)}; the solution is
-written as in the published data sets: `<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects',
-`<answer>class name</answer>`, `<answer>(x1,y1),(x2,y2)</answer>`.
+A line of the log is {"completion": text, "solution": text}, where known with "image_size": [width, height] and, for
+classification, "names": [all names of the true class]. The solution is written as in the published data sets:
+`<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects', `<answer>class name</answer>`,
+`<answer>(x1,y1),(x2,y2)</answer>`.
 """
 
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
 
 from vrft_core import rewards
 from vrft_core.errors import InputError
 from vrft_core.rewards import published
 
+Score = Callable[[dict, str], tuple[dict, list[str]]]  # a row of the log and its place → parts, reasons
 _HARMLESS = {"no_answer_tag", "other_form", "other_key", "confidence_missing", "duplicate_box"}
 
 
@@ -32,45 +37,74 @@ def score_log(path: str, task: str, which: str) -> Iterator[str]:
     Raises:
         InputError: naming file and line, for a line that cannot be used.
     """
+    score = _published(task) if which == "published" else _strict(task)
+    return iter([_scored(row, where, score) for where, row in read_log(path)])
+
+
+def read_log(path: str) -> Iterator[tuple[str, dict]]:
+    """Each row of a log and where it stands (`file:line`), checked; `path` may be `-` for standard input."""
     if path == "-":
-        return iter(_scored(sys.stdin.buffer, "standard input", task, which))
+        yield from _rows(sys.stdin.buffer, "standard input")
+        return
     try:
         with open(path, "rb") as file:
-            return iter(_scored(file, path, task, which))
+            yield from _rows(file, path)
     except OSError as error:
         raise InputError(path, error.strerror or "cannot be read", "give a file of JSON lines, or -") from None
 
 
-def _scored(lines: Iterable[bytes], name: str, task: str, which: str) -> list[str]:
-    scored = []
+def truth_of(row: dict, where: str, task: str, limit: tuple[float, float]) -> Any:
+    """The truth that a row states, as the rewards take it. Raises InputError where its solution states none."""
+    return _usable(_truth(task, row["solution"], limit), row, where, task)
+
+
+def limit_of(row: dict) -> tuple[float, float]:
+    """The log does not say which frame its coordinates are in: 0-1000, or pixels of the image."""
+    width, height = row.get("image_size") or (0, 0)
+    return max(1000, width), max(1000, height)
+
+
+def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{name}:{number}"
-            scored.append(json.dumps(_score(_row(line, where), where, task, which), allow_nan=False))
-    return scored
+            yield where, _row(line, where)
 
 
-def _score(row: dict, where: str, task: str, which: str) -> dict:
-    text, solution = row["completion"], row["solution"]
-    # The log does not say which frame its coordinates are in: 0-1000, or pixels of the image.
-    width, height = row.get("image_size") or (0, 0)
-    limit = (max(1000, width), max(1000, height))
-    completion = rewards.read(text, task, limit)
-    reasons = list(completion.parsed.reasons)
-    names = rewards.SETS[which][task]
-    if which == "published":
-        known = published.REWARDS[task]
-        parts = {part: known[name.removeprefix("published/")](text, solution) for part, name in names.items()}
-        if published.same_number(text, solution):
-            reasons.append("same_number")
-    else:
-        truth = _truth(solution, where, task, limit)
-        parts = {part: rewards.get(name, task)(completion, truth) for part, name in names.items()}
-    total = sum(value for value in parts.values() if value is not None)
+def _scored(row: dict, where: str, score: Score) -> str:
+    parts, reasons = score(row, where)
+    total = sum([value for value in parts.values() if value is not None])
     if not math.isfinite(total):
         reasons.append("reward_not_finite")
-    parts = {part: _finite(value) for part, value in parts.items()}
-    return {"reward": _finite(total), "parts": parts, "reasons": reasons}
+        parts = {part: _finite(value) for part, value in parts.items()}
+    return to_json({"reward": _finite(total), "parts": parts, "reasons": reasons}).decode()
+
+
+def _strict(task: str) -> Score:
+    functions = {part: rewards.get(name, task) for part, name in rewards.SETS["strict"][task].items()}
+    known = lru_cache(maxsize=1024)(partial(_truth, task))  # a group's completions share their solution
+
+    def score(row: dict, where: str) -> tuple[dict, list[str]]:
+        limit = limit_of(row)
+        truth = _usable(known(row["solution"], limit), row, where, task)
+        completion = rewards.read(row["completion"], task, limit)
+        return {part: reward(completion, truth) for part, reward in functions.items()}, list(completion.parsed.reasons)
+
+    return score
+
+
+def _published(task: str) -> Score:
+    known = published.REWARDS[task]
+    functions = {part: known[name.removeprefix("published/")] for part, name in rewards.SETS["published"][task].items()}
+
+    def score(row: dict, where: str) -> tuple[dict, list[str]]:
+        text, solution = row["completion"], row["solution"]
+        reasons = list(rewards.PARSERS[task](text, limit_of(row)).reasons)
+        if published.same_number(text, solution):
+            reasons.append("same_number")
+        return {part: reward(text, solution) for part, reward in functions.items()}, reasons
+
+    return score
 
 
 def _finite(value: float | None) -> float | None:
@@ -94,15 +128,27 @@ def _row(line: bytes, where: str) -> dict:
         and all(type(side) in (int, float) and 0 < side < math.inf for side in size)
     ):
         raise InputError(where, "`image_size` is not two positive numbers", "give [width, height] or leave it out")
+    names = row.get("names")
+    if names is not None and not (isinstance(names, list) and all(isinstance(one, str) and one for one in names)):
+        raise InputError(where, "`names` is not a list of names", "give all names of the true class or leave it out")
     return row
 
 
-def _truth(solution: str, where: str, task: str, limit: tuple[float, float]) -> Any:
-    """The truth that a solution text states, read by the parser that reads completions."""
+def _usable(truth: Any, row: dict, where: str, task: str) -> Any:
+    if isinstance(truth, _Unusable):
+        raise InputError(where, f"`solution` cannot be used: {truth.why}", f"write it as a {task} answer")
+    return (truth, *row["names"]) if task == "classification" and row.get("names") else truth
+
+
+class _Unusable(NamedTuple):
+    why: str
+
+
+def _truth(task: str, solution: str, limit: tuple[float, float]) -> Any:
+    """The truth that a solution text states, read by the parser that reads completions; or why it states none."""
     parsed = rewards.PARSERS[task](solution, limit)
-    faults = [reason for reason in parsed.reasons if reason not in _HARMLESS]
-    if faults:
-        raise InputError(where, f"`solution` cannot be used: {', '.join(faults)}", f"write it as a {task} answer")
+    if faults := [reason for reason in parsed.reasons if reason not in _HARMLESS]:
+        return _Unusable(", ".join(faults))
     if task == "classification":
         return parsed.name
     boxes = [detection.box for detection in parsed.detections]

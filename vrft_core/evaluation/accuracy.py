@@ -19,22 +19,23 @@ def accuracy(completions: Sequence[str], truths: Sequence[str | Sequence[str]], 
     → {"strict", "lenient" (shares in [0, 1], None without answers), "queries", "confusions": [{"true", "said",
     "count", "lenient" (whether the published rule took it for right)}, …]}, the most frequent wrong answers first.
     """
-    strict, lenient, confusions = 0, 0, Counter()
-    for completion, truth in zip(completions, truths, strict=True):
-        names = (truth,) if isinstance(truth, str) else truth
-        said = parse_classification(completion).name
-        right = bool(said) and normalised(said) in {normalised(name) for name in names}
-        published = published_match(completion, names[0])
-        strict, lenient = strict + right, lenient + published
-        if not right:
-            confusions[names[0], said, published] += 1
+    judged = [judge(completion, truth) for completion, truth in zip(completions, truths, strict=True)]
+    confusions = Counter((true, said, lenient) for true, said, strict, lenient in judged if not strict)
     most = sorted(confusions.items(), key=lambda item: (-item[1], item[0]))[:top]
     return {
-        "strict": strict / len(completions) if completions else None,
-        "lenient": lenient / len(completions) if completions else None,
-        "queries": len(completions),
+        "strict": sum(strict for *_, strict, _ in judged) / len(judged) if judged else None,
+        "lenient": sum(lenient for *_, lenient in judged) / len(judged) if judged else None,
+        "queries": len(judged),
         "confusions": [{"true": t, "said": s, "count": n, "lenient": p} for (t, s, p), n in most],
     }
+
+
+def judge(completion: str, truth: str | Sequence[str]) -> tuple[str, str, bool, bool]:
+    """(true label, name said, whether that is right strictly, whether it is by the published rule)."""
+    names = (truth,) if isinstance(truth, str) else truth
+    said = parse_classification(completion).name
+    right = bool(said) and normalised(said) in {normalised(name) for name in names}
+    return names[0], said, right, published_match(completion, names[0])
 
 
 def published_match(completion: str, label: str) -> bool:

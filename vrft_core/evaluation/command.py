@@ -1,6 +1,7 @@
-"""`vrft evaluate`: a ground-truth file and a detections file in, the AP family out, as an object or as a table.
+"""`vrft evaluate`: files in, metrics out, as an object or as a table. AP of detections against ground truth, or
+accuracy and overlap of logged answers.
 
-The metrics themselves belong to `average_precision`.
+The metrics themselves belong to `average_precision`, `accuracy` and `grounding`.
 """
 
 from difflib import get_close_matches
@@ -8,10 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from vrft_core.answers import parse_grounding
 from vrft_core.errors import InputError
+from vrft_core.evaluation.accuracy import accuracy, judge
 from vrft_core.evaluation.average_precision import Matches, published_lvis, summary
+from vrft_core.evaluation.bootstrap import bootstrap_ratios
 from vrft_core.evaluation.columns import Detections, Truth
+from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas, published_box
 from vrft_core.evaluation.matching import match
+from vrft_core.scoring import limit_of, read_log, truth_of
+
+RESAMPLES, SEED = 1000, 0
 
 
 def evaluate(
@@ -33,6 +41,73 @@ def evaluate(
     if published:
         result["published_lvis"] = published_lvis(matches)
     return result, _table(result, matches, found, truth)
+
+
+def evaluate_answers(protocol: str, path: str) -> tuple[dict, str]:
+    """A log of answers, as `vrft score` reads it → the result as an object for JSON, and as a table to read.
+
+    Object: `metrics` {name: {"value", "low", "high"}} with 95 % intervals over answers, `queries`, and
+    * classification: accuracy/strict, accuracy/lenient (Visual-RFT's rule), and `confusions`;
+    * grounding: box/mIoU and box/cIoU in the answers' frame, published/mIoU (the first box anywhere in the text); where
+      rows hold run-length masks, `mask` (predicted, null for none) and `target` with an optional `ignore`, also
+      mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and published/cIoU, which heed no `ignore`.
+
+    Raises InputError on rows that cannot be used.
+    """
+    rows = list(read_log(path))
+    truths = [truth_of(row, where, protocol, limit_of(row)) for where, row in rows]
+    completions = [row["completion"] for _, row in rows]
+    result: dict = {"queries": len(rows)}
+    lines = [f"{len(rows)} answers", ""]
+    ones = np.ones(len(rows))
+    if protocol == "classification":
+        found = accuracy(completions, truths)
+        judged = [judge(completion, truth) for completion, truth in zip(completions, truths, strict=True)]
+        strict, lenient = ([row[index] for row in judged] for index in (2, 3))
+        parts = {"accuracy/strict": (strict, ones), "accuracy/lenient": (lenient, ones)}
+        result["confusions"] = found["confusions"]
+    else:
+        said = [
+            (parse_grounding(text, limit_of(row)).detections or (None,))[0]
+            for text, (_, row) in zip(completions, rows, strict=True)
+        ]
+        each, intersection, union = box_areas([one and one.box for one in said], truths)
+        published = box_areas([published_box(text) for text in completions], truths)[0]
+        parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
+        parts |= _mask_parts(rows)
+    result["metrics"] = bootstrap_ratios(parts, RESAMPLES, SEED)
+    for name, entry in result["metrics"].items():
+        lines.append(f"{name:<18}{_shown(entry['value'])}  [{_shown(entry['low'])}, {_shown(entry['high'])}]")
+    if result.get("confusions"):
+        lines += ["", "   n  true → said (* right by the published rule)"]
+        for row in result["confusions"]:
+            lines.append(f"{row['count']:>4}  {row['true']} → {row['said'] or '(nothing)'}{' *' * row['lenient']}")
+    return result, "\n".join(lines)
+
+
+def _mask_parts(rows: list[tuple[str, dict]]) -> dict:
+    """Numerators and denominators of the mask metrics; none where no row has a target mask."""
+    if not any("target" in row for _, row in rows):
+        return {}
+    predicted, target = [], []
+    for where, row in rows:
+        try:
+            true = decode(row.get("target"))
+            if row.get("ignore") is not None:
+                true[(decode(row["ignore"]) == 1) & (true == 0)] = IGNORE
+            said = None if row.get("mask") is None else decode(row["mask"])
+            mask_areas([said], [true])
+        except (ValueError, IndexError) as error:
+            raise InputError(
+                where, f"its masks cannot be used: {error}", "`target`, `mask`, `ignore` are RLE of one size"
+            ) from None
+        predicted.append(said)
+        target.append(true)
+    parts = {}
+    for name, ignore in (("mask", True), ("published", False)):
+        each, intersection, union = mask_areas(predicted, target, ignore)
+        parts |= {f"{name}/gIoU": (each, np.ones(len(rows))), f"{name}/cIoU": (intersection, union)}
+    return parts
 
 
 def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None:

@@ -7,12 +7,14 @@ from collections import Counter
 
 import numpy as np
 
-from vrft_core.annotations import Annotations
+from vrft_core.annotations import Annotations, xyxy
 from vrft_core.evaluation.average_precision import IGNORED, TRUE
-from vrft_core.evaluation.matching import iou, match, xywh
+from vrft_core.evaluation.matching import AREAS, iou, match, xywh
 
 NEAR_DUPLICATE = 0.9
 BINS = 10
+GATE = 0.5  # IoU at or below which the published overlap reward pays nothing
+CUT_OFF = {"answer_not_closed", "thought_not_closed", "truncated", "too_long"}
 
 
 def diagnose(rows: list[dict], truth: Annotations) -> dict:
@@ -35,6 +37,9 @@ def diagnose(rows: list[dict], truth: Annotations) -> dict:
         "reasons": dict(sorted(Counter(reason for row in rows for reason in row["reasons"]).items())),
         "answers_with_reasons": _mean([bool(row["reasons"]) for row in rows]),
         "tokens": _mean([row["tokens"] for row in rows]),
+        "cut_off": _mean([not CUT_OFF.isdisjoint(row["reasons"]) for row in rows]),
+        "identical": identical(rows),
+        "matching": overlaps(rows, truth),
         "boxes": {
             "predicted": len(detections),
             "true": true_boxes,
@@ -54,6 +59,80 @@ def diagnose(rows: list[dict], truth: Annotations) -> dict:
             f"{protocol}/AP": match(truth, by_overlap, protocol, categories).average_precision()["AP"]
             for protocol in ("lvis", "coco")
         },
+    }
+
+
+def identical(rows: list[dict]) -> float | None:
+    """Share of answers that are given word for word to more than one question."""
+    counts = Counter(row["completion"] for row in rows)
+    return _mean([counts[row["completion"]] > 1 for row in rows])
+
+
+def overlaps(rows: list[dict], truth: Annotations) -> dict:
+    """What a gate at IoU .5 destroys, and for which sizes of object. Boxes are matched as the rewards match them.
+
+    → {"pairs" (boxes on a free object, IoU > 0), "starved" (share of them at IoU ≤ .5: the gate pays these nothing),
+    "by_size": {"small", "medium", "large": {"objects", "overlap" (mean IoU, 0 for a missed one), "paid" (the same after
+    the gate)}}}; sizes are COCO's, by the object's area in the image.
+    """
+    found: list[float] = []
+    sizes: dict[str, list[float]] = {name: [] for name in AREAS if name != "all"}
+    for row in rows:
+        here = truth.by_image[row["image_id"]]
+        objects = sorted((o for o in here if o["category_id"] == row["category_id"]), key=lambda o: o["bbox"])
+        best = _matched(row, [xyxy(o["bbox"]) for o in objects])
+        found += [value for value in best if value > 0]
+        for one, value in zip(objects, best, strict=True):
+            sizes[next(name for name in sizes if one["area"] < AREAS[name][1] or name == "large")].append(value)
+    return {
+        "pairs": len(found),
+        "starved": _mean([value <= GATE for value in found]),
+        "by_size": {
+            name: {
+                "objects": len(values),
+                "overlap": _mean(values),
+                "paid": _mean([value if value > GATE else 0.0 for value in values]),
+            }
+            for name, values in sizes.items()
+        },
+    }
+
+
+def _matched(row: dict, objects: list[list[float]]) -> list[float]:
+    """IoU of each object with the box that takes it, 0 for a missed one: surest box first, best free object each."""
+    best = [0.0] * len(objects)
+    if not objects or not row["boxes"]:
+        return best
+    table = iou(xywh(row["boxes"])[:, None], xywh(objects)[None])
+    for index in sorted(range(len(row["boxes"])), key=lambda i: (-row["scores"][i], row["boxes"][i])):
+        target = int(table[index].argmax())
+        if table[index, target] > 0:
+            best[target] = float(table[index, target])
+            table[:, target] = 0
+    return best
+
+
+def reward_against_ap(log: list[dict], validation: list[dict], metric: str = "coco/AP") -> dict | None:
+    """Did the validation AP follow the reward? From a training record; None with fewer than two checkpoints.
+
+    A checkpoint's reward is the mean over the steps since the one before. → {"checkpoints": [{"step", "reward", "AP"}],
+    "spearman" (None where one of the two never moves), "drift": what the reward gained from first to last checkpoint,
+    as a share of its first value, less what AP gained so; above 0 the pay rose faster than the skill}.
+    """
+    points, before = [], 0
+    for row in validation:
+        rewards = [step["reward"] for step in log if before < step["step"] <= row["step"] and "reward" in step]
+        if rewards and row.get(metric) is not None:
+            points.append({"step": row["step"], "reward": _mean(rewards), "AP": row[metric]})
+        before = row["step"]
+    if len(points) < 2:
+        return None
+    first, last = points[0], points[-1]
+    grown = [last[name] / first[name] - 1 if first[name] > 0 else None for name in ("reward", "AP")]
+    return {
+        "checkpoints": points,
+        "spearman": rank_correlation(*(np.array([one[name] for one in points]) for name in ("reward", "AP"))),
+        "drift": None if None in grown else grown[0] - grown[1],
     }
 
 

@@ -1,9 +1,11 @@
 """The diagnostics section: tables and charts of what the rewards did to the answers. Nothing is computed anew."""
 
+from vrft_core.evaluation.diagnostics import reward_against_ap
 from vrft_core.report import figures
 from vrft_core.report.summary import MODEL_NAMES
 from vrft_core.report.verdict import points
 
+SIZES = {"small": "Below 32 × 32 pixels", "medium": "From 32 × 32 to 96 × 96 pixels", "large": "Above 96 × 96 pixels"}
 EDGE = 0.1  # share of the steps that count as the beginning, and as the end
 
 
@@ -25,6 +27,10 @@ def tables(results: dict, training: dict) -> list[dict]:
                 "rows": rows,
             }
         )
+    if followed := reward_against_ap(training.get("log", []), training.get("validation", [])):
+        found.append(_followed(followed))
+    if traps := results.get("adversarial"):
+        found.append(_traps(traps))
     return found
 
 
@@ -58,7 +64,24 @@ def _answers(each: dict) -> list[dict]:
         row("Boxes repeated exactly", lambda d: _share(d["duplicates"]["exact"]), "The cheapest way to look busy."),
         row("Boxes repeated nearly", lambda d: _share(d["duplicates"]["near"]), "Overlap (IoU) of 0.9 or more."),
         row("Length of an answer, tokens", lambda d: _decimal(d["tokens"], 1)),
+        row("Answers cut off", lambda d: _share(d["cut_off"]), "No end to the list, to the answer or to the thought."),
+        row("Answers given more than once", lambda d: _share(d["identical"]), "Word for word, to different questions."),
+        row(
+            "Near misses",
+            lambda d: _share(d["matching"]["starved"]),
+            "Of the boxes that touch an object not yet taken, those with an overlap (IoU) of 0.5 or less: a reward "
+            "with a gate pays nothing for them, so they teach nothing.",
+        ),
     ]
+    for size, words in SIZES.items():
+        if any(d["matching"]["by_size"][size]["objects"] for d in each.values()):
+            rows.append(
+                row(
+                    f"Overlap with {size} objects",
+                    lambda d, s=size: _pair(d["matching"]["by_size"][s]),
+                    f"{words}; missed ones count 0. In brackets what is left after the gate at 0.5.",
+                )
+            )
     if any(d["hallucination"] for d in each.values()):
         rows.append(
             row(
@@ -113,6 +136,63 @@ def _confidence(results: dict) -> list[dict]:
             "note": "AP points that better confidence alone could win.",
         },
     ]
+
+
+def _followed(found: dict) -> dict:
+    """Table of reward and validation AP at each checkpoint."""
+    first, last = found["checkpoints"][0], found["checkpoints"][-1]
+    rows = [
+        {
+            "label": f"Step {one['step']}",
+            "cells": [_decimal(one["reward"]), points(one["AP"])],
+            "note": "",
+        }
+        for one in found["checkpoints"]
+    ]
+    rows += [
+        {
+            "label": "Change, first to last",
+            "cells": [_decimal(last["reward"] - first["reward"]), points(last["AP"] - first["AP"], True)],
+            "note": "",
+        },
+        {
+            "label": "Rank correlation",
+            "cells": [_decimal(found["spearman"]), ""],
+            "note": "1: AP rose whenever the reward did. It rests on as many points as there are checkpoints.",
+        },
+        {
+            "label": "Drift",
+            "cells": [_decimal(found["drift"]), ""],
+            "note": "Growth of the reward less growth of AP, each as a share of its first value: above 0 the pay rose "
+            "faster than the skill.",
+        },
+    ]
+    head = ["", "reward since the checkpoint before", "validation AP (COCO)"]
+    return {"caption": "Does AP follow the reward?", "head": head, "rows": rows}
+
+
+def _traps(found: dict) -> dict:
+    """Table of the fixed set of adversarial answers."""
+    named = sorted({f"{one['case']} ({one['reward']})" for one in found["mismatches"]})
+    rows = [
+        {
+            "label": "Rewards that are not what they must be",
+            "cells": [f"{len(named)}", ""],
+            "note": "; ".join(named) or f"All {found['cases']} answers were paid as specified.",
+        },
+        {
+            "label": "Worthless answers paid more than half",
+            "cells": [f"{found[key]} of {found['worthless']}" for key in ("strict_overpaid", "published_overpaid")],
+            "note": "Answers that find nothing: wrong boxes that share a number with the true one, empty names, "
+            "inverted boxes.",
+        },
+    ]
+    head = ["", "rewards used here", "as published"]
+    return {"caption": "Answers made to be overpaid", "head": head, "rows": rows}
+
+
+def _pair(size: dict) -> str:
+    return f"{_decimal(size['overlap'])} ({_decimal(size['paid'])})" if size["objects"] else "–"
 
 
 def _rewards(log: list[dict]) -> list[dict]:

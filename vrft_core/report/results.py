@@ -15,6 +15,7 @@ from vrft_core.evaluation.queries import evaluated_categories
 from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
+from vrft_core.report import paper
 from vrft_core.report.verdict import METRIC, verdict
 
 MODELS = ("base", "sft", "rft")
@@ -83,6 +84,8 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, sel
         }
         for name, row in inputs.metrics["base"]["per_category"].items()
     }
+    policy = paper.policy_name(params.recipe(cell).policy)
+    beside = paper.compare(found | {"per_category": per_category}, cell.benchmark, policy, cell.shots)
     return {
         "cell": cell.key,
         "shots": cell.shots,
@@ -90,6 +93,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, sel
         "verdict": verdict(found["differences"]),
         **found,
         "per_category": per_category,
+        "paper": beside,
         "training": {method: _training(record) for method, record in inputs.training.items()},
         "diagnostics": {model: inputs.metrics[model].get("diagnostics", {}) for model in MODELS},
         "measured": _measured(inputs, selection, resamples),

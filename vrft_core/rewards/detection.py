@@ -7,6 +7,7 @@ No text is looked at here.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from operator import itemgetter
 
 from vrft_core.answers import Box, Detection
 from vrft_core.rewards.completion import Completion
@@ -14,6 +15,7 @@ from vrft_core.rewards.completion import Completion
 PUBLISHED_GATE = 0.5
 MANY = 8  # true boxes from which on it pays to skip those out of reach
 AP_THRESHOLDS = tuple((50 + 5 * step) / 100 for step in range(10))
+_CONFIDENCE = itemgetter(1)
 
 
 def iou(completion: Completion, truth: Sequence[Box], gate: float = PUBLISHED_GATE) -> float:
@@ -25,12 +27,11 @@ def iou(completion: Completion, truth: Sequence[Box], gate: float = PUBLISHED_GA
     parsed = completion.parsed
     if not truth:
         return 1.0 if parsed.says_none else 0.0
-    detections = parsed.detections
-    if not detections:
-        return 0.0
-    return sum([overlap for overlap, _ in _pairs(completion, truth, gate)]) / max(
-        len(truth), len(detections) + parsed.dropped
-    )
+    total = 0.0
+    for overlap, _ in _pairs(completion, truth, gate):
+        total += overlap
+    predicted = len(parsed.detections) + parsed.dropped
+    return total / (predicted if predicted > len(truth) else len(truth))
 
 
 def iou_dense(completion: Completion, truth: Sequence[Box]) -> float:
@@ -102,39 +103,33 @@ def match(
     """Pair boxes greedily: (IoU with the true box it takes, or 0.0; detection), most confident first.
 
     Each detection in turn takes the best true box that is still free, if their IoU > gate (>= gate if inclusive).
-    Equal confidences keep the answer's order; the order of the truth does not matter.
+    Equal confidences go by their boxes, left to right: neither the answer's order nor the truth's matters.
     """
-    free = list(truth) if len(truth) < 2 else sorted(truth, key=tuple)
+    free = list(truth) if len(truth) < 2 else sorted(map(tuple, truth))
     left_edges = [box[0] for box in free] if len(free) > MANY and gate > 0 else None
     if len(detections) > 1:
-        detections = sorted(detections, key=_rank)
+        detections = sorted(sorted(detections), key=_CONFIDENCE, reverse=True)
     matched = []
     for detection in detections:
         x1, y1, x2, y2 = detection[0]
-        area = (x2 - x1) * (y2 - y1)
-        best = 0.0
-        taken = -1
+        best, taken = 0.0, None
         # IoU > gate needs a width <= (x2 - x1) / gate, so no true box that begins further left can reach it
         first = bisect_left(left_edges, x1 - (x2 - x1) / gate) if left_edges else 0
-        for index in range(first, len(free)):
-            tx1, ty1, tx2, ty2 = free[index]
+        for box in free[first:] if first else free:
+            tx1, ty1, tx2, ty2 = box
             if tx1 >= x2:
                 break
-            height = (y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1)
-            if height <= 0:
-                continue
-            width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
-            if width <= 0:
-                continue
-            overlap = width * height
-            overlap /= area + (tx2 - tx1) * (ty2 - ty1) - overlap
-            if overlap > best:
-                best = overlap
-                taken = index
+            if tx2 > x1 and ty1 < y2 and ty2 > y1:
+                width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
+                overlap = width * ((y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1))
+                overlap /= (x2 - x1) * (y2 - y1) + (tx2 - tx1) * (ty2 - ty1) - overlap
+                if overlap > best:
+                    best, taken = overlap, box
         if best > gate or (inclusive and best >= gate and best):
-            del free[taken]
+            index = bisect_left(free, taken) if left_edges else free.index(taken)
+            del free[index]
             if left_edges:
-                del left_edges[taken]
+                del left_edges[index]
             matched.append((best if best < 1.0 else 1.0, detection))
         else:
             matched.append((0.0, detection))
@@ -147,7 +142,3 @@ def _pairs(completion: Completion, truth: Sequence[Box], gate: float) -> list[tu
     if kept is None or kept[0] is not truth:
         kept = completion.pairings[gate] = (truth, match(completion.parsed.detections, truth, gate))
     return kept[1]
-
-
-def _rank(detection: Detection) -> float:
-    return -detection[1]

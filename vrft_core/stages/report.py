@@ -2,6 +2,7 @@
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
+from vrft_core.evaluation.adversarial import rescore
 from vrft_core.params import Params
 from vrft_core.report import pictures
 from vrft_core.report.page import cell_page
@@ -12,7 +13,7 @@ from vrft_core.report.summary import MODEL_NAMES, summary
 def report(layout: Layout, params: Params, cell: Cell) -> dict:
     inputs = Inputs.read(layout, params, cell)
     selection = io.read_json(layout.few_shot(cell) / "selection.json")
-    results = cell_results(layout, params, cell, inputs, selection)
+    results = cell_results(layout, params, cell, inputs, selection) | {"adversarial": rescore()}
     taught = {category["id"] for category in selection["categories"]}
     gallery = pictures.gallery(
         inputs.truth,
