@@ -10,7 +10,7 @@ from vrft_core.errors import InputError
 from vrft_core.evaluation.bootstrap import bootstrap
 from vrft_core.evaluation.scoring import SEED, match_rows
 from vrft_core.params import Params
-from vrft_core.stages.evaluate import answer
+from vrft_core.stages.evaluate import answered
 
 METHOD, PROTOCOL, METRIC = "rft", "lvis", "AP"
 PREDICTIONS, ABOUT, COMPARISON = "predictions.jsonl", "about.json", "comparison.json"
@@ -22,11 +22,11 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
     Raises InputError when no baseline is recorded, or one for other evaluation data.
     """
     baseline = _load_baseline(layout, cell)
-    truth, categories, rows = answer(layout, params, cell, METHOD)
-    found = compare(truth, categories, rows, baseline, params.recipe(cell).evaluation.resamples)
-    directory = layout.runs(cell, "nightly")
-    io.write_jsonl(directory / PREDICTIONS, rows)
-    io.write_json(directory / COMPARISON, found)
+    with answered(layout, params, cell, METHOD) as (truth, categories, rows):
+        found = compare(truth, categories, rows, baseline, params.recipe(cell).evaluation.resamples)
+        directory = layout.runs(cell, "nightly")
+        io.write_jsonl(directory / PREDICTIONS, rows)
+        io.write_json(directory / COMPARISON, found)
     return found
 
 
