@@ -116,6 +116,7 @@ def test_a_batch_answers_as_the_library_does_one_question_at_a_time(family):
             tokens, logprobs = one_at_a_time(model(family), image, category)
             assert answer.tokens == tokens
             assert answer.logprobs == pytest.approx(logprobs, abs=1e-4)
+            assert len(answer.entropies) == len(tokens) and min(answer.entropies) >= 0
     everything = [tuple(answer.tokens) for answers in found for answer in answers]
     assert len(set(everything)) == len(everything), "the model must not say the same to everything"
 
@@ -169,7 +170,7 @@ def test_images_of_like_size_share_a_batch_and_none_is_divided():
 
 
 def test_a_killed_prediction_goes_on_with_what_it_has_and_ends_with_the_same_rows(tmp_path, monkeypatch):
-    asked, partial = [], tmp_path / "partial.jsonl"
+    asked, kept = [], tmp_path / "answers.jsonl"
 
     def until_killed(*args, **kwargs):
         if len(asked) == 2:
@@ -181,17 +182,17 @@ def test_a_killed_prediction_goes_on_with_what_it_has_and_ends_with_the_same_row
     whole = predict(model("qwen3-vl"), PROCESSOR, queries(), **settings)
     monkeypatch.setattr("vrft_core.evaluation.predict.complete", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        predict(model("qwen3-vl"), PROCESSOR, queries(), partial=partial, **settings)
-    with open(partial, "a") as file:
+        predict(model("qwen3-vl"), PROCESSOR, queries(), kept=kept, **settings)
+    with open(kept, "a") as file:
         file.write('[[0, {"image_id": 0, "comp')  # killed while writing
     asked.clear()
 
-    rows = predict(model("qwen3-vl"), PROCESSOR, queries(), partial=partial, **settings)
+    rows = predict(model("qwen3-vl"), PROCESSOR, queries(), kept=kept, **settings)
 
     assert rows == whole
     assert asked == [1]
     asked.clear()
-    assert predict(model("qwen3-vl"), PROCESSOR, queries(), partial=partial, **settings) == whole
+    assert predict(model("qwen3-vl"), PROCESSOR, queries(), kept=kept, **settings) == whole
     assert asked == []
 
 
@@ -201,3 +202,13 @@ def test_more_questions_about_one_picture_than_fit_in_a_batch_are_all_answered_f
     together = complete(model("qwen3-vl"), PROCESSOR, [picture(0)], [texts], **limits)[0]
     alone = [complete(model("qwen3-vl"), PROCESSOR, [picture(0)], [[text]], **limits)[0][0] for text in texts]
     assert [answer.tokens for answer in together] == [answer.tokens for answer in alone]
+
+
+def test_agreement_with_sampled_answers_is_scored_when_asked_for_and_changes_nothing_else():
+    settings = {"batch_size": 4, "max_new_tokens": 8}
+    plain = predict(model("qwen3-vl"), PROCESSOR, queries(), **settings)
+    scored = predict(model("qwen3-vl"), PROCESSOR, queries(), samples=2, **settings)
+    assert scored == predict(model("qwen3-vl"), PROCESSOR, queries(), samples=2, **settings)
+    for before, after in zip(plain, scored, strict=True):
+        assert after["rankings"].pop("consistency") == [0.0] * len(before["boxes"])
+        assert before == after

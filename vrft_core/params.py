@@ -149,11 +149,21 @@ class Rft(Strict):
 
 
 class Evaluation(Strict):
+    """What is asked (`evaluation.queries`) and what boxes are ranked by (`evaluation.ranking`), among other things."""
+
     presence: Literal["oracle"]
+    ranking: Literal["stated", "likelihood", "certainty", "consistency"]
+    samples: Natural
     batch_size: Positive
     max_new_tokens: Positive
     resamples: Positive
     validation_images: Positive
+
+    @model_validator(mode="after")
+    def _enough_samples(self):
+        if self.ranking == "consistency" and not self.samples:
+            raise ValueError("ranking `consistency` needs `samples` of 1 or more")
+        return self
 
 
 class Recipe(Strict):

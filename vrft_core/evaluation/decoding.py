@@ -14,10 +14,15 @@ from transformers import DynamicCache
 
 
 class Completion(NamedTuple):
-    """Token ids without the end token, and the natural logarithm of each one's probability under the model."""
+    """Token ids without the end token.
+
+    Beside each, in nats: the logarithm of its probability under the model, and the entropy of the distribution that
+    it came from.
+    """
 
     tokens: list[int]
     logprobs: list[float]
+    entropies: list[float]
 
 
 @torch.no_grad()
@@ -114,7 +119,7 @@ def _answer(
     real = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()
     places = position[:, None] + (real.cumsum(1) - 1).clamp(min=0)
     mask, position = torch.cat([mask, real], dim=1), position + lengths
-    completions = [Completion([], []) for _ in texts]
+    completions = [Completion([], [], []) for _ in texts]
     rows = list(range(len(texts)))
     for count in range(1, max_new_tokens + 1):
         output = core(
@@ -127,12 +132,13 @@ def _answer(
         else:
             token = torch.multinomial(logprobs.exp(), 1, generator=generator)
         going = ~torch.isin(token[:, 0], stops)
-        for row, one, logprob, goes in zip(
-            rows, token[:, 0].tolist(), logprobs.gather(1, token)[:, 0].tolist(), going.tolist(), strict=True
+        chosen, entropy = logprobs.gather(1, token)[:, 0], -(logprobs.exp() * logprobs).sum(-1)
+        for row, goes, *values in zip(
+            rows, going.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), strict=True
         ):
             if goes:
-                completions[row].tokens.append(one)
-                completions[row].logprobs.append(logprob)
+                for kept, value in zip(completions[row], values, strict=True):
+                    kept.append(value)
         if count == max_new_tokens or not going.any():
             break
         keep = going.nonzero()[:, 0]

@@ -7,14 +7,17 @@ to `average_precision`.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.answers import parse_detection
+from vrft_core.evaluation import ranking
 from vrft_core.evaluation.decoding import Completion, complete
 from vrft_core.params import Recipe
 from vrft_core.progress import Progress
@@ -64,43 +67,62 @@ def predict(
     batch_size: int,
     max_new_tokens: int,
     what: str = "predict",
-    partial: Path | None = None,
+    kept: Path | None = None,
+    samples: int = 0,
 ) -> list[dict]:
-    """One row a query, in order: completion, boxes (xyxy pixels of the image), scores, reasons, tokens.
+    """One row a query, in order: completion, boxes (xyxy pixels of the image), scores, rankings, reasons, tokens.
 
-    `scores` are the confidences the model states. Greedy: no random number is drawn. An image is read and encoded once
-    for all its queries. `partial` is a file that grows by each batch answered; what is already in it is not asked
-    again, and as batches are the same in every attempt, an interrupted prediction ends with the same rows as any
-    other. The caller sees to it that it belongs to the same model and queries, and removes it.
+    `scores` are the confidences the model states, `rankings` the other scores (name → one a box) that `ranking`
+    explains. Greedy: no random number is drawn. An image is read and encoded once for all its queries.
+
+    `kept` is a file that grows by each batch answered. What is in it is not asked again; batches are the same in every
+    attempt, so that an interrupted prediction ends with the same rows as any other. The caller sees to it that it
+    belongs to the same model and queries, and removes it.
+
+    With `samples`, each question is answered that many times more, at temperature 1, for the ranking `consistency`.
     """
     batches = plan(queries, batch_size)
-    rows = _answered(partial, batches)
+    rows = _answered(kept)
     progress = Progress(what, len(queries), start=len(rows))
     was_training = model.training
     model.eval()
-    for batch in batches:
+    ask = partial(_ask, model, processor, queries, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    for number, batch in enumerate(batches):
         if batch[0][0] in rows:
             continue
-        completions = complete(
-            model,
-            processor,
-            [queries[image[0]].picture() for image in batch],
-            [[queries[index].question for index in image] for image in batch],
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-        )
-        new = {
-            index: _row(queries[index], completion, processor.tokenizer)
-            for image, answers in zip(batch, completions, strict=True)
-            for index, completion in zip(image, answers, strict=True)
-        }
+        new = {index: row for index, (row,) in ask(batch).items()}
+        if samples:
+            generator = torch.Generator(model.device).manual_seed(number)  # the batch's own: as in any other attempt
+            for index, drawn in ask(batch, times=samples, generator=generator).items():
+                boxes = [row["boxes"] for row in drawn]
+                new[index]["rankings"]["consistency"] = ranking.consistency(new[index]["boxes"], boxes)
         rows |= new
-        if partial:
-            with open(partial, "a", encoding="utf-8") as file:
+        if kept:
+            with open(kept, "a", encoding="utf-8") as file:
                 file.write(json.dumps(list(new.items()), ensure_ascii=False) + "\n")
         progress.step(len(new))
     model.train(was_training)
     return [rows[index] for index in range(len(queries))]
+
+
+def _ask(
+    model: Any,
+    processor: Any,
+    queries: Sequence[Query],
+    batch: list[list[int]],
+    times: int = 1,
+    **settings: Any,
+) -> dict[int, list[dict]]:
+    """Position of each query in a batch → the rows of its answers, `times` of them."""
+    pictures = [queries[image[0]].picture() for image in batch]
+    questions = [[queries[index].question for index in image for _ in range(times)] for image in batch]
+    found = {}
+    for image, answers in zip(batch, complete(model, processor, pictures, questions, **settings), strict=True):
+        rest = iter(answers)
+        found |= {
+            index: [_row(queries[index], next(rest), processor.tokenizer) for _ in range(times)] for index in image
+        }
+    return found
 
 
 def plan(queries: Sequence[Query], batch_size: int) -> list[list[list[int]]]:
@@ -126,24 +148,27 @@ def _size(query: Query) -> tuple[int, int]:
     return query.frame.width * query.frame.height, query.frame.width
 
 
-def _answered(partial: Path | None, batches: list[list[list[int]]]) -> dict[int, dict]:
+def _answered(kept: Path | None) -> dict[int, dict]:
     """Rows of the batches that were finished before; a line cut short is removed from the file."""
-    if partial is None or not partial.exists():
+    if kept is None or not kept.exists():
         return {}
-    lines = partial.read_text(encoding="utf-8").split("\n")[:-1]
-    io.write_text(partial, "".join(f"{line}\n" for line in lines))
+    lines = kept.read_text(encoding="utf-8").split("\n")[:-1]
+    io.write_text(kept, "".join(f"{line}\n" for line in lines))
     return {index: row for line in lines for index, row in json.loads(line)}
 
 
 def _row(query: Query, completion: Completion, tokenizer: Any) -> dict:
-    text = tokenizer.decode(completion.tokens, skip_special_tokens=True)
+    tokens, *values = completion
+    text = tokenizer.decode(tokens, skip_special_tokens=True)
     parsed = parse_detection(text, query.frame.limit)
+    boxes = [d.box for d in parsed.detections]
     return {
         "image_id": query.image_id,
         "category_id": query.category_id,
         "completion": text,
-        "boxes": [[round(v, 3) for v in query.frame.to_pixels(d.box)] for d in parsed.detections],
+        "boxes": [[round(v, 3) for v in query.frame.to_pixels(box)] for box in boxes],
         "scores": [d.confidence for d in parsed.detections],
+        "rankings": ranking.token_scores(text, boxes, ranking.places(tokenizer, tokens, text), *values),
         "reasons": list(parsed.reasons),
-        "tokens": len(completion.tokens),
+        "tokens": len(tokens),
     }

@@ -35,7 +35,7 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     settings = params.recipe(cell).evaluation
     with answered(layout, params, cell, method) as (truth, categories, rows):
-        metrics = score(truth, rows, categories, settings.resamples)
+        metrics = score(truth, rows, categories, settings.resamples, settings.ranking)
         metrics |= {
             "presence": settings.presence,
             "queries": len(rows),
@@ -73,13 +73,18 @@ def answered(
         "versions": provenance.versions(),
     }
     run = open_run(layout.runs(cell, f"{method}_eval"), made_from)
-    yield truth, categories, predict(
-        model,
-        processor,
-        queries,
-        batch_size=recipe.evaluation.batch_size,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
-        what=f"{cell.key} {method}: questions answered",
-        partial=run / "answers.jsonl",
+    yield (
+        truth,
+        categories,
+        predict(
+            model,
+            processor,
+            queries,
+            batch_size=recipe.evaluation.batch_size,
+            max_new_tokens=recipe.evaluation.max_new_tokens,
+            what=f"{cell.key} {method}: questions answered",
+            samples=recipe.evaluation.samples,
+            kept=run / "answers.jsonl",
+        ),
     )
     shutil.rmtree(run)
