@@ -60,7 +60,7 @@ def write_rows(layout: Layout, params: Params, cell: Cell, method: str, rows: li
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     evaluation = params.recipe(cell).evaluation
     metrics = score(truth, rows, categories, evaluation.resamples, evaluation.ranking) | {
-        "presence": evaluation.presence,
+        "presence": evaluation.protocol,
         "queries": len(rows),
         "images": len(truth.images),
         "diagnostics": diagnose(rows, truth),

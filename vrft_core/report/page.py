@@ -120,6 +120,12 @@ def _method(measured: dict, training: dict[str, dict]) -> list[str]:
         "oracle": "Each model was asked, one category at a time, for every category truly present in a picture (the "
         "“oracle” presence protocol). It is never asked for what is not there, so inventing objects in empty "
         "pictures is not punished; real use is harder.",
+        "self": "Each model was asked, one category at a time, for every category that is known to be in a picture or "
+        "known not to be (the “self” presence protocol). It had to say itself that there is nothing; what it invents "
+        "counts as wrong.",
+        "map": "Each model was asked, one category at a time, for the categories that another model had claimed to "
+        "see in a picture (the “map” presence protocol, the paper's). What the map misses no model can find, and "
+        "where the map is wrong each of them is tempted to invent.",
     }[measured["presence"]]
     rule = {record.get("checkpoint") for record in training.values()}
     choice = (

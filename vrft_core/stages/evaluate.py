@@ -3,21 +3,20 @@
 All three ask the same questions of the same images in the same way.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
-from vrft_core import io, policy, provenance, tracking
+from vrft_core import io, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.evaluation import presence
+from vrft_core.evaluation.asking import answered
 from vrft_core.evaluation.diagnostics import diagnose
-from vrft_core.evaluation.predict import build_queries, predict
-from vrft_core.evaluation.queries import evaluated_categories, oracle
+from vrft_core.evaluation.predict import build_queries
+from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
 from vrft_core.evaluation.scoring import score
-from vrft_core.params import Params
-from vrft_core.runs import open_run
+from vrft_core.params import Params, PresenceMap
 
 
 def base_eval(layout: Layout, params: Params, cell: Cell) -> dict:
@@ -34,10 +33,10 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     settings = params.recipe(cell).evaluation
-    with answered(layout, params, cell, method) as (truth, categories, rows):
+    with answers(layout, params, cell, method) as (truth, categories, rows):
         metrics = score(truth, rows, categories, settings.resamples, settings.ranking)
         metrics |= {
-            "presence": settings.presence,
+            "presence": settings.protocol,
             "queries": len(rows),
             "images": len(truth.images),
             "diagnostics": diagnose(rows, truth),
@@ -50,41 +49,32 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
 
 
 @contextmanager
-def answered(
+def answers(
     layout: Layout, params: Params, cell: Cell, method: str
 ) -> Iterator[tuple[Annotations, list[int], list[dict]]]:
     """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows).
 
-    Answers are kept in the run folder until the block has ended well: who is interrupted goes on from there.
+    What was answered is forgotten when the block has ended well; see `asking.answered`.
     """
     recipe, raw = params.recipe(cell), layout.raw(cell)
     truth = Annotations.load(raw / "annotations.json").split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-    queries = build_queries(oracle(truth, categories), truth, raw / "images", recipe)
-
-    torch.set_num_threads(recipe.threads)
-    model, processor = policy.load(layout.policy(cell), None if method == "base" else layout.model(cell, method))
-    made_from = {
-        "queries": provenance.fingerprint([[q.image_id, q.category_id, q.question] for q in queries]),
-        "annotations": io.sha256(raw / "annotations.json"),
-        "policy": provenance.directory_digest(layout.policy(cell)),
-        "model": provenance.directory_digest(layout.model(cell, method)),
-        "settings": recipe.model_dump(mode="json", include={"evaluation", "policy"}),
-        "versions": provenance.versions(),
-    }
-    run = open_run(layout.runs(cell, f"{method}_eval"), made_from)
-    yield (
-        truth,
-        categories,
-        predict(
-            model,
-            processor,
-            queries,
-            batch_size=recipe.evaluation.batch_size,
-            max_new_tokens=recipe.evaluation.max_new_tokens,
-            what=f"{cell.key} {method}: questions answered",
-            samples=recipe.evaluation.samples,
-            kept=run / "answers.jsonl",
-        ),
+    queries = build_queries(
+        _pairs(layout, recipe.evaluation.presence, truth, categories), truth, raw / "images", recipe
     )
-    shutil.rmtree(run)
+    adapter = None if method == "base" else layout.model(cell, method)
+    images, what = io.sha256(raw / "annotations.json"), f"{cell.key} {method}: questions answered"
+    run = layout.runs(cell, f"{method}_eval")
+    with answered(run, queries, recipe, layout.policy(cell), adapter, images, what) as rows:
+        yield truth, categories, rows
+
+
+def _pairs(layout: Layout, protocol: str | PresenceMap, truth: Annotations, categories: list[int]):
+    """(image, category) pairs to ask about. Raises InputError for a presence map that is not the one recorded."""
+    if isinstance(protocol, str):
+        return {"oracle": oracle, "self": verified}[protocol](truth, categories)
+    path = layout.root / protocol.map
+    found = presence.read(path, truth)
+    if (digest := io.sha256(path)) != protocol.sha256:
+        raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
+    return mapped(truth, categories, found)

@@ -11,7 +11,7 @@ from vrft_core.evaluation.bootstrap import bootstrap
 from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import SEED, match_rows
 from vrft_core.params import Params
-from vrft_core.stages.evaluate import answered
+from vrft_core.stages.evaluate import answers
 
 METHOD, PROTOCOL, METRIC = "rft", "lvis", "AP"
 PREDICTIONS, ABOUT, COMPARISON = "predictions.jsonl", "about.json", "comparison.json"
@@ -23,7 +23,7 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
     Raises InputError when no baseline is recorded, or one for other evaluation data.
     """
     baseline = _load_baseline(layout, cell)
-    with answered(layout, params, cell, METHOD) as (truth, categories, rows):
+    with answers(layout, params, cell, METHOD) as (truth, categories, rows):
         settings = params.recipe(cell).evaluation
         now, before = ranked(rows, settings.ranking), ranked(baseline, settings.ranking)
         found = compare(truth, categories, now, before, settings.resamples)
