@@ -1,10 +1,12 @@
 """Asking in batches: the same answers as one question at a time, pictures read once, nothing asked twice."""
 
+import copy
 import functools
 
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import (
     GenerationConfig,
@@ -128,6 +130,20 @@ def test_the_size_of_a_batch_changes_no_row(family):
     assert [(row["image_id"], row["category_id"]) for row in rows[0]] == [
         (query.image_id, query.category_id) for query in queries()
     ]
+
+
+def test_a_model_in_training_answers_as_it_does_once_its_adapter_is_merged():
+    targets = r".*language_model.*\.(q_proj|v_proj)"
+    adapted = get_peft_model(copy.deepcopy(model("qwen3-vl")), LoraConfig(r=4, target_modules=targets)).train()
+    with torch.no_grad():
+        for name, weights in adapted.named_parameters():
+            if "lora_B" in name:
+                weights.normal_(0, 0.5)
+    settings = {"batch_size": 4, "max_new_tokens": 12}
+    during = predict(adapted, PROCESSOR, queries(), **settings)
+    assert adapted.training
+    assert during == predict(adapted.merge_and_unload(), PROCESSOR, queries(), **settings)
+    assert during != predict(model("qwen3-vl"), PROCESSOR, queries(), **settings)
 
 
 def test_answers_that_end_early_leave_the_others_as_they_are():
