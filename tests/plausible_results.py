@@ -59,8 +59,8 @@ def write_rows(layout: Layout, params: Params, cell: Cell, method: str, rows: li
     truth = Annotations.load(layout.raw(cell) / "annotations.json").split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     evaluation = params.recipe(cell).evaluation
-    metrics = score(truth, rows, categories, evaluation.resamples) | {
-        "presence": evaluation.presence,
+    metrics = score(truth, rows, categories, evaluation.resamples, evaluation.ranking) | {
+        "presence": evaluation.protocol,
         "queries": len(rows),
         "images": len(truth.images),
         "diagnostics": diagnose(rows, truth),
@@ -86,6 +86,7 @@ def _answer(truth: Annotations, image: int, category: int, method: str, skill: f
     faults = ["answer_not_closed"] if lot.random() < 0.06 else ["no_answer_tag"] if lot.random() < 0.1 else []
     return {
         "image_id": image, "category_id": category, "completion": text, "boxes": boxes, "scores": scores,
+        "rankings": {"likelihood": [round(lot.random(), 6) for _ in boxes], "certainty": scores},
         "reasons": faults, "tokens": 20 + 11 * len(boxes),
     }  # fmt: skip
 

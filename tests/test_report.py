@@ -275,7 +275,8 @@ def test_a_model_that_says_nothing_and_a_split_without_rare_objects_still_make_a
     io.write_json(path, data)
     for model in ("base", "sft", "rft"):
         rows = io.read_jsonl(layout.evaluation(cell, model) / "predictions.jsonl")
-        rows = [row | {"boxes": [], "scores": [], "completion": ""} for row in rows if row["category_id"] not in rare]
+        silent = {"boxes": [], "scores": [], "rankings": {"likelihood": [], "certainty": []}, "completion": ""}
+        rows = [row | silent for row in rows if row["category_id"] not in rare]
         write_rows(layout, params, cell if model != "base" else cell.at("source"), model, rows)
 
     run_stage("report", layout, params, cell)

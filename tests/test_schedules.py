@@ -108,9 +108,11 @@ def test_a_worse_model_fails_the_nightly_run_and_the_same_model_passes(tmp_path)
         assert tonight().success
         truth = Annotations.load(layout.raw(cell) / "annotations.json").split("eval")
         perfect = [
-            {"image_id": i, "category_id": c, "boxes": truth.boxes(i, c), "scores": [0.9] * len(truth.boxes(i, c))}
+            {"image_id": i, "category_id": c, "boxes": boxes, "scores": scores, "rankings": {"certainty": scores}}
             for i in truth.images
             for c in truth.category_ids(i)
+            for boxes in [truth.boxes(i, c)]
+            for scores in [[0.9] * len(boxes)]
         ]
         io.write_jsonl(layout.baseline(cell) / "predictions.jsonl", perfect)
         worse = tonight()

@@ -116,6 +116,39 @@ def evaluate(args: argparse.Namespace) -> None:
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
+def _job(args: argparse.Namespace):
+    """Whom `predict` and `presence` ask about what."""
+    from vrft_core.cell import Layout
+    from vrft_core.params import Params
+    from vrft_core.stages.predict import cell_job, files_job
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    params = Params.load(args.root / "params.yaml")
+    if args.cell:
+        return cell_job(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.categories)
+    if not args.images:
+        raise InputError("--images", "is missing", "which images? Or give --cell")
+    if args.recipe not in params.recipes:
+        raise InputError("--recipe", f"no recipe {args.recipe!r}", f"known: {', '.join(params.recipes)}")
+    recipe = params.recipes[args.recipe]
+    return files_job(recipe, args.model, args.adapter, args.images, args.annotations, args.categories)
+
+
+def predict(args: argparse.Namespace) -> None:
+    from vrft_core.stages.predict import predict as answer
+
+    job = _job(args)
+    protocol = args.presence or ("oracle" if args.cell else None)
+    print(json.dumps({"output": str(args.output), **answer(job, protocol, args.output)}))
+
+
+def presence(args: argparse.Namespace) -> None:
+    from vrft_core.stages.predict import make_map
+
+    print(json.dumps({"output": str(args.output), **make_map(_job(args), args.output)}))
+
+
 def score(args: argparse.Namespace) -> None:
     from vrft_core.scoring import score_log
 
@@ -164,6 +197,29 @@ def parser() -> argparse.ArgumentParser:
     night = commands.add_parser("nightly", help="evaluate a cell's RFT model again and compare with the baseline")
     night.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
     night.set_defaults(run=nightly)
+
+    ask = commands.add_parser("predict", help="boxes in any images, from a cell's model or any other; resumes")
+    ask.add_argument(
+        "--presence", metavar="PROTOCOL", help="what to ask: oracle, self, or a presence map's file (default: every "
+        "category of every image; oracle for a cell)",
+    )  # fmt: skip
+    ask.set_defaults(run=predict)
+    claims = commands.add_parser("presence", help="a presence map: which categories a model claims to see in images")
+    claims.set_defaults(run=presence)
+    for one in (ask, claims):
+        who = one.add_mutually_exclusive_group(required=True)
+        who.add_argument("--cell", metavar="KEY", help="its model and evaluation images")
+        who.add_argument("--model", type=Path, metavar="DIR", help="a saved policy, or any Qwen-VL model folder")
+        one.add_argument(
+            "--method", choices=["base", "sft", "rft"], default="rft" if one is ask else "base",
+            help="with --cell: which model (default: %(default)s)",
+        )  # fmt: skip
+        one.add_argument("--adapter", type=Path, metavar="DIR", help="with --model: LoRA weights, or a trained model")
+        one.add_argument("--recipe", default="mini", help="with --model: prompts and sizes (default: mini)")
+        one.add_argument("--images", type=Path, metavar="DIR", help="with --model: the images")
+        one.add_argument("--annotations", type=Path, metavar="JSON", help="COCO or LVIS file that lists them")
+        one.add_argument("--categories", nargs="+", metavar="NAME", help="what to look for (default: all annotated)")
+        one.add_argument("--output", type=Path, required=True, metavar="FILE", help="what to write")
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(

@@ -148,12 +148,34 @@ class Rft(Strict):
     checkpoint: Literal["last", "validation"]
 
 
+class PresenceMap(Strict):
+    """A stored presence map, its path relative to the project root, and its digest: a changed one is noticed."""
+
+    map: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Evaluation(Strict):
-    presence: Literal["oracle"]
+    """What is asked (`evaluation.queries`) and what boxes are ranked by (`evaluation.ranking`), among other things."""
+
+    presence: Literal["oracle", "self"] | PresenceMap
+    ranking: Literal["stated", "likelihood", "certainty", "consistency"]
+    samples: Natural
     batch_size: Positive
     max_new_tokens: Positive
     resamples: Positive
     validation_images: Positive
+
+    @property
+    def protocol(self) -> str:
+        """oracle, self or map"""
+        return self.presence if isinstance(self.presence, str) else "map"
+
+    @model_validator(mode="after")
+    def _enough_samples(self):
+        if self.ranking == "consistency" and not self.samples:
+            raise ValueError("ranking `consistency` needs `samples` of 1 or more")
+        return self
 
 
 class Recipe(Strict):

@@ -1,18 +1,24 @@
 """Asking a model and reading its answers: greedy, in batches, one row a query.
 
-Which questions to ask belongs to `queries`; what the rows are worth belongs to `average_precision`.
+Which questions to ask belongs to `queries`, how answers are generated to `decoding`; what the rows are worth belongs
+to `average_precision`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.answers import parse_detection
+from vrft_core.evaluation import ranking
+from vrft_core.evaluation.decoding import Completion, complete
 from vrft_core.params import Recipe
 from vrft_core.progress import Progress
 from vrft_core.prompts import Frame, frame, question
@@ -53,54 +59,116 @@ def build_queries(
     return queries
 
 
-@torch.no_grad()
 def predict(
-    model: Any, processor: Any, queries: Sequence[Query], *, batch_size: int, max_new_tokens: int, what: str = "predict"
+    model: Any,
+    processor: Any,
+    queries: Sequence[Query],
+    *,
+    batch_size: int,
+    max_new_tokens: int,
+    what: str = "predict",
+    kept: Path | None = None,
+    samples: int = 0,
 ) -> list[dict]:
-    """One row a query, in order: completion, boxes (xyxy pixels of the image), scores, reasons, tokens.
+    """One row a query, in order: completion, boxes (xyxy pixels of the image), scores, rankings, reasons, tokens.
 
-    `scores` are the confidences the model states. Greedy: no random number is drawn.
+    `scores` are the confidences the model states, `rankings` the other scores (name → one a box) that `ranking`
+    explains. Greedy: no random number is drawn. An image is read and encoded once for all its queries.
+
+    `kept` is a file that grows by each batch answered. What is in it is not asked again; batches are the same in every
+    attempt, so that an interrupted prediction ends with the same rows as any other. The caller sees to it that it
+    belongs to the same model and queries, and removes it.
+
+    With `samples`, each question is answered that many times more, at temperature 1, for the ranking `consistency`.
     """
+    batches = plan(queries, batch_size)
+    rows = _answered(kept)
+    progress = Progress(what, len(queries), start=len(rows))
     was_training = model.training
     model.eval()
-    progress = Progress(what, len(queries))
-    rows = []
-    for start in range(0, len(queries), batch_size):
-        batch = queries[start : start + batch_size]
-        for query, tokens in zip(batch, _generate(model, processor, batch, max_new_tokens), strict=True):
-            rows.append(_row(query, processor.tokenizer.decode(tokens, skip_special_tokens=True), len(tokens)))
-        progress.step(len(batch))
+    ask = partial(_ask, model, processor, queries, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    for number, batch in enumerate(batches):
+        if batch[0][0] in rows:
+            continue
+        new = {index: row for index, (row,) in ask(batch).items()}
+        if samples:
+            generator = torch.Generator(model.device).manual_seed(number)  # the batch's own: as in any other attempt
+            for index, drawn in ask(batch, times=samples, generator=generator).items():
+                boxes = [row["boxes"] for row in drawn]
+                new[index]["rankings"]["consistency"] = ranking.consistency(new[index]["boxes"], boxes)
+        rows |= new
+        if kept:
+            with open(kept, "a", encoding="utf-8") as file:
+                file.write(json.dumps(list(new.items()), ensure_ascii=False) + "\n")
+        progress.step(len(new))
     model.train(was_training)
-    return rows
+    return [rows[index] for index in range(len(queries))]
 
 
-def _generate(model: Any, processor: Any, batch: Sequence[Query], max_new_tokens: int) -> list[list[int]]:
-    """Token ids of each completion, without the end token and padding."""
-    content = [[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": q.question}]}] for q in batch]
-    texts = [processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False) for turns in content]
-    inputs = processor(
-        images=[[q.picture()] for q in batch], text=texts, padding=True, padding_side="left", return_tensors="pt"
-    ).to(model.device)
-    ends, pad = model.generation_config.eos_token_id, processor.tokenizer.pad_token_id
-    stops = {pad, *(ends if isinstance(ends, list) else [ends])}
-    outputs = model.generate(
-        **inputs, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_k=None, top_p=None
-    )
-    completions = []
-    for row in outputs[:, inputs["input_ids"].shape[1] :].tolist():
-        end = next((i for i, token in enumerate(row) if token in stops), len(row))
-        completions.append(row[:end])
-    return completions
+def _ask(
+    model: Any,
+    processor: Any,
+    queries: Sequence[Query],
+    batch: list[list[int]],
+    times: int = 1,
+    **settings: Any,
+) -> dict[int, list[dict]]:
+    """Position of each query in a batch → the rows of its answers, `times` of them."""
+    pictures = [queries[image[0]].picture() for image in batch]
+    questions = [[queries[index].question for index in image for _ in range(times)] for image in batch]
+    found = {}
+    for image, answers in zip(batch, complete(model, processor, pictures, questions, **settings), strict=True):
+        rest = iter(answers)
+        found |= {
+            index: [_row(queries[index], next(rest), processor.tokenizer) for _ in range(times)] for index in image
+        }
+    return found
 
 
-def _row(query: Query, completion: str, tokens: int) -> dict:
-    parsed = parse_detection(completion, query.frame.limit)
+def plan(queries: Sequence[Query], batch_size: int) -> list[list[list[int]]]:
+    """Positions of the queries, by batch and image: images of like size together, about `batch_size` queries a batch.
+
+    An image is never divided; one with more queries than that makes a batch of its own.
+    """
+    images: dict[int, list[int]] = {}
+    for index, query in enumerate(queries):
+        images.setdefault(query.image_id, []).append(index)
+    batches: list[list[list[int]]] = []
+    room = 0
+    for image in sorted(images.values(), key=lambda image: _size(queries[image[0]])):
+        if len(image) > room:
+            batches.append([])
+            room = batch_size
+        batches[-1].append(image)
+        room -= len(image)
+    return batches
+
+
+def _size(query: Query) -> tuple[int, int]:
+    return query.frame.width * query.frame.height, query.frame.width
+
+
+def _answered(kept: Path | None) -> dict[int, dict]:
+    """Rows of the batches that were finished before; a line cut short is removed from the file."""
+    if kept is None or not kept.exists():
+        return {}
+    lines = kept.read_text(encoding="utf-8").split("\n")[:-1]
+    io.write_text(kept, "".join(f"{line}\n" for line in lines))
+    return {index: row for line in lines for index, row in json.loads(line)}
+
+
+def _row(query: Query, completion: Completion, tokenizer: Any) -> dict:
+    tokens, *values = completion
+    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    parsed = parse_detection(text, query.frame.limit)
+    boxes = [d.box for d in parsed.detections]
     return {
         "image_id": query.image_id,
         "category_id": query.category_id,
-        "completion": completion,
-        "boxes": [[round(v, 3) for v in query.frame.to_pixels(d.box)] for d in parsed.detections],
+        "completion": text,
+        "boxes": [[round(v, 3) for v in query.frame.to_pixels(box)] for box in boxes],
         "scores": [d.confidence for d in parsed.detections],
+        "rankings": ranking.token_scores(text, boxes, ranking.places(tokenizer, tokens, text), *values),
         "reasons": list(parsed.reasons),
-        "tokens": tokens,
+        "tokens": len(tokens),
     }

@@ -11,6 +11,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.evaluation.average_precision import Matches
 from vrft_core.evaluation.bootstrap import bootstrap
 from vrft_core.evaluation.matching import match
+from vrft_core.evaluation.ranking import by_truth, ranked
 
 PROTOCOLS = ("lvis", "coco")
 SEED = 0  # of the resamples; the same for every model, so that differences are paired
@@ -33,21 +34,34 @@ def match_rows(
     return {protocol: match(truth, detections, protocol, categories) for protocol in protocols}
 
 
-def score(truth: Annotations, rows: list[dict], categories: list[int], resamples: int) -> dict:
-    """{"metrics": {"lvis/AP": {"value", "low", "high"}, …}, "per_category": {name: {"AP", "frequency", "boxes"}}}.
+def score(truth: Annotations, rows: list[dict], categories: list[int], resamples: int, ranking: str = "stated") -> dict:
+    """Metrics of boxes ranked by `ranking`, and AP by every other ranking the rows hold.
 
+    → {"metrics": {"lvis/AP": {"value", "low", "high"}, …}, "per_category": {name: {"AP", "frequency", "boxes"}},
+    "ranking", "ranked_by": {"stated": {"lvis/AP": {…}, "coco/AP": {…}}, …, "oracle": {…}}}.
     Values lie in [0, 1], with 95 % percentile intervals over images; None where nothing can be measured.
     """
-    matches = match_rows(truth, rows, categories)
+    matches = {name: match_rows(truth, ordered, categories) for name, ordered in rankings(rows, truth).items()}
+    if ranking not in matches:
+        ranked(rows, ranking)  # says why it cannot be done
+    ranked_by = {name: {} for name in matches}
     metrics = {}
-    for protocol, matched in matches.items():
-        intervals = bootstrap({"model": matched}, resamples, SEED)["models"]["model"]
-        metrics |= {f"{protocol}/{name}": entry for name, entry in intervals.items()}
-    lvis = matches["lvis"]
+    for protocol in PROTOCOLS:
+        found = bootstrap({name: each[protocol] for name, each in matches.items()}, resamples, SEED)["models"]
+        metrics |= {f"{protocol}/{name}": entry for name, entry in found[ranking].items()}
+        for name, values in found.items():
+            ranked_by[name][f"{protocol}/AP"] = values["AP"]
+    lvis = matches[ranking]["lvis"]
     boxes = np.bincount(lvis.truth_category, minlength=len(lvis.categories)).tolist()
     rows_of = zip(lvis.average_precision()["per_category"].items(), lvis.categories, boxes, strict=True)
     per_category = {
         name: {"AP": value, "frequency": category["frequency"], "boxes": count}
         for (name, value), category, count in rows_of
     }
-    return {"metrics": metrics, "per_category": per_category}
+    return {"metrics": metrics, "per_category": per_category, "ranking": ranking, "ranked_by": ranked_by}
+
+
+def rankings(rows: list[dict], truth: Annotations) -> dict[str, list[dict]]:
+    """Name → rows with that ranking's scores: the stated confidence, what the rows hold beside it, and the truth's."""
+    held = list(rows[0].get("rankings", {})) if rows else []
+    return {name: ranked(rows, name) for name in ("stated", *held)} | {"oracle": by_truth(rows, truth)}

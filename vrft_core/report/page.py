@@ -21,6 +21,13 @@ ONE_SEED = (
     "pictures only; the study over several seeds says more."
 )
 SEVERAL_SEEDS = "The interval covers both the choice of evaluation pictures and the choice of seeds."
+RANKINGS = {
+    "stated": "the confidence it states",
+    "likelihood": "the probability of the numbers it wrote",
+    "certainty": "how sure it was of those numbers",
+    "consistency": "how well it agrees with its sampled answers",
+    "oracle": "the truth (a ceiling)",
+}
 FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 
@@ -31,6 +38,7 @@ def cell_page(results: dict, inputs: Inputs, gallery: list[dict]) -> str:
         results=results,
         remark=ONE_SEED,
         differences=figures.differences(results["differences"]),
+        rankings=_rankings(results),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
         learning=figures.learning(inputs.training),
@@ -57,11 +65,25 @@ def study_page(results: dict, inputs: Inputs) -> str:
         results=results,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
         differences=figures.differences(results["differences"]),
+        rankings=_rankings(results),
         by_seed=figures.seeds(per_seed, results["differences"]),
         cost={"head": labels, "rows": rows},
         method=_method(results["measured"], per_seed[0]["training"]),
         attribution=_attribution(inputs.source),
     )
+
+
+def _rankings(results: dict) -> list[dict]:
+    """Rows {"label", "chosen", "cells": [AP of each model]}: by stated confidence, as chosen, and by the truth."""
+    chosen = results["measured"]["ranking"]
+    return [
+        {
+            "label": RANKINGS[name],
+            "chosen": name == chosen,
+            "cells": [points(results["ranked_by"][model][name]["lvis/AP"]["value"]) for model in MODEL_NAMES],
+        }
+        for name in dict.fromkeys(["stated", chosen, "oracle"])
+    ]
 
 
 def _cost(training: dict[str, dict]) -> list[dict]:
@@ -98,6 +120,12 @@ def _method(measured: dict, training: dict[str, dict]) -> list[str]:
         "oracle": "Each model was asked, one category at a time, for every category truly present in a picture (the "
         "“oracle” presence protocol). It is never asked for what is not there, so inventing objects in empty "
         "pictures is not punished; real use is harder.",
+        "self": "Each model was asked, one category at a time, for every category that is known to be in a picture or "
+        "known not to be (the “self” presence protocol). It had to say itself that there is nothing; what it invents "
+        "counts as wrong.",
+        "map": "Each model was asked, one category at a time, for the categories that another model had claimed to "
+        "see in a picture (the “map” presence protocol, the paper's). What the map misses no model can find, and "
+        "where the map is wrong each of them is tempted to invent.",
     }[measured["presence"]]
     rule = {record.get("checkpoint") for record in training.values()}
     choice = (
@@ -106,12 +134,19 @@ def _method(measured: dict, training: dict[str, dict]) -> list[str]:
         else "The last checkpoint of each training was taken." if rule == {"last"}
         else "The two trainings chose their checkpoints by different rules; see the table of costs."
     )  # fmt: skip
+    ranking = {
+        "stated": "the confidence the model states",
+        "likelihood": "their likelihood, the mean probability the model gave to the numbers it wrote down for them",
+        "certainty": "the model's certainty, which is high where few other numbers were in question for a box (low "
+        "entropy); the confidence the model states is kept beside it",
+        "consistency": "how well they agree with the boxes of answers drawn at random from the same model",
+    }[measured["ranking"]]
     return [
         f"{measured['images']:,} evaluation pictures, {measured['queries']:,} questions, "
         f"{measured['categories']} categories. Training, validation and evaluation share no picture.",
         presence,
         "Answers are generated greedily: the likeliest word each time, so nothing depends on luck. Boxes are ranked by "
-        "the confidence the model states.",
+        f"{ranking} (`{measured['ranking']}`).",
         choice,
         f"Intervals: 95 %, percentile bootstrap with {measured['resamples']:,} resamples of the evaluation "
         "pictures. All models are scored on the same resample, so differences are paired.",

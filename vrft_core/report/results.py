@@ -12,6 +12,7 @@ from vrft_core.errors import InputError
 from vrft_core.evaluation.average_precision import Matches
 from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
 from vrft_core.evaluation.queries import evaluated_categories
+from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
@@ -66,7 +67,10 @@ class Inputs:
 
     def matches(self) -> dict[str, dict[str, Matches]]:
         """protocol → model → matches"""
-        each = {m: match_rows(self.truth, list(rows.values()), self.categories) for m, rows in self.rows.items()}
+        each = {
+            model: match_rows(self.truth, ranked(list(rows.values()), self.metrics[model]["ranking"]), self.categories)
+            for model, rows in self.rows.items()
+        }
         return {protocol: {model: each[model][protocol] for model in MODELS} for protocol in PROTOCOLS}
 
 
@@ -95,6 +99,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, sel
         "per_category": per_category,
         "paper": beside,
         "training": {method: _training(record) for method, record in inputs.training.items()},
+        "ranked_by": {model: inputs.metrics[model]["ranked_by"] for model in MODELS},
         "diagnostics": {model: inputs.metrics[model].get("diagnostics", {}) for model in MODELS},
         "measured": _measured(inputs, selection, resamples),
         "provenance": provenance(layout.root, params, cell),
@@ -118,6 +123,7 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
         "seeds": [one["seed"] for one in reports],
         "verdict": verdict(found["differences"]),
         **found,
+        "ranked_by": _mean_ranked_by([one["ranked_by"] for one in reports]),
         "per_seed": [
             {
                 "cell": one["cell"],
@@ -143,6 +149,18 @@ def _named(protocols: dict[str, dict]) -> dict:
     return merged
 
 
+def _mean_ranked_by(each: list[dict]) -> dict:
+    """model → ranking → metric → {"value"}: the mean over seeds, None where a seed has none."""
+    found: dict = {}
+    for model, rankings in each[0].items():
+        for ranking, metrics in rankings.items():
+            for metric in metrics:
+                values = [one[model][ranking][metric]["value"] for one in each]
+                mean = None if None in values else sum(values) / len(values)
+                found.setdefault(model, {}).setdefault(ranking, {})[metric] = {"value": mean}
+    return found
+
+
 def _training(record: dict) -> dict:
     """The record without its curves."""
     return {key: value for key, value in record.items() if key not in ("log", "validation", "settings")} | {
@@ -154,6 +172,7 @@ def _measured(inputs: Inputs, selection: dict, resamples: int) -> dict:
     base = inputs.metrics["base"]
     return {
         "presence": base["presence"],
+        "ranking": base["ranking"],
         "images": base["images"],
         "queries": base["queries"],
         "resamples": resamples,

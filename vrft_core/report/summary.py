@@ -26,7 +26,8 @@ def summary(results: dict) -> str:
         "",
         f"AP in points of 100; in brackets the 95 % interval ({measured['resamples']} resamples of the "
         f"{measured['images']} evaluation images{' and of the seeds' if 'seeds' in results else ''}). "
-        f"{measured['queries']} questions, presence protocol `{measured['presence']}`.",
+        f"{measured['queries']} questions, presence protocol `{measured['presence']}`, "
+        f"boxes ranked by `{measured['ranking']}`.",
     ]
     if "per_seed" in results:
         lines += ["", "| seed | Base | SFT | RFT | RFT − SFT |", "|---:|---:|---:|---:|---:|"]

@@ -3,16 +3,20 @@
 All three ask the same questions of the same images in the same way.
 """
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from vrft_core import io, policy, tracking
+from vrft_core import io, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.evaluation import presence
+from vrft_core.evaluation.asking import answered
 from vrft_core.evaluation.diagnostics import diagnose
-from vrft_core.evaluation.predict import build_queries, predict
-from vrft_core.evaluation.queries import evaluated_categories, oracle
+from vrft_core.evaluation.predict import build_queries
+from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
 from vrft_core.evaluation.scoring import score
-from vrft_core.params import Params
+from vrft_core.params import Params, PresenceMap
 
 
 def base_eval(layout: Layout, params: Params, cell: Cell) -> dict:
@@ -29,36 +33,48 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     settings = params.recipe(cell).evaluation
-    truth, categories, rows = answer(layout, params, cell, method)
-    metrics = score(truth, rows, categories, settings.resamples)
-    metrics |= {
-        "presence": settings.presence,
-        "queries": len(rows),
-        "images": len(truth.images),
-        "diagnostics": diagnose(rows, truth),
-    }
-    directory = layout.evaluation(cell, method)
-    io.write_jsonl(directory / "predictions.jsonl", rows)
-    io.write_json(directory / "metrics.json", metrics)
+    with answers(layout, params, cell, method) as (truth, categories, rows):
+        metrics = score(truth, rows, categories, settings.resamples, settings.ranking)
+        metrics |= {
+            "presence": settings.protocol,
+            "queries": len(rows),
+            "images": len(truth.images),
+            "diagnostics": diagnose(rows, truth),
+        }
+        directory = layout.evaluation(cell, method)
+        io.write_jsonl(directory / "predictions.jsonl", rows)
+        io.write_json(directory / "metrics.json", metrics)
     tracking.log_evaluation(layout, params, cell, method, metrics["metrics"])
     return {name: entry["value"] for name, entry in metrics["metrics"].items()} | {"queries": len(rows)}
 
 
-def answer(layout: Layout, params: Params, cell: Cell, method: str) -> tuple[Annotations, list[int], list[dict]]:
-    """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows)."""
+@contextmanager
+def answers(
+    layout: Layout, params: Params, cell: Cell, method: str
+) -> Iterator[tuple[Annotations, list[int], list[dict]]]:
+    """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows).
+
+    What was answered is forgotten when the block has ended well; see `asking.answered`.
+    """
     recipe, raw = params.recipe(cell), layout.raw(cell)
     truth = Annotations.load(raw / "annotations.json").split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-    queries = build_queries(oracle(truth, categories), truth, raw / "images", recipe)
-
-    torch.set_num_threads(recipe.threads)
-    model, processor = policy.load(layout.policy(cell), None if method == "base" else layout.model(cell, method))
-    rows = predict(
-        model,
-        processor,
-        queries,
-        batch_size=recipe.evaluation.batch_size,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
-        what=f"{cell.key} {method}: questions answered",
+    queries = build_queries(
+        _pairs(layout, recipe.evaluation.presence, truth, categories), truth, raw / "images", recipe
     )
-    return truth, categories, rows
+    adapter = None if method == "base" else layout.model(cell, method)
+    images, what = io.sha256(raw / "annotations.json"), f"{cell.key} {method}: questions answered"
+    run = layout.runs(cell, f"{method}_eval")
+    with answered(run, queries, recipe, layout.policy(cell), adapter, images, what) as rows:
+        yield truth, categories, rows
+
+
+def _pairs(layout: Layout, protocol: str | PresenceMap, truth: Annotations, categories: list[int]):
+    """(image, category) pairs to ask about. Raises InputError for a presence map that is not the one recorded."""
+    if isinstance(protocol, str):
+        return {"oracle": oracle, "self": verified}[protocol](truth, categories)
+    path = layout.root / protocol.map
+    found = presence.read(path, truth)
+    if (digest := io.sha256(path)) != protocol.sha256:
+        raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
+    return mapped(truth, categories, found)

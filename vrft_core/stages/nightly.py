@@ -8,9 +8,10 @@ from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.bootstrap import bootstrap
+from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import SEED, match_rows
 from vrft_core.params import Params
-from vrft_core.stages.evaluate import answer
+from vrft_core.stages.evaluate import answers
 
 METHOD, PROTOCOL, METRIC = "rft", "lvis", "AP"
 PREDICTIONS, ABOUT, COMPARISON = "predictions.jsonl", "about.json", "comparison.json"
@@ -22,11 +23,13 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
     Raises InputError when no baseline is recorded, or one for other evaluation data.
     """
     baseline = _load_baseline(layout, cell)
-    truth, categories, rows = answer(layout, params, cell, METHOD)
-    found = compare(truth, categories, rows, baseline, params.recipe(cell).evaluation.resamples)
-    directory = layout.runs(cell, "nightly")
-    io.write_jsonl(directory / PREDICTIONS, rows)
-    io.write_json(directory / COMPARISON, found)
+    with answers(layout, params, cell, METHOD) as (truth, categories, rows):
+        settings = params.recipe(cell).evaluation
+        now, before = ranked(rows, settings.ranking), ranked(baseline, settings.ranking)
+        found = compare(truth, categories, now, before, settings.resamples)
+        directory = layout.runs(cell, "nightly")
+        io.write_jsonl(directory / PREDICTIONS, rows)
+        io.write_json(directory / COMPARISON, found)
     return found
 
 
@@ -58,7 +61,7 @@ def record_baseline(layout: Layout, cell: Cell) -> str:
     rows = io.read_jsonl(layout.evaluation(cell, METHOD) / PREDICTIONS)
     directory = layout.baseline(cell)
     with io.new_directory(directory) as new:
-        kept = ("image_id", "category_id", "boxes", "scores")
+        kept = ("image_id", "category_id", "boxes", "scores", "rankings")
         io.write_jsonl(new / PREDICTIONS, ({name: row[name] for name in kept} for row in rows))
         io.write_json(
             new / ABOUT,
