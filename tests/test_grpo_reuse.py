@@ -151,12 +151,13 @@ def train(
     adapter: bool = True,
     train_tower: bool = False,
     steps: int = STEPS,
+    beta: float = 0.04,
     **options,
 ) -> Run:
     """`reuse` None: TRL's own trainer. Full weights come from a folder, so that TRL can load the reference again."""
     run = Run()
     model = small_model(family, attention)
-    if not adapter and options.get("beta"):
+    if not adapter and beta:
         model.save_pretrained(path / "model")
         model = AutoModelForImageTextToText.from_pretrained(path / "model", attn_implementation=attention)
     if not train_tower:
@@ -173,7 +174,7 @@ def train(
         "num_generations": 4,
         "max_completion_length": 12,
         "learning_rate": 5e-3,
-        "beta": 0.04,
+        "beta": beta,
         "activation_checkpointing": False,
         "logging_steps": 1,
         "save_strategy": "no",
@@ -234,6 +235,7 @@ SETTINGS = {
         "train_tower": True,
         "beta": 0.0,
         "attention": "eager",
+        "learning_rate": 5e-4,  # Adam moves a weight as far whose gradient is rounding alone
     },
     "qwen2-vl, LoRA, checkpointed": {"family": "qwen2-vl", "activation_checkpointing": True},
 }

@@ -81,7 +81,10 @@ class ReusingGRPOTrainer(GRPOTrainer):
             return super()._generate_single_turn(prompt_ids, images, fields, num_generations, **kwargs)
         with (
             unwrap_model_for_generation(
-                self.model_wrapped, self.accelerator, generation_kwargs=self.generation_kwargs
+                self.model_wrapped,
+                self.accelerator,
+                generation_kwargs=self.generation_kwargs,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
             ) as model,
             torch.no_grad(),
         ):
@@ -210,9 +213,15 @@ def _without_obstacles(trainer: GRPOTrainer, reuse: Reuse) -> Reuse:
             off["shared_prompt"] = "sliding attention forgets the prompt"
     off = {name: why for name, why in off.items() if getattr(reuse, name)}
     for why in dict.fromkeys(off.values()):
-        names = ", ".join(name for name in off if off[name] == why)
-        print(f"grpo: without {names}, as TRL does it: {why}", file=sys.stderr, flush=True)
-    return reuse.model_copy(update=dict.fromkeys(off, False))
+        _say(f"without {', '.join(name for name in off if off[name] == why)}, as TRL does it: {why}")
+    reuse = reuse.model_copy(update=dict.fromkeys(off, False))
+    if reuse.shared_prompt and trainer.args.activation_checkpointing:
+        _say("shared_prompt only where there is no gradient: checkpointing keeps no keys and values")
+    return reuse
+
+
+def _say(line: str) -> None:
+    print(f"grpo: {line}", file=sys.stderr, flush=True)
 
 
 def _is_sharded(trainer: GRPOTrainer) -> bool:

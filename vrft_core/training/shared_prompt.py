@@ -76,16 +76,15 @@ def image_grid(prompts: list[Prompt], device: torch.device) -> Tensor:
 
 
 def can_share(prompts: list[Prompt]) -> bool:
-    """Some prompt comes more than once, and all end in text: the last token is run with each completion."""
-    return len({prompt.key for prompt in prompts}) < len(prompts) and not any(p.token_types[-1] for p in prompts)
+    """All end in text after other tokens: a prompt's last token is run with each completion, the others once."""
+    return not any(len(prompt.input_ids) < 2 or prompt.token_types[-1] for prompt in prompts)
 
 
 @dataclass
 class Prefill:
     """Prompts run but for their last token, spread over the rows that continue them.
 
-    cache: keys and values [rows, heads, P - 1, size]. last: the last token [rows, 1]. mask: [rows, P].
-    positions: rotary positions [3, rows, P].
+    cache: keys and values [rows, heads, P - 1, size]. input_ids, mask: [rows, P]. positions: rotary, [3, rows, P].
     """
 
     cache: Cache
