@@ -232,7 +232,7 @@ def table(results: dict[str, dict], options: argparse.Namespace) -> str:
         f"G = {options.group}, C = {options.tokens}, image {options.width} × {options.height}; mean of {options.steps}"
         " timed steps, FLOPs of one further step",
         "",
-        "| | CPU-s a step | vs default | vs no checkpointing | generation | log-probs, no gradient | policy, forward"
+        "| | CPU-s a step | against TRL's default | against TRL without checkpointing | generation | log-probs, no gradient | policy, forward"
         " and backward | TFLOP a step | no-gradient FLOPs | gradient FLOPs | peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
