@@ -232,8 +232,9 @@ def table(results: dict[str, dict], options: argparse.Namespace) -> str:
         f"G = {options.group}, C = {options.tokens}, image {options.width} × {options.height}; mean of {options.steps}"
         " timed steps, FLOPs of one further step",
         "",
-        "| | CPU-s a step | against TRL's default | against TRL without checkpointing | generation | log-probs, no gradient | policy, forward"
-        " and backward | TFLOP a step | no-gradient FLOPs | gradient FLOPs | peak memory |",
+        "| | CPU-s a step | against TRL's default | against TRL without checkpointing | generation"
+        " | log-probs, no gradient | policy, forward and backward | TFLOP a step | no-gradient FLOPs | gradient FLOPs"
+        " | peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
