@@ -130,6 +130,14 @@ class Sft(Strict):
     checkpoint: Literal["last", "validation"]
 
 
+class Reuse(Strict):
+    """What a GRPO step computes once instead of once a completion: same numbers, less work (docs/training.md)."""
+
+    vision_features: bool = True  # a frozen vision tower sees an image once
+    image_preprocessing: bool = True  # so does the image processor
+    shared_prompt: bool = True  # a group's prompt is run once, in generation and in log-probabilities
+
+
 class Rft(Strict):
     learning_rate: float
     steps: Positive
@@ -146,6 +154,7 @@ class Rft(Strict):
     rewards: dict[str, float]
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
+    reuse: Reuse = Reuse()
 
 
 class PresenceMap(Strict):

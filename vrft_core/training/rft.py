@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from vrft_core import io, rewards
 from vrft_core.params import Recipe
@@ -23,12 +23,13 @@ from vrft_core.prompts import frame
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
+from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.loop import Counting, lora, trl_arguments
 from vrft_core.training.record import ROLLOUTS, Record
 
 
-class GrpoTrainer(Counting, GRPOTrainer):
-    """TRL's, and it writes down every completion with its rewards and advantage."""
+class GrpoTrainer(Counting, ReusingGRPOTrainer):
+    """TRL's without the waste, and it writes down every completion with its rewards and advantage."""
 
     def __init__(self, *args: Any, record: Record, rollouts: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -127,6 +128,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             peft_config=lora(recipe.adapter),
             record=record,
             rollouts=run / ROLLOUTS,
+            reuse=settings.reuse,
         )
 
     return make

@@ -1,0 +1,271 @@
+"""TRL's GRPO trainer without the waste: what is equal for a whole group is computed once.
+
+Small overrides around TRL's own steps; the algorithm stays TRL's. Rewards and records belong to `rft`, the work
+itself to `shared_prompt` and `vision_cache`.
+"""
+
+import sys
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from trl import GRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
+from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import split_tensor_dict
+
+from vrft_core.params import Reuse
+from vrft_core.training import shared_prompt
+from vrft_core.training.shared_prompt import Prompt, can_share, image_grid, read_prompt, text_inputs
+from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache, frozen
+
+KNOWN_MODELS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # config.model_type
+IMAGE_COLUMNS = ("image", "images")
+
+
+class ReusingGRPOTrainer(GRPOTrainer):
+    """Same numbers as TRL's within rounding. What cannot be shared exactly is done TRL's way, and said in a line.
+
+    Rows are prompts in conversational form with PIL images in `image` or `images`.
+    """
+
+    def __init__(self, *args: Any, reuse: Reuse | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reuse = _without_obstacles(self, reuse or Reuse())
+        self._prompts: list[Prompt] | None = None  # of the rows at hand; None: TRL's way
+        self._rows: list[dict] = []
+        self._features = FeatureCache()
+        if any(self.reuse.model_dump().values()):
+            limit = PATCH_BYTES if self.reuse.image_preprocessing else 0
+            self._patches = PatchCache(self.processing_class.image_processor, limit)
+
+    def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        self._prompts, self._rows = None, inputs
+        rows = [_multimodal(row) for row in inputs]
+        if not any(self.reuse.model_dump().values()) or not all(map(_holds_pictures, rows)):
+            return super()._generate_and_score_completions(inputs)
+        # Without an image column TRL runs no processor of its own: prompts come from here, below
+        self._prompts = self._read(rows)
+        return {**super()._generate_and_score_completions(rows), "prompts": self._prompts}
+
+    def _read(self, rows: list[dict]) -> list[Prompt]:
+        template = {"chat_template": self.chat_template, **self.chat_template_kwargs}
+        return [read_prompt(self.processing_class, row["prompt"], self._patches, **template) for row in rows]
+
+    def _tokenize_prompts(self, prompts: list) -> tuple:
+        if self._prompts is None:
+            return super()._tokenize_prompts(prompts)
+        images = [
+            [part["image"] for message in prompt for part in message["content"] if part["type"] == "image"] or None
+            for prompt in prompts
+        ]
+        return [prompt.input_ids.tolist() for prompt in self._prompts], images, {}
+
+    def _generate(self, prompts: list) -> tuple:
+        generated = super()._generate(prompts)
+        if self._prompts is None:
+            return generated
+        *others, _, tool_images = generated
+        return *others, None, tool_images
+
+    def _calculate_rewards(self, inputs: list[dict], *args: Any) -> Tensor:
+        return super()._calculate_rewards(self._rows, *args)  # with their images
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs) -> tuple:
+        if self._prompts is None or self.use_vllm:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
+        if _is_sharded(self):
+            fields = self._fields(self._prompts)
+            return super()._generate_single_turn(prompt_ids, images, fields, num_generations, **kwargs)
+        with (
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                generation_kwargs=self.generation_kwargs,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            ) as model,
+            torch.no_grad(),
+        ):
+            bare = _bare(model)
+            inputs = text_inputs(self._prompts, self._tokenizer.pad_token_id, bare.device)
+            length = inputs["input_ids"].shape[1]
+            if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
+                start = shared_prompt.prefill(
+                    bare, bare, self._prompts, self._vision_inputs, self._tokenizer.pad_token_id
+                )
+                generation = {
+                    "input_ids": inputs["input_ids"],
+                    "attention_mask": inputs["attention_mask"],
+                    "position_ids": start.positions,
+                    "past_key_values": start.cache,
+                    "custom_generate": shared_prompt.decode,
+                }
+            else:
+                generation = {**inputs, **self._vision_inputs(bare, self._prompts)}
+            tokens = model.generate(**generation, generation_config=self.generation_config)[:, length:]
+        return [_until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before or "prompts" not in inputs:
+            return inputs
+        # TRL has dealt out single rows: put groups together again, in the order it drew
+        self._buffered_inputs = _whole_groups(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _compute_loss(self, model: nn.Module, inputs: dict) -> Tensor:
+        self._prompts = inputs.get("prompts")
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if self._prompts is None:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **kwargs
+            )
+        size = batch_size or len(input_ids)
+        chunks = [slice(start, start + size) for start in range(0, len(input_ids), size)]
+        with self.accelerator.autocast():
+            parts = [
+                self._log_probs(model, self._prompts[rows], input_ids[rows], attention_mask[rows], logits_to_keep)
+                for rows in chunks
+            ]
+        log_probs, entropies = zip(*parts, strict=True)
+        return torch.cat(log_probs), torch.cat(entropies) if compute_entropy else None, None
+
+    def _log_probs(
+        self, model: nn.Module, prompts: list[Prompt], input_ids: Tensor, mask: Tensor, length: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Of the last `length` tokens of each row, [rows, length]; and entropies."""
+        bare = _bare(self.accelerator.unwrap_model(model))
+        checkpointing = bare.is_activation_checkpointing and torch.is_grad_enabled()  # it keeps no keys and values
+        if self.reuse.shared_prompt and can_share(prompts) and not checkpointing:
+            return shared_prompt.log_probs(
+                model,
+                bare,
+                prompts,
+                input_ids[:, -length:],
+                mask[:, -length:],
+                self._vision_inputs,
+                self._tokenizer.pad_token_id,
+            )
+        types = (prompt.token_types for prompt in prompts)
+        types = shared_prompt.pad_left(types, 0, input_ids.shape[1] - length).to(input_ids.device)
+        labels = input_ids.masked_fill(mask == 0, -100)
+        labels[:, :-length] = -100
+        outputs = model(
+            input_ids=input_ids,
+            attention_mask=mask,
+            mm_token_type_ids=nn.functional.pad(types, (0, length)),
+            **self._vision_inputs(bare, prompts),
+            labels=labels,
+            fused_lm_head=True,
+        )
+        entropy = outputs.entropy
+        return outputs.log_probs[:, -length:], None if entropy is None else entropy[:, -length:]
+
+    def _vision_inputs(self, bare: PreTrainedModel, prompts: list[Prompt]) -> dict:
+        """What the model needs to see the prompts' images: features where the tower is frozen, else pixels."""
+        images = [patches for prompt in prompts for patches in prompt.images]
+        if not images:
+            return {}
+        grid = image_grid(prompts, bare.device)
+        if self.reuse.vision_features and frozen(bare):
+            return {"image_grid_thw": grid, "mm_encoder_outputs": {"image": self._features.features(bare, images)}}
+        pixels = torch.cat([patches.pixel_values for patches in images]).to(bare.device)
+        return {"image_grid_thw": grid, "pixel_values": pixels}
+
+    def _fields(self, prompts: list[Prompt]) -> dict:
+        """As TRL's own tokenisation gives them."""
+        pixels = self._vision_inputs(_bare(self.accelerator.unwrap_model(self.model)), prompts)
+        return {**pixels, "mm_token_type_ids": [prompt.token_types.tolist() for prompt in prompts]}
+
+
+def _without_obstacles(trainer: GRPOTrainer, reuse: Reuse) -> Reuse:
+    """Switch off what is not exact here; say why on stderr."""
+    model = _bare(trainer.model)
+    off: dict[str, str] = {}
+    if model.config.model_type not in KNOWN_MODELS:
+        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is no model it knows")
+    elif trainer.tools or trainer.environment_factories is not None or trainer.rollout_func is not None:
+        off = dict.fromkeys(Reuse.model_fields, "prompts grow with tools, environments or a rollout function")
+    else:
+        if _is_sharded(trainer):
+            off["vision_features"] = "a process that skips the tower would leave the others waiting for its parameters"
+        elif not frozen(model):
+            off["vision_features"] = "the vision tower is trained"
+        elif trainer.args.sync_ref_model:
+            off["vision_features"] = "the reference model changes"
+        if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+            off["shared_prompt"] = "completions of a group would share dropout"
+        elif "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
+            off["shared_prompt"] = "sliding attention forgets the prompt"
+    off = {name: why for name, why in off.items() if getattr(reuse, name)}
+    for why in dict.fromkeys(off.values()):
+        _say(f"without {', '.join(name for name in off if off[name] == why)}, as TRL does it: {why}")
+    reuse = reuse.model_copy(update=dict.fromkeys(off, False))
+    if reuse.shared_prompt and trainer.args.activation_checkpointing:
+        _say("shared_prompt only where there is no gradient: checkpointing keeps no keys and values")
+    return reuse
+
+
+def _say(line: str) -> None:
+    print(f"grpo: {line}", file=sys.stderr, flush=True)
+
+
+def _is_sharded(trainer: GRPOTrainer) -> bool:
+    """Whether a forward pass gathers parameters from other processes."""
+    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+
+
+def _bare(model: nn.Module) -> PreTrainedModel:
+    """The library's own model under an adapter."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _multimodal(row: dict) -> dict:
+    """The row with its images inside its prompt, as TRL puts them there."""
+    images = row.get("images") or [row[name] for name in ("image",) if row.get(name) is not None]
+    others = {name: value for name, value in row.items() if name not in IMAGE_COLUMNS}
+    return {**others, "prompt": prepare_multimodal_messages(row["prompt"], images=images)}
+
+
+def _holds_pictures(row: dict) -> bool:
+    parts = [part for message in row["prompt"] for part in message["content"]]
+    return all(isinstance(part.get("image"), Image) for part in parts if part["type"] == "image")
+
+
+def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
+    """Up to the first end token, which is included."""
+    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[: stop + 1]
+
+
+def _whole_groups(batches: list[dict]) -> list[dict]:
+    """The same rows in as many batches, those of one prompt next to each other, prompts in order of appearance."""
+    if len(batches) == 1:
+        return batches
+    prompts = [prompt for batch in batches for prompt in batch["prompts"]]
+    _, numbers = shared_prompt.distinct(prompts)
+    order = sorted(range(len(prompts)), key=numbers.__getitem__)
+    joined = {}
+    for name, value in batches[0].items():
+        if isinstance(value, list):
+            rows = [row for batch in batches for row in batch[name]]
+            joined[name] = [rows[i] for i in order]
+        elif value is None or value.ndim == 0:
+            joined[name] = value
+        else:
+            joined[name] = torch.cat([batch[name] for batch in batches])[order]
+    return split_tensor_dict(joined, len(batches))

@@ -1,0 +1,216 @@
+"""A group's prompt run once: its keys and values serve every completion, in log-probabilities and in generation.
+
+Plain functions on a bare Qwen-VL model. When they are used belongs to `grpo`; image features to `vision_cache`.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
+
+from vrft_core.training.vision_cache import PatchCache, Patches
+
+VisionInputs = Callable[[PreTrainedModel, list["Prompt"]], dict]
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A tokenised prompt: input_ids [P], token_types [P] (1: image), on the CPU; its images in order.
+
+    Prompts are equal when their `key` is.
+    """
+
+    key: tuple[str, ...]
+    input_ids: Tensor
+    token_types: Tensor
+    images: tuple[Patches, ...]
+
+
+def read_prompt(processor, messages: list[dict], cache: PatchCache, **template) -> Prompt:
+    """A conversation whose parts hold PIL images, up to where the answer begins: what the processor makes of it."""
+    parts = [part for message in messages for part in message["content"] if part["type"] == "image"]
+    images = tuple(cache.patches(part["image"]) for part in parts)
+    [text] = processor.apply_chat_template([messages], add_generation_prompt=True, tokenize=False, **template)
+    grids = {"image_grid_thw": torch.stack([patches.grid for patches in images])} if images else {}
+    places = [processor.replace_image_token(grids, image_idx=i) for i in range(len(images))]
+    [expanded], _ = processor.get_text_with_replacements([text], places)
+    input_ids = processor.tokenizer([expanded])["input_ids"]
+    token_types = processor.create_mm_token_type_ids(input_ids)
+    key = (text, *(patches.key for patches in images))
+    return Prompt(key, torch.tensor(input_ids[0]), torch.tensor(token_types[0]), images)
+
+
+def distinct(prompts: list[Prompt]) -> tuple[list[Prompt], list[int]]:
+    """Different prompts in order of appearance, and for each prompt given which of them it is."""
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(prompt.key for prompt in prompts))}
+    first = {prompt.key: prompt for prompt in reversed(prompts)}
+    return [first[key] for key in numbers], [numbers[prompt.key] for prompt in prompts]
+
+
+def pad_left(rows: Iterable[Tensor], value: int, length: int | None = None) -> Tensor:
+    """[rows, length], or as long as the longest."""
+    rows = list(rows)
+    length = length or max(map(len, rows))
+    padded = rows[0].new_full((len(rows), length), value)
+    for place, row in zip(padded, rows, strict=True):
+        place[length - len(row) :] = row
+    return padded
+
+
+def text_inputs(prompts: list[Prompt], pad_token_id: int, device: torch.device) -> dict[str, Tensor]:
+    """input_ids, attention_mask, mm_token_type_ids: [prompts, P], padded on the left."""
+    ids = [prompt.input_ids for prompt in prompts]
+    rows = {
+        "input_ids": pad_left(ids, pad_token_id),
+        "attention_mask": pad_left(map(torch.ones_like, ids), 0),
+        "mm_token_type_ids": pad_left((prompt.token_types for prompt in prompts), 0),
+    }
+    return {name: value.to(device) for name, value in rows.items()}
+
+
+def image_grid(prompts: list[Prompt], device: torch.device) -> Tensor:
+    """[images, 3] of all prompts."""
+    return torch.stack([patches.grid for prompt in prompts for patches in prompt.images]).to(device)
+
+
+def can_share(prompts: list[Prompt]) -> bool:
+    """All end in text after other tokens: a prompt's last token is run with each completion, the others once."""
+    return not any(len(prompt.input_ids) < 2 or prompt.token_types[-1] for prompt in prompts)
+
+
+@dataclass
+class Prefill:
+    """Prompts run but for their last token, spread over the rows that continue them.
+
+    cache: keys and values [rows, heads, P - 1, size]. input_ids, mask: [rows, P]. positions: rotary, [3, rows, P].
+    """
+
+    cache: Cache
+    input_ids: Tensor
+    mask: Tensor
+    positions: Tensor
+
+
+def prefill(
+    model: nn.Module, bare: PreTrainedModel, prompts: list[Prompt], vision: VisionInputs, pad_token_id: int
+) -> Prefill:
+    """Run each different prompt once and hand its keys and values, with their gradient, to all its rows.
+
+    `model` is `bare`, or a wrapper of it that must see the call.
+    """
+    unique, numbers = distinct(prompts)
+    inputs = text_inputs(unique, pad_token_id, bare.device)
+    ids, mask, types = inputs["input_ids"], inputs["attention_mask"], inputs["mm_token_type_ids"]
+    has_images = any(prompt.images for prompt in unique)
+    grid = image_grid(unique, bare.device) if has_images else None
+    positions, _ = bare.model.get_rope_index(ids, mm_token_type_ids=types, image_grid_thw=grid, attention_mask=mask)
+    cache = DynamicCache(config=bare.config.get_text_config())
+    model(
+        input_ids=ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=positions[..., :-1],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+        **(vision(bare, unique) if has_images else {}),
+    )
+    rows = torch.tensor(numbers, device=bare.device)
+    spread(cache, rows)
+    return Prefill(cache, ids[rows], mask[rows], positions[:, rows])
+
+
+def spread(cache: Cache, rows: Tensor) -> None:
+    """Select rows of all keys and values, repeats included."""
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+
+
+def log_probs(
+    model: nn.Module,
+    bare: PreTrainedModel,
+    prompts: list[Prompt],
+    completion_ids: Tensor,
+    completion_mask: Tensor,
+    vision: VisionInputs,
+    pad_token_id: int,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probability of each completion's tokens, and the entropy of their distributions if the model gives it.
+
+    One prompt a row. completion_ids, completion_mask and both results: [rows, C]; zero where the mask is.
+    """
+    longest = max(int(completion_mask.sum(1).max()), 1)
+    ids, mask = completion_ids[:, :longest], completion_mask[:, :longest]
+    start = prefill(model, bare, prompts, vision, pad_token_id)
+    steps = torch.arange(longest, device=ids.device)
+    outputs = model(
+        input_ids=torch.cat([start.input_ids[:, -1:], ids[:, :-1]], 1),
+        attention_mask=torch.cat([start.mask, mask[:, :-1]], 1),
+        position_ids=start.positions[..., -1:] + steps,
+        past_key_values=start.cache,
+        shift_labels=ids.masked_fill(mask == 0, -100),
+        fused_lm_head=True,
+    )
+    rest = (0, completion_ids.shape[1] - longest)
+    entropy = outputs.entropy
+    return nn.functional.pad(outputs.log_probs, rest), None if entropy is None else nn.functional.pad(entropy, rest)
+
+
+def decode(
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    logits_processor: Callable,
+    stopping_criteria: Callable,
+    generation_config: GenerationConfig,
+    **inputs,
+) -> Tensor:
+    """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished.
+
+    Draws from the same distributions, of the same shape, as the library's own loop: the same random state gives the
+    same tokens, but for rounding. input_ids [rows, P] → [rows, P + longest completion], padded on the right.
+    """
+    cache, attention_mask = inputs["past_key_values"], inputs.get("attention_mask")  # no mask: no padding
+    rows, pad = len(input_ids), generation_config.pad_token_id
+    live = torch.arange(rows, device=input_ids.device)
+    ids, position = input_ids, inputs["position_ids"][..., -1:]
+    done = []  # (row, its tokens)
+    distribution = None
+    while len(live):
+        logits = model(
+            input_ids=ids[:, -1:],
+            attention_mask=attention_mask,
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        scores = logits_processor(ids, logits.float())
+        if generation_config.do_sample:
+            probabilities = scores.softmax(-1)
+            if len(live) < rows:  # finished rows draw too, so that the others draw what they would have drawn
+                if distribution is None:
+                    distribution = probabilities.new_zeros(rows, probabilities.shape[1])
+                distribution.zero_()
+                distribution[:, pad] = 1
+                distribution[live] = probabilities
+                probabilities = distribution
+            tokens = torch.multinomial(probabilities, 1)[live if len(live) < rows else slice(None)]
+        else:
+            tokens = scores.argmax(-1, keepdim=True)
+        ids = torch.cat([ids, tokens], 1)
+        position = position + 1
+        if attention_mask is not None:
+            attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(live), 1)], 1)
+        finished = stopping_criteria(ids, None)
+        if finished.any():
+            done += zip(live[finished].tolist(), ids[finished], strict=True)
+            going = (~finished).nonzero().squeeze(1)
+            live, ids, position = live[going], ids[going], position[:, going]
+            attention_mask = None if attention_mask is None else attention_mask[going]
+            spread(cache, going)
+    longest = max(len(row) for _, row in done)
+    result = input_ids.new_full((rows, longest), pad)
+    for row, tokens in done:
+        result[row, : len(tokens)] = tokens
+    return result
