@@ -1,112 +1,37 @@
 """SFT and GRPO: what is learned from, what is written down, and that an interruption leaves no trace."""
 
+import errno
 import json
 import multiprocessing
 import os
+import resource
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from safetensors import SafetensorError
+from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
 from vrft_core import policy, rewards
 from vrft_core.errors import InputError
-from vrft_core.params import Adapter, Params, Recipe
-from vrft_core.policy.model import PATCH_SIZE, build_model
-from vrft_core.policy.processor import build_processor
-from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer, frame, question, thought
+from vrft_core.params import Recipe
 from vrft_core.runs import open_run
 from vrft_core.training import rft, sft
 from vrft_core.training.callbacks import Guard, best_step, untouched_randomness
-from vrft_core.training.checkpoints import complete_checkpoints, write_marker
+from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
 from vrft_core.training.loop import count_parameters, keep, train
 from vrft_core.training.record import Record
 
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
-BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
-STEPS = 4
-
-
-def small_recipe(adapter: bool = True) -> Recipe:
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
-    changes = {"steps": STEPS, "save_steps": 2, "warmup_steps": 1, "learning_rate": 1e-2}
-    names = r".*language_model.*\.(q_proj|v_proj)"
-    update = {
-        "threads": 1,
-        "adapter": Adapter(r=2, alpha=4, target_modules=names) if adapter else None,
-        "sft": recipe.sft.model_copy(update={**changes, "batch_size": 2}),
-        "rft": recipe.rft.model_copy(
-            update={**changes, "batch_size": 8, "num_generations": 4, "max_completion_length": 24}
-        ),
-        "evaluation": recipe.evaluation.model_copy(update={"max_new_tokens": 24, "batch_size": 4}),
-    }
-    return recipe.model_copy(update=update)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A policy that has just learned to answer in sentences, and one example for each of three categories."""
     root = tmp_path_factory.mktemp("project")
-    recipe = small_recipe()
-    examples = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
-    for split in ("train", "val"):
-        write_examples(root / "prompts" / split, examples)
-    tokenizer = build_tokenizer(list(BOXES), 20, "qwen3-vl")
-    processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
-    torch.set_num_threads(1)
-    model = build_model(
-        tokenizer, 0, hidden_size=32, layers=1, heads=2, vision_size=24, vision_layers=1, vision_heads=2
-    )
-    teach(model, processor, examples)
-    (root / "models/mini/policy").mkdir(parents=True)
-    policy.save(root / "models/mini/policy", model, processor)
+    taught_policy(root / "models/mini/policy", root / "prompts")
     return root
-
-
-def example(recipe: Recipe, category: str, number: int) -> dict:
-    pixels = np.random.default_rng(number).integers(0, 255, (112, 112, 3), dtype=np.uint8)
-    where = frame(recipe.policy, 112, 112)
-    boxes = BOXES[category]
-    text = answer([where.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes)))
-    return {
-        "example_id": f"{number}-{number + 100}",
-        "image": Image.fromarray(pixels),
-        "width": 112,
-        "height": 112,
-        "category": category,
-        "question": question(category, thinking=True, family="qwen3-vl"),
-        "answer": text,
-        "boxes": json.dumps([where.scale(box) for box in boxes]),
-    }
-
-
-def write_examples(directory: Path, examples: list[dict]) -> None:
-    from datasets import Dataset
-
-    directory.mkdir(parents=True)
-    Dataset.from_list(examples).to_parquet(directory / "data.parquet")
-
-
-def teach(model, processor, examples: list[dict]) -> None:
-    """Some steps of plain supervised learning: enough for the right form, not for the right boxes."""
-    turns = [
-        [
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["question"]}]},
-            {"role": "assistant", "content": row["answer"]},
-        ]
-        for row in examples
-    ]
-    texts = [processor.apply_chat_template(turn) for turn in turns]
-    batch = processor(text=texts, images=[[row["image"]] for row in examples], padding=True, return_tensors="pt")
-    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(100):
-        model(**batch, labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda step, numbers: None) -> Record:
@@ -123,14 +48,30 @@ def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda 
     )
 
 
-def _train_and_keep(root: Path, run: Path, method: str, kill_at: tuple[int, str] | None) -> None:
-    """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number)."""
+def _train_and_keep(
+    root: Path,
+    run: Path,
+    method: str,
+    kill_at: tuple[int, str] | None,
+    largest_file: int | None = None,
+    said: Path | None = None,
+) -> None:
+    """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number).
+
+    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`.
+    """
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     def log(step: int, numbers: dict) -> None:
         if kill_at and step == kill_at[0] and kill_at[1] in numbers:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    record = run_training(root, run, method, small_recipe(), log)
+    try:
+        record = run_training(root, run, method, small_recipe(), log)
+    except InputError as error:
+        said.write_text(str(error))
+        raise SystemExit(2) from None
     keep(run, record, "last", root / "models/mini/policy", run / "kept")
 
 
@@ -260,15 +201,67 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_the_update():
         Guard(lambda: ["3-9", "3-9"]).on_pre_optimizer_step(None, state, None, model=model)
 
 
-def test_other_parameters_start_from_zero_and_say_which(tmp_path, capsys):
-    run = open_run(tmp_path / "run", {"settings": {"rft": {"learning_rate": 0.001}}, "data": "a"})
+def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, capsys):
+    first, second = ({"settings": {"rft": {"learning_rate": rate}}, "data": "a"} for rate in (0.001, 0.002))
+    run = open_run(tmp_path / "run", first)
     (run / "checkpoint-2").mkdir()
-    assert (open_run(run, {"settings": {"rft": {"learning_rate": 0.001}}, "data": "a"}) / "checkpoint-2").exists()
+    assert (open_run(run, first) / "checkpoint-2").exists()
 
-    open_run(run, {"settings": {"rft": {"learning_rate": 0.002}}, "data": "a"})
+    open_run(run, second)
 
     assert not (run / "checkpoint-2").exists()
-    assert "settings.rft.learning_rate changed; starting from zero" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "settings.rft.learning_rate changed from 0.001 to 0.002; starting from zero" in said
+    [aside] = [path for path in tmp_path.iterdir() if path != run]
+    assert aside.name in said and (aside / "checkpoint-2").exists()
+
+    assert (open_run(run, first) / "checkpoint-2").exists()
+    assert f"back from {aside.name}" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_whose_origin_is_unknown_is_kept_but_not_continued(tmp_path):
+    (tmp_path / "run/checkpoint-2").mkdir(parents=True)
+    run = open_run(tmp_path / "run", {"data": "a"})
+    assert not (run / "checkpoint-2").exists()
+    assert len(list(tmp_path.glob("run-*/checkpoint-2"))) == 1
+
+
+def test_a_removal_that_is_cut_short_leaves_no_checkpoint_that_looks_complete(tmp_path, monkeypatch):
+    for step in (2, 4):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        write_marker(tmp_path / f"checkpoint-{step}", {"log": []})
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        drop_checkpoints(tmp_path, keep={4})
+    monkeypatch.undo()
+    assert [step for step, *_ in complete_checkpoints(tmp_path)] == [4]
+
+
+def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, tmp_path, in_own_process):
+    assert in_own_process(project, tmp_path / "run", "sft", (3, "loss")) == -signal.SIGKILL
+    said = tmp_path / "said"
+
+    assert in_own_process(project, tmp_path / "run", "sft", None, 6_000, said) == 2
+
+    assert "no room left on the disk; free some and run the stage again: it goes on from step 2" in said.read_text()
+    assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-2"]
+    assert in_own_process(project, tmp_path / "run", "sft", None) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0"),
+    ],
+)
+def test_a_full_disk_is_recognised_in_whatever_words(error, tmp_path):
+    with pytest.raises(InputError, match="no room left on the disk"), full_disk_named(tmp_path):
+        raise RuntimeError("while saving") from error
+    with pytest.raises(ValueError, match="unrelated"), full_disk_named(tmp_path):
+        raise ValueError("unrelated")
 
 
 def test_a_checkpoint_without_its_seal_is_skipped_and_removed(tmp_path):

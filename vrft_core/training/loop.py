@@ -26,7 +26,7 @@ from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged
-from vrft_core.training.checkpoints import complete_checkpoints
+from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.record import Clock, Record
 
@@ -72,7 +72,8 @@ def train(
     trainer.add_callback(Logging(what, record, log))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     trainer.add_callback(Validation(run, record, Clock(record), validate, log))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with full_disk_named(run):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return record
 
 

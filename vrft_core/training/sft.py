@@ -20,6 +20,7 @@ class SftTrainer(Counting, SFTTrainer):
     def __init__(self, *args: Any, record: Record, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.record, self.batch_examples = record, []
+        self._total_train_tokens = record.cost["tokens"]  # TRL's own count forgets what came before a checkpoint
         collate = self.data_collator
 
         def named(rows: list[dict]) -> dict:
