@@ -16,11 +16,12 @@ from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
 from vrft_core import policy, rewards
 from vrft_core.errors import InputError
-from vrft_core.params import Recipe
+from vrft_core.params import Limit, Recipe
 from vrft_core.runs import open_run
 from vrft_core.training import rft, sft
 from vrft_core.training.callbacks import Guard, best_step, untouched_randomness
 from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
+from vrft_core.training.guards import METRICS, metric
 from vrft_core.training.loop import count_parameters, keep, train
 from vrft_core.training.record import Record
 
@@ -134,6 +135,24 @@ def test_grpo_writes_down_every_completion_with_rewards_and_an_advantage_that_su
     for row in rows:
         assert row["rewards"]["format"] == rewards.score("format", row["completion"], [])
     assert len({row["rewards"]["format"] for row in rows}) == 2, "some answers are well formed and some are not"
+
+
+def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
+    _, record = grpo_run
+    rewards_too = [f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in ("iou", "confidence", "format")]
+    missing = [name for name in [*METRICS, *rewards_too] if metric(name) not in record.log[0]]
+    assert not missing
+
+
+def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
+    recipe = small_recipe()
+    limits = {"truncated": Limit(below=2.0, steps=3, then="stop"), "identical": Limit(below=2.0)}
+    recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
+    with pytest.raises(InputError, match=r"step 3: truncated is .*below 2 for 3 steps"):
+        run_training(project, tmp_path / "run", "rft", recipe)
+    [(step, _, sealed)] = complete_checkpoints(tmp_path / "run")
+    assert step == 2
+    assert [warning["guard"] for warning in sealed["warnings"]] == ["identical"]
 
 
 def test_grpo_moves_the_adapter(grpo_run):

@@ -4,7 +4,7 @@ Only science parameters live here; where a step runs is configured in `pipelines
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -130,6 +130,30 @@ class Sft(Strict):
     checkpoint: Literal["last", "validation"]
 
 
+class Limit(Strict):
+    """A guard's bound: what to do once the metric has been beyond it for `steps` steps in a row."""
+
+    above: float | None = None
+    below: float | None = None
+    steps: Positive = 1
+    then: Literal["warn", "stop"] = "warn"
+
+    @model_validator(mode="after")
+    def _bounded(self):
+        if self.above is None and self.below is None:
+            raise ValueError("give `above`, `below` or both")
+        return self
+
+    def broken_by(self, value: float) -> bool:
+        return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
+
+
+GUARDED = Literal[
+    "zero_variance", "identical", "faulty", "repeating", "box_inflation", "confidence_zero", "confidence_one",
+    "truncated", "length", "reward", "entropy", "kl",
+]  # fmt: skip
+
+
 class Rft(Strict):
     learning_rate: float
     steps: Positive
@@ -146,6 +170,18 @@ class Rft(Strict):
     rewards: dict[str, float]
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
+    guards: dict[str, Limit] = {}  # of GUARDED, or `zero_variance/REWARD`, `reward/REWARD`; docs/training-at-scale.md
+
+    @model_validator(mode="after")
+    def _guards_exist(self):
+        known = {*get_args(GUARDED)} | {
+            f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in self.rewards
+        }
+        if unknown := sorted(set(self.guards) - known):
+            raise ValueError(f"guards: no {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if "kl" in self.guards and self.beta == 0:
+            raise ValueError("guards: kl is only measured where beta is not 0")
+        return self
 
 
 class PresenceMap(Strict):

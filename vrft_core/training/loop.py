@@ -28,6 +28,7 @@ from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
+from vrft_core.training.guards import Watch
 from vrft_core.training.record import Clock, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
@@ -70,6 +71,8 @@ def train(
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Logging(what, record, log))
+    if isinstance(settings, Rft):
+        trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     trainer.add_callback(Validation(run, record, Clock(record), validate, log))
     with full_disk_named(run):

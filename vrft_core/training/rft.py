@@ -11,36 +11,53 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
 from vrft_core import io, rewards
+from vrft_core.answers import parse_detection
 from vrft_core.params import Recipe
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.prompts import frame
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
+from vrft_core.training.guards import measure
 from vrft_core.training.loop import Counting, lora, trl_arguments
 from vrft_core.training.record import ROLLOUTS, Record
+
+ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
 
 
 class GrpoTrainer(Counting, GRPOTrainer):
     """TRL's, and it writes down every completion with its rewards and advantage."""
 
-    def __init__(self, *args: Any, record: Record, rollouts: Path, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, recipe: Recipe, record: Record, rollouts: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.recipe = recipe
         self.record, self.rollouts, self.batch_examples = record, rollouts, []
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.batch_examples = [row["example_id"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         self._log_constant_rewards()
+        rows = gather_object([{name: row[name] for name in ROLLOUT} for row in inputs])  # TRL's logs span processes too
+        self._log_health(rows)
         if self.accelerator.is_main_process:
-            self._write_rollouts(inputs)
+            self._write_rollouts(rows)
         return output
+
+    def _log_health(self, rows: list[dict]) -> None:
+        mode = "train" if self.model.training else "eval"
+        texts = [turns[0]["content"] for turns in self._logs["completion"]]
+        limits = [frame(self.recipe.policy, row["width"], row["height"]).limit for row in rows]
+        parsed = [parse_detection(text, limit) for text, limit in zip(texts, limits, strict=True)]
+        truths = [json.loads(row["boxes"]) for row in rows]
+        for name, value in measure(texts, parsed, truths, self.num_generations).items():
+            self._metrics[mode][name].append(value)
 
     def _log_constant_rewards(self) -> None:
         """Which reward leaves nothing to prefer: for each, the share of groups it pays alike."""
@@ -54,14 +71,12 @@ class GrpoTrainer(Counting, GRPOTrainer):
         sampler = super()._get_train_sampler(dataset)
         return EpochSampler(sampler)
 
-    def _write_rollouts(self, inputs: list[dict]) -> None:
+    def _write_rollouts(self, rows: list[dict]) -> None:
         logs = self._logs  # TRL keeps exactly the last generation batch
         names, columns = list(logs["rewards"]), zip(*logs["rewards"].values(), strict=True)
         parts = [dict(zip(names, values, strict=True)) for values in columns]
         with open(self.rollouts, "a", encoding="utf-8") as file:
-            for row, turns, reward, advantage in zip(
-                inputs, logs["completion"], parts, logs["advantages"], strict=True
-            ):
+            for row, turns, reward, advantage in zip(rows, logs["completion"], parts, logs["advantages"], strict=True):
                 line = {
                     "step": self.state.global_step + 1,
                     "example_id": row["example_id"],
@@ -125,6 +140,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             train_dataset=grpo_columns(examples),
             processing_class=processor,
             peft_config=lora(recipe.adapter),
+            recipe=recipe,
             record=record,
             rollouts=run / ROLLOUTS,
         )
