@@ -37,10 +37,10 @@ def small_recipe(adapter: bool = True) -> Recipe:
     return recipe.model_copy(update=update)
 
 
-def taught_policy(weights: Path, prompts: Path) -> None:
-    """Write the policy to `weights` and one example for each of three categories to `prompts`, train and val alike."""
+def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tuple(BOXES)) -> None:
+    """Write the policy to `weights` and an example of each category to `prompts`, train and val alike."""
     recipe = small_recipe()
-    examples = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
+    examples = [example(recipe, name, number) for number, name in enumerate(categories, 1)]
     for split in ("train", "val"):
         write_examples(prompts / split, examples)
     tokenizer = build_tokenizer(list(BOXES), 20, "qwen3-vl")
@@ -60,7 +60,7 @@ def example(recipe: Recipe, category: str, number: int) -> dict:
     boxes = BOXES[category]
     text = answer([where.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes)))
     return {
-        "example_id": f"{number}-{number + 100}",
+        "example_id": f"{number}-{101 + list(BOXES).index(category)}",
         "image": Image.fromarray(pixels),
         "width": 112,
         "height": 112,

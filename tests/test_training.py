@@ -187,6 +187,7 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
 
     model, processor = policy.load(base, tmp_path / "kept")
 
+    assert json.loads((tmp_path / "kept/config.json").read_text())["use_cache"] is True
     untrained = policy.load_model(base).state_dict()
     assert any(not torch.equal(untrained[name], value) for name, value in model.state_dict().items())
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]

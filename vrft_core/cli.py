@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,13 @@ ENVIRONMENT = {
 }
 
 
+def _over_processes(args: argparse.Namespace) -> None:
+    """Become `accelerate launch` of the same command; VRFT_ACCELERATE holds its arguments, whichever door was taken."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *shlex.split(os.environ["VRFT_ACCELERATE"])]
+    again = ["-m", "vrft_core.cli", "--root", str(args.root), "stage", args.name, "--cell", args.cell]
+    os.execv(sys.executable, [*launch, *again])
+
+
 def stage(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
     from vrft_core.params import Params
@@ -47,9 +55,15 @@ def stage(args: argparse.Namespace) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
+    if args.name in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
+        _over_processes(args)
     params = Params.load(args.root / "params.yaml")
+    cell = params.parse_cell(args.cell)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes of a training, and not the one that reports
+        run_stage(args.name, Layout(args.root), params, cell)
+        return
     with _dagster_pipes() as report:
-        numbers = run_stage(args.name, Layout(args.root), params, params.parse_cell(args.cell))
+        numbers = run_stage(args.name, Layout(args.root), params, cell)
         report(numbers)
     print(json.dumps({"stage": args.name, "cell": args.cell, **numbers}), file=sys.stderr)
 

@@ -78,8 +78,10 @@ class Prompts(Strict):
 
 
 class Hub(Strict):
+    """Weights on the Hugging Face hub. Without `revision` a recipe can be planned, but not run: nothing is unpinned."""
+
     repo: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
 
 
 class Pretraining(Strict):
@@ -125,7 +127,9 @@ class Sft(Strict):
     learning_rate: float
     steps: Positive
     warmup_steps: Natural
-    batch_size: Positive
+    batch_size: Positive  # rows a step learns from, over all processes
+    micro_batch_size: Positive | None = None  # rows a process computes at once; without it, its whole share
+    gradient_checkpointing: bool = False
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
 
@@ -158,7 +162,10 @@ class Rft(Strict):
     learning_rate: float
     steps: Positive
     warmup_steps: Natural
-    batch_size: Positive
+    batch_size: Positive  # completions a step learns from, over all processes
+    micro_batch_size: Positive | None = None  # completions a process computes at once; without it, its whole share
+    gradient_checkpointing: bool = False
+    generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
     num_generations: Annotated[int, Field(ge=2)]
     temperature: float
     top_k: Natural
@@ -274,12 +281,19 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _grid_agrees(self):
+        if dotted := [name for name in (*self.recipes, *self.benchmarks) if "." in name]:
+            raise ValueError(f"{dotted[0]}: no dot in a name, DVC would read a path")
         for key, row in self.grid.cells.items():
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
                 raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
             if row.recipe not in self.recipes:
                 raise ValueError(f"grid.cells.{key}: no recipe {row.recipe!r}")
+            if (hub := self.recipes[row.recipe].policy.hub) and not hub.revision:
+                raise ValueError(
+                    f"grid.cells.{key}: nothing is fetched unpinned; write as recipes.{row.recipe}.policy.hub.revision "
+                    f"the commit that `git ls-remote https://huggingface.co/{hub.repo} HEAD` prints"
+                )
             if row.benchmark not in self.benchmarks:
                 raise ValueError(f"grid.cells.{key}: no benchmark {row.benchmark!r}")
         cells = self.cells()

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
+from vrft_core.training.processes import processes
 from vrft_core.training.record import Clock, Record
 
 Log = Callable[[int, dict[str, float]], None]
@@ -38,8 +39,9 @@ class Logging(TrainerCallback):
             return
         row = {name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)}
         self.record.log.append({**row, "step": state.global_step})
-        self.log(state.global_step, row)
-        self.progress.step(**{name: row[name] for name in SHOWN if name in row})
+        if state.is_world_process_zero:
+            self.log(state.global_step, row)
+            self.progress.step(**{name: row[name] for name in SHOWN if name in row})
 
 
 class Guard(TrainerCallback):
@@ -68,15 +70,17 @@ class Validation(TrainerCallback):
             self._validate(model, 0)
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        self._validate(model, state.global_step)
-        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
-        drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        self._validate(model, state.global_step)  # all processes meet there, so that all have saved their part
+        if state.is_world_process_zero:
+            write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
+            drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
         self.record.validation.append({"step": step, METRIC: value})
-        self.log(step, {f"validation/{METRIC}": value})
+        if processes().is_main_process:
+            self.log(step, {f"validation/{METRIC}": value})
 
 
 def best_step(record: Record) -> int:

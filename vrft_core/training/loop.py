@@ -15,11 +15,13 @@ from typing import Any
 import datasets
 import torch
 import transformers
+from accelerate.utils import gather_object
 from safetensors import safe_open
 from transformers import PreTrainedModel, Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from vrft_core import io
+from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
 from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
@@ -29,6 +31,7 @@ from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_s
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.guards import Watch
+from vrft_core.training.processes import processes, split
 from vrft_core.training.record import Clock, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
@@ -51,7 +54,8 @@ def train(
     `make_trainer(model, processor, examples, record)`. Checkpoints stay in `run`; see `keep`. Raises InputError when
     an input is missing, or when a reward, a loss or a gradient is no number.
     """
-    done = complete_checkpoints(run)
+    with processes().main_process_first():
+        done = complete_checkpoints(run)
     step, checkpoint, sealed = done[-1] if done else (0, None, {})
     record = Record.from_dict(sealed)
     if step >= settings.steps:
@@ -66,7 +70,8 @@ def train(
 
     def validate(model: PreTrainedModel) -> float:
         limits = {"batch_size": recipe.evaluation.batch_size, "max_new_tokens": recipe.evaluation.max_new_tokens}
-        rows = predict(model, processor, queries, what=f"{what}: validation", **limits)
+        with split(queries) as share:
+            rows = gather_object(predict(model, processor, share, what=f"{what}: validation", **limits))
         return match_rows(truth, rows, sorted(truth.categories), ["coco"])["coco"].average_precision()["AP"] or 0.0
 
     trainer.remove_callback(PrinterCallback)
@@ -99,8 +104,9 @@ def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path
         else:
             for path in sorted(checkpoint.glob("*.safetensors*")):
                 shutil.copyfile(path, directory / path.name)
-            for name in ("config.json", "generation_config.json"):
-                shutil.copyfile(checkpoint / name, directory / name)
+            config = io.read_json(checkpoint / "config.json")
+            io.write_json(directory / "config.json", config | {"use_cache": True})  # the trainer had it off
+            shutil.copyfile(checkpoint / "generation_config.json", directory / "generation_config.json")
             load_processor(policy).save_pretrained(directory)
     return step
 
@@ -132,6 +138,25 @@ def _file_parameters(path: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
+def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, int]:
+    """A step's `batch_size` rows, at most `available`, over the processes at work and then over micro-batches.
+
+    `unit` rows belong together and stay in one process. Raises InputError where they cannot be shared out evenly.
+    """
+    rows, count = min(settings.batch_size, available), processes().num_processes
+    share = rows // count
+    if rows % (count * unit):
+        together = f" in groups of {unit}" if unit > 1 else ""
+        raise InputError("params.yaml", f"a step's {rows} rows cannot be shared out over {count} processes{together}",
+                         "change batch_size, or the number of processes")  # fmt: skip
+    micro = min(settings.micro_batch_size or share, share)
+    if share % micro:
+        raise InputError(
+            "params.yaml", f"micro_batch_size {micro} does not divide a process's {share} rows", "give a divisor"
+        )
+    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
+
+
 def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
     """Arguments both TRL trainers share. TRL's own defaults assume a GPU; here the machine decides."""
     gpu = torch.cuda.is_available()
@@ -152,7 +177,7 @@ def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
         "use_cpu": not gpu,
         "bf16": gpu,
         "dataloader_pin_memory": gpu,
-        "activation_checkpointing": False,
+        "activation_checkpointing": settings.gradient_checkpointing,
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "log_level": "error",
@@ -179,7 +204,7 @@ def lora(adapter: Adapter | None) -> Any:
 
 
 class Counting:
-    """Mixed into a TRL trainer: counts what training consumes, and stops at a loss that is no number.
+    """Mixed into a TRL trainer: counts what all processes consume, and stops at a loss that is no number.
 
     `batch_examples` are the ids of the examples in the batch at hand.
     """
@@ -189,9 +214,11 @@ class Counting:
 
     def count(self, rows: int, tokens: torch.Tensor) -> None:
         cost = self.record.cost
+        counted = torch.tensor([rows, int(tokens)], device=self.accelerator.device)
+        rows, tokens = self.accelerator.reduce(counted, "sum").tolist()
         cost["completions"] += rows
         cost["images"] += rows
-        cost["tokens"] += int(tokens)
+        cost["tokens"] += tokens
 
     def compute_loss(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)

@@ -6,6 +6,7 @@ decided by `rewards`; here it is only asked, checked and written down.
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ from trl import GRPOConfig, GRPOTrainer
 
 from vrft_core import io, rewards
 from vrft_core.answers import parse_detection
-from vrft_core.params import Recipe
+from vrft_core.errors import InputError
+from vrft_core.params import Recipe, Rft
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.prompts import frame
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
 from vrft_core.training.guards import measure
-from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.loop import Counting, batches, lora, trl_arguments
+from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Record
 
 ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
@@ -119,10 +122,12 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
 
     def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> GrpoTrainer:
         settings = recipe.rft
-        _rewind(run)
+        if processes().is_main_process:
+            _rewind(run)
         arguments = GRPOConfig(
             **trl_arguments(settings, run, seed),
-            per_device_train_batch_size=min(settings.batch_size, len(examples) * settings.num_generations),
+            **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
+            **generation(settings),
             num_generations=settings.num_generations,
             max_completion_length=settings.max_completion_length,
             temperature=settings.temperature,  # a model's own generation_config may be near-greedy: never rely on it
@@ -146,6 +151,21 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
         )
 
     return make
+
+
+def generation(settings: Rft) -> dict[str, Any]:
+    """What writes the completions, as TRL wants it: the model itself, or vLLM beside it or on other GPUs.
+
+    Where a vLLM server listens is no matter of science: VRFT_VLLM_URL. Not yet run with vLLM, which needs a GPU.
+    """
+    if settings.generation == "transformers":
+        return {"generation_kwargs": {"use_cache": True}}  # checkpoints may be saved with it off, which is very slow
+    if settings.generation == "vllm_colocate":
+        return {"use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True}
+    url = os.environ.get("VRFT_VLLM_URL")
+    if not url:
+        raise InputError("VRFT_VLLM_URL", "not set, and the recipe's rft.generation is vllm_server", "name the server")
+    return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url}
 
 
 def reward_function(name: str, recipe: Recipe) -> Callable[..., list[float | None]]:

@@ -10,7 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from vrft_core.params import Recipe
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.training.data import sft_columns
-from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.record import Record
 
 
@@ -43,7 +43,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
         settings = recipe.sft
         arguments = SFTConfig(
             **trl_arguments(settings, run, seed),
-            per_device_train_batch_size=min(settings.batch_size, len(examples)),
+            **batches(settings, len(examples)),
             max_length=None,  # cutting would cut image tokens
         )
         return SftTrainer(
