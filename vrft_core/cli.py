@@ -79,6 +79,16 @@ def run(args: argparse.Namespace) -> None:
     print(f"Report: {report / 'report.html'}")
 
 
+def plan(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Cell
+    from vrft_core.params import Params
+    from vrft_core.plan import plan as estimate
+
+    params = Params.load(args.root / "params.yaml")
+    cell = Cell.parse(args.cell, list(params.recipes))  # it need not be in the grid yet
+    print(estimate(params.recipe(cell), cell, args.gpu, args.gpus, args.sharded))
+
+
 def baseline(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
     from vrft_core.params import Params
@@ -185,6 +195,13 @@ def parser() -> argparse.ArgumentParser:
     whole = commands.add_parser("run", help="bring a cell, or a study over seeds, up to date and print the result")
     whole.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0 or lvis-mini-1shot")
     whole.set_defaults(run=run)
+
+    ahead = commands.add_parser("plan", help="what training a cell costs: weights, memory, FLOPs, time; loads nothing")
+    ahead.add_argument("cell", metavar="KEY", help="for example lvis-qwen2-vl-2b-1shot-s0; or a recipe's name")
+    ahead.add_argument("--gpu", default="h100", help="h100 (default), h200, a100, l40s, rtx4090")
+    ahead.add_argument("--gpus", type=int, default=1, metavar="N", help="how many (default: 1)")
+    ahead.add_argument("--sharded", action="store_true", help="spread weights and optimizer over them (ZeRO-3, FSDP)")
+    ahead.set_defaults(run=plan)
 
     own = commands.add_parser("init", help="add your own images and boxes as a benchmark")
     own.add_argument("name", help="the benchmark's name, for example my-data")
