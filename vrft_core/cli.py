@@ -89,6 +89,18 @@ def plan(args: argparse.Namespace) -> None:
     print(estimate(params.recipe(cell), cell, args.gpu, args.gpus, args.sharded))
 
 
+def export(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.export import export as write
+    from vrft_core.params import Params
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    params = Params.load(args.root / "params.yaml")
+    write(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.directory)
+    print(f"{args.directory}: merged weights, and a card in README.md")
+
+
 def baseline(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
     from vrft_core.params import Params
@@ -202,6 +214,12 @@ def parser() -> argparse.ArgumentParser:
     ahead.add_argument("--gpus", type=int, default=1, metavar="N", help="how many (default: 1)")
     ahead.add_argument("--sharded", action="store_true", help="spread weights and optimizer over them (ZeRO-3, FSDP)")
     ahead.set_defaults(run=plan)
+
+    out = commands.add_parser("export", help="a trained model as a folder for plain transformers, with a model card")
+    out.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    out.add_argument("directory", type=Path, metavar="DIR", help="a new folder")
+    out.add_argument("--method", choices=["sft", "rft"], default="rft", help="which training (default: rft)")
+    out.set_defaults(run=export)
 
     own = commands.add_parser("init", help="add your own images and boxes as a benchmark")
     own.add_argument("name", help="the benchmark's name, for example my-data")
