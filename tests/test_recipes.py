@@ -11,7 +11,7 @@ from trl import GRPOConfig
 
 from vrft_core.errors import InputError
 from vrft_core.params import Params
-from vrft_core.training.loop import lora, trl_arguments
+from vrft_core.training.loop import batches, lora, trl_arguments
 from vrft_core.training.rft import generation
 
 PARAMS = Params.load(ROOT / "params.yaml")
@@ -94,14 +94,15 @@ def test_trl_accepts_the_recipes_settings_with_every_kind_of_rollout(name, where
     config = GRPOConfig(
         **trl_arguments(settings, tmp_path, 0),
         **generation(settings),
-        per_device_train_batch_size=settings.micro_batch_size,
+        **batches(settings, 10_000, settings.num_generations),
         num_generations=settings.num_generations,
         loss_type=settings.loss_type,
     )
     assert config.use_vllm == (where != "transformers")
     assert config.vllm_mode == ("server" if where == "vllm_server" else "colocate")
     assert config.vllm_server_base_url == ("http://127.0.0.1:8000" if where == "vllm_server" else None)
-    assert config.gradient_checkpointing is not True
+    assert config.activation_checkpointing == settings.gradient_checkpointing
+    assert config.generation_batch_size == settings.batch_size
     assert (lora(recipe.adapter) is None) == (recipe.adapter is None)
 
 
