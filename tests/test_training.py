@@ -19,10 +19,11 @@ from vrft_core.errors import InputError
 from vrft_core.params import Limit, Recipe
 from vrft_core.runs import open_run
 from vrft_core.training import rft, sft
-from vrft_core.training.callbacks import Guard, best_step, untouched_randomness
+from vrft_core.training.callbacks import Guard, best_step, exhausted, untouched_randomness
 from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
+from vrft_core.training.data import sft_columns
 from vrft_core.training.guards import METRICS, metric
-from vrft_core.training.loop import count_parameters, keep, train
+from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.record import Record
 
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
@@ -318,3 +319,57 @@ def test_parameters_are_counted_adapter_and_policy_together(grpo_run, project, t
     rank, hidden, layers = 2, 32, 1
     assert counted["trainable"] == layers * 2 * rank * (hidden + hidden)  # q_proj and v_proj, down and up
     assert counted["total"] == counted["trainable"] + policy.load_model(base).num_parameters()
+
+
+def test_targets_hold_the_thought_or_only_the_answer():
+    from datasets import Dataset
+
+    thought_and_answer = "<think>1 cat</think><answer>[]</answer>"
+    rows = Dataset.from_list([{"example_id": "1-2", "image": "", "question": "?", "answer": thought_and_answer}])
+    for targets, text in (("as_asked", rows[0]["answer"]), ("answer_only", "<answer>[]</answer>")):
+        [row] = sft_columns(rows, targets)
+        assert row["completion"][0]["content"] == text
+
+
+def test_training_ends_once_checkpoints_stop_getting_better():
+    scores = [0.9, 0.3, 0.5, 0.5, 0.4, 0.4]  # the first is the untrained policy's
+    records = [
+        Record(validation=[{"step": step, "coco/AP": value} for step, value in enumerate(scores[:count])])
+        for count in range(1, 7)
+    ]
+    assert [exhausted(record, 3) for record in records] == [False, False, False, False, False, True]
+    assert [exhausted(record, 1) for record in records] == [False, False, False, True, True, True]
+    assert not any(exhausted(record, None) for record in records)
+
+
+def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tmp_path):
+    recipe = small_recipe()
+    settings = recipe.sft.model_copy(update={"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0})
+    recipe = recipe.model_copy(update={"sft": settings})
+    record = run_training(project, tmp_path / "run", "sft", recipe)
+    assert [row["step"] for row in record.validation] == [0, 1, 2]
+    assert describe(record, settings, 1)["steps"] == 2
+    again = run_training(project, tmp_path / "run", "sft", recipe)
+    assert again.to_dict() == record.to_dict()
+
+
+def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):
+    records = []
+    for micro in (None, 1):
+        recipe = small_recipe()
+        settings = recipe.sft.model_copy(update={"micro_batch_size": micro, "targets": "answer_only"})
+        recipe = recipe.model_copy(update={"sft": settings})
+        records.append(run_training(project, tmp_path / str(micro), "sft", recipe))
+    losses = [[row["loss"] for row in record.log] for record in records]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert records[1].cost["tokens"] <= records[0].cost["tokens"], "less padding at most"
+
+
+def test_flops_are_counted_for_what_a_run_consumed(grpo_run, project):
+    _, record = grpo_run
+    base, recipe = project / "models/mini/policy", small_recipe()
+    counted = count_flops(record, recipe.rft, base, adapter=True)
+    without = count_flops(record, recipe.rft.model_copy(update={"beta": 0.0}), base, adapter=True)
+    full = count_flops(record, recipe.rft, base, adapter=False)
+    assert 0 < without < counted < full
+    assert record.cost["patches"] == record.cost["completions"] * 64

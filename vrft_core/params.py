@@ -125,6 +125,8 @@ class Adapter(Strict):
 
 class Sft(Strict):
     learning_rate: float
+    targets: Literal["as_asked", "answer_only"] = "as_asked"  # or without the thought, though the question asks for it
+    patience: Positive | None = None  # checkpoints in a row without a better validation score that end the training
     steps: Positive
     warmup_steps: Natural
     batch_size: Positive  # rows a step learns from, over all processes

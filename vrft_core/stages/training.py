@@ -11,7 +11,7 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.runs import open_run
 from vrft_core.training.checkpoints import drop_checkpoints
-from vrft_core.training.loop import count_parameters, describe, keep, train
+from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS
 
@@ -46,6 +46,7 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         model = layout.model(cell, method)
         chosen = keep(run, record, settings.checkpoint, policy, model)
         facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
+        facts["flops"] = count_flops(record, settings, policy, recipe.adapter is not None)
         io.write_json(layout.training(cell, method), describe(record, settings, chosen, **facts))
         tracked.artifact(layout.training(cell, method))
         if (run / ROLLOUTS).is_file():

@@ -62,8 +62,11 @@ class Validation(TrainerCallback):
     Of all checkpoints the last is kept, to go on from, and the best one, to choose.
     """
 
-    def __init__(self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log) -> None:
+    def __init__(
+        self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log, patience: int | None = None
+    ) -> None:
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
+        self.patience = patience
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if state.global_step == 0:
@@ -74,6 +77,8 @@ class Validation(TrainerCallback):
         if state.is_world_process_zero:
             write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
             drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        if exhausted(self.record, self.patience):
+            control.should_training_stop = True
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
@@ -87,6 +92,12 @@ def best_step(record: Record) -> int:
     """The trained checkpoint with the highest validation AP; the earliest of equals."""
     trained = [row for row in record.validation if row["step"] > 0]
     return max(trained, key=lambda row: (row[METRIC], -row["step"]))["step"]
+
+
+def exhausted(record: Record, patience: int | None) -> bool:
+    """Whether the last `patience` checkpoints all fell short of an earlier one."""
+    trained = [row["step"] for row in record.validation if row["step"] > 0]
+    return bool(patience and trained) and len(trained) - 1 - trained.index(best_step(record)) >= patience
 
 
 def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:

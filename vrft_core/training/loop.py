@@ -17,17 +17,17 @@ import torch
 import transformers
 from accelerate.utils import gather_object
 from safetensors import safe_open
-from transformers import PreTrainedModel, Trainer, set_seed
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from vrft_core import io
+from vrft_core import flops, io
 from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
 from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
-from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged
+from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged, exhausted
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.guards import Watch
@@ -58,7 +58,8 @@ def train(
         done = complete_checkpoints(run)
     step, checkpoint, sealed = done[-1] if done else (0, None, {})
     record = Record.from_dict(sealed)
-    if step >= settings.steps:
+    patience = settings.patience if isinstance(settings, Sft) else None
+    if step >= settings.steps or exhausted(record, patience):
         return record
     torch.set_num_threads(recipe.threads)
     _quiet()
@@ -79,7 +80,7 @@ def train(
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
-    trainer.add_callback(Validation(run, record, Clock(record), validate, log))
+    trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
     with full_disk_named(run):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return record
@@ -116,7 +117,7 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
     return {
         **facts,
         **record.to_dict(),
-        "steps": settings.steps,
+        "steps": record.validation[-1]["step"],
         "chosen_step": chosen,
         "checkpoint": settings.checkpoint,
         "settings": settings.model_dump(),
@@ -131,6 +132,17 @@ def count_parameters(kept: Path, policy: Path) -> dict[str, int]:
         return {"trainable": total, "total": total}
     trainable = _file_parameters(adapter)
     return {"trainable": trainable, "total": trainable + sum(map(_file_parameters, policy.glob("*.safetensors")))}
+
+
+def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool) -> float:
+    """Floating-point operations of the training, validation apart: an estimate from what it consumed (`flops`)."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(policy))
+    shape, cost = flops.Shape.of(model), record.cost
+    load = flops.Load(cost["completions"], cost["tokens"], cost["completion_tokens"], cost["patches"])
+    if isinstance(settings, Sft):
+        return flops.supervised(shape, load, adapter)
+    return sum(flops.reinforced(shape, load, adapter, settings.beta != 0).values())
 
 
 def _file_parameters(path: Path) -> int:
@@ -212,13 +224,15 @@ class Counting:
     record: Record
     batch_examples: list[str]
 
-    def count(self, rows: int, tokens: torch.Tensor) -> None:
+    def count(self, batch: dict, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor) -> None:
         cost = self.record.cost
-        counted = torch.tensor([rows, int(tokens)], device=self.accelerator.device)
-        rows, tokens = self.accelerator.reduce(counted, "sum").tolist()
-        cost["completions"] += rows
-        cost["images"] += rows
-        cost["tokens"] += tokens
+        patches = batch["image_grid_thw"].prod(dim=-1).sum()
+        counted = [rows, rows, int(tokens), int(completion_tokens), int(patches)]
+        counted = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device), "sum").tolist()
+        for name, value in zip(
+            ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True
+        ):
+            cost[name] += value
 
     def compute_loss(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)

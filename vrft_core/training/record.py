@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
-COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "images")
+COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "completion_tokens", "images", "patches")
 
 
 @dataclass
@@ -14,7 +14,7 @@ class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
     `log`: one row a step. `validation`: {"step", "coco/AP"}. `warnings`: {"step", "guard", "value"}. `cost` counts
-    training alone: seconds, completions learned from, tokens and images in their batches; `validation_cost` is what
+    training alone: seconds, completions learned from, tokens, images and their patches; `validation_cost` is what
     choosing a checkpoint took.
     """
 

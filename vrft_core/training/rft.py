@@ -92,8 +92,8 @@ class GrpoTrainer(Counting, GRPOTrainer):
 
     def _prepare_inputs(self, inputs: list[dict]) -> dict:
         prepared = super()._prepare_inputs(inputs)
-        tokens = prepared["prompt_mask"].sum() + prepared["completion_mask"].sum()
-        self.count(len(prepared["completion_mask"]), tokens)
+        written = prepared["completion_mask"].sum()
+        self.count(prepared, len(prepared["completion_mask"]), prepared["prompt_mask"].sum() + written, written)
         return prepared
 
 

@@ -15,11 +15,13 @@ from vrft_core.training.record import Record
 
 
 class SftTrainer(Counting, SFTTrainer):
-    """TRL's, and it knows which examples a batch holds."""
+    """TRL's, and it knows which examples a batch holds; every target token weighs the same, whoever computes it."""
 
     def __init__(self, *args: Any, record: Record, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.record, self.batch_examples = record, []
+        # Qwen-VL models say they take no token count, and TRL, which does, would average over processes' averages.
+        self.model_accepts_loss_kwargs = True
         self._total_train_tokens = record.cost["tokens"]  # TRL's own count forgets what came before a checkpoint
         collate = self.data_collator
 
@@ -32,7 +34,8 @@ class SftTrainer(Counting, SFTTrainer):
     def _prepare_inputs(self, inputs: dict) -> dict:
         self.batch_examples = inputs.pop("ids")
         prepared = super()._prepare_inputs(inputs)
-        self.count(len(self.batch_examples), prepared["attention_mask"].sum())
+        learned = (prepared["labels"] != -100).sum()
+        self.count(prepared, len(self.batch_examples), prepared["attention_mask"].sum(), learned)
         return prepared
 
 
@@ -49,7 +52,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
         return SftTrainer(
             model=model,
             args=arguments,
-            train_dataset=sft_columns(examples),
+            train_dataset=sft_columns(examples, settings.targets),
             processing_class=processor,
             peft_config=lora(recipe.adapter),
             record=record,
