@@ -102,7 +102,7 @@ def test_two_processes_learn_what_one_learns(method, projects, stage):
     clocks = ("step_time", "epoch")
     for mine, other in zip(one["log"], two["log"], strict=True):
         assert {k: v for k, v in other.items() if k not in clocks} == pytest.approx(
-            {k: v for k, v in mine.items() if k not in clocks}, rel=1e-3, abs=1e-5
+            {k: v for k, v in mine.items() if k not in clocks}, rel=1e-4, abs=1e-6
         )
     assert [row["coco/AP"] for row in two["validation"]] == pytest.approx([row["coco/AP"] for row in one["validation"]])
     for name in ("completions", "images", "tokens"):
@@ -110,7 +110,7 @@ def test_two_processes_learn_what_one_learns(method, projects, stage):
     first, second = (load_file(p.model(WHERE, method) / "adapter_model.safetensors") for p in projects.values())
     assert any(value.any() for name, value in first.items() if "lora_B" in name)
     for name, value in first.items():
-        assert second[name].numpy() == pytest.approx(value.numpy(), abs=1e-4), name
+        assert second[name].numpy() == pytest.approx(value.numpy(), abs=1e-6), name
     if method == "rft":
         lines = [(layout.runs(WHERE, method) / ROLLOUTS).read_text().splitlines() for layout in projects.values()]
         assert [_same(row) for row in lines[0]] == [_same(row) for row in lines[1]]
