@@ -159,7 +159,8 @@ def test_category_names_survive_being_written_as_yaml(root, name):
 
 def test_a_recipe_that_the_grid_has_not_used_yet_joins_it(root):
     text = (root / "params.yaml").read_text()
-    recipe = text[text.index("  mini:\n") : text.index("\ngrid:")].replace("  mini:\n", "  other:\n", 1)
+    start = text.index("  mini:\n")
+    recipe = text[start : text.index("\n\n", start) + 1].replace("  mini:\n", "  other:\n", 1)
     (root / "params.yaml").write_text(text.replace("\ngrid:", f"{recipe}\ngrid:", 1))
 
     assert init(root, "--recipe", "other") == 0

@@ -1,112 +1,39 @@
 """SFT and GRPO: what is learned from, what is written down, and that an interruption leaves no trace."""
 
+import errno
 import json
 import multiprocessing
 import os
+import resource
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from safetensors import SafetensorError
+from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
 from vrft_core import policy, rewards
 from vrft_core.errors import InputError
-from vrft_core.params import Adapter, Params, Recipe
-from vrft_core.policy.model import PATCH_SIZE, build_model
-from vrft_core.policy.processor import build_processor
-from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer, frame, question, thought
+from vrft_core.params import Limit, Recipe
 from vrft_core.runs import open_run
 from vrft_core.training import rft, sft
-from vrft_core.training.callbacks import Guard, best_step, untouched_randomness
-from vrft_core.training.checkpoints import complete_checkpoints, write_marker
-from vrft_core.training.loop import count_parameters, keep, train
+from vrft_core.training.callbacks import Guard, best_step, exhausted, untouched_randomness
+from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
+from vrft_core.training.data import sft_columns
+from vrft_core.training.guards import METRICS, metric
+from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.record import Record
 
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
-BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
-STEPS = 4
-
-
-def small_recipe(adapter: bool = True) -> Recipe:
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
-    changes = {"steps": STEPS, "save_steps": 2, "warmup_steps": 1, "learning_rate": 1e-2}
-    names = r".*language_model.*\.(q_proj|v_proj)"
-    update = {
-        "threads": 1,
-        "adapter": Adapter(r=2, alpha=4, target_modules=names) if adapter else None,
-        "sft": recipe.sft.model_copy(update={**changes, "batch_size": 2}),
-        "rft": recipe.rft.model_copy(
-            update={**changes, "batch_size": 8, "num_generations": 4, "max_completion_length": 24}
-        ),
-        "evaluation": recipe.evaluation.model_copy(update={"max_new_tokens": 24, "batch_size": 4}),
-    }
-    return recipe.model_copy(update=update)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """A policy that has just learned to answer in sentences, and one example for each of three categories."""
     root = tmp_path_factory.mktemp("project")
-    recipe = small_recipe()
-    examples = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
-    for split in ("train", "val"):
-        write_examples(root / "prompts" / split, examples)
-    tokenizer = build_tokenizer(list(BOXES), 20, "qwen3-vl")
-    processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
-    torch.set_num_threads(1)
-    model = build_model(
-        tokenizer, 0, hidden_size=32, layers=1, heads=2, vision_size=24, vision_layers=1, vision_heads=2
-    )
-    teach(model, processor, examples)
-    (root / "models/mini/policy").mkdir(parents=True)
-    policy.save(root / "models/mini/policy", model, processor)
+    taught_policy(root / "models/mini/policy", root / "prompts")
     return root
-
-
-def example(recipe: Recipe, category: str, number: int) -> dict:
-    pixels = np.random.default_rng(number).integers(0, 255, (112, 112, 3), dtype=np.uint8)
-    where = frame(recipe.policy, 112, 112)
-    boxes = BOXES[category]
-    text = answer([where.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes)))
-    return {
-        "example_id": f"{number}-{number + 100}",
-        "image": Image.fromarray(pixels),
-        "width": 112,
-        "height": 112,
-        "category": category,
-        "question": question(category, thinking=True, family="qwen3-vl"),
-        "answer": text,
-        "boxes": json.dumps([where.scale(box) for box in boxes]),
-    }
-
-
-def write_examples(directory: Path, examples: list[dict]) -> None:
-    from datasets import Dataset
-
-    directory.mkdir(parents=True)
-    Dataset.from_list(examples).to_parquet(directory / "data.parquet")
-
-
-def teach(model, processor, examples: list[dict]) -> None:
-    """Some steps of plain supervised learning: enough for the right form, not for the right boxes."""
-    turns = [
-        [
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["question"]}]},
-            {"role": "assistant", "content": row["answer"]},
-        ]
-        for row in examples
-    ]
-    texts = [processor.apply_chat_template(turn) for turn in turns]
-    batch = processor(text=texts, images=[[row["image"]] for row in examples], padding=True, return_tensors="pt")
-    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(100):
-        model(**batch, labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda step, numbers: None) -> Record:
@@ -123,14 +50,30 @@ def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda 
     )
 
 
-def _train_and_keep(root: Path, run: Path, method: str, kill_at: tuple[int, str] | None) -> None:
-    """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number)."""
+def _train_and_keep(
+    root: Path,
+    run: Path,
+    method: str,
+    kill_at: tuple[int, str] | None,
+    largest_file: int | None = None,
+    said: Path | None = None,
+) -> None:
+    """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number).
+
+    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`.
+    """
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     def log(step: int, numbers: dict) -> None:
         if kill_at and step == kill_at[0] and kill_at[1] in numbers:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    record = run_training(root, run, method, small_recipe(), log)
+    try:
+        record = run_training(root, run, method, small_recipe(), log)
+    except InputError as error:
+        said.write_text(str(error))
+        raise SystemExit(2) from None
     keep(run, record, "last", root / "models/mini/policy", run / "kept")
 
 
@@ -195,6 +138,24 @@ def test_grpo_writes_down_every_completion_with_rewards_and_an_advantage_that_su
     assert len({row["rewards"]["format"] for row in rows}) == 2, "some answers are well formed and some are not"
 
 
+def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
+    _, record = grpo_run
+    rewards_too = [f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in ("iou", "confidence", "format")]
+    missing = [name for name in [*METRICS, *rewards_too] if metric(name) not in record.log[0]]
+    assert not missing
+
+
+def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
+    recipe = small_recipe()
+    limits = {"truncated": Limit(below=2.0, steps=3, then="stop"), "identical": Limit(below=2.0)}
+    recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
+    with pytest.raises(InputError, match=r"step 3: truncated is .*below 2 for 3 steps"):
+        run_training(project, tmp_path / "run", "rft", recipe)
+    [(step, _, sealed)] = complete_checkpoints(tmp_path / "run")
+    assert step == 2
+    assert [warning["guard"] for warning in sealed["warnings"]] == ["identical"]
+
+
 def test_grpo_moves_the_adapter(grpo_run):
     from safetensors.torch import load_file
 
@@ -227,6 +188,7 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
 
     model, processor = policy.load(base, tmp_path / "kept")
 
+    assert json.loads((tmp_path / "kept/config.json").read_text())["use_cache"] is True
     untrained = policy.load_model(base).state_dict()
     assert any(not torch.equal(untrained[name], value) for name, value in model.state_dict().items())
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]
@@ -260,15 +222,67 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_the_update():
         Guard(lambda: ["3-9", "3-9"]).on_pre_optimizer_step(None, state, None, model=model)
 
 
-def test_other_parameters_start_from_zero_and_say_which(tmp_path, capsys):
-    run = open_run(tmp_path / "run", {"settings": {"rft": {"learning_rate": 0.001}}, "data": "a"})
+def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, capsys):
+    first, second = ({"settings": {"rft": {"learning_rate": rate}}, "data": "a"} for rate in (0.001, 0.002))
+    run = open_run(tmp_path / "run", first)
     (run / "checkpoint-2").mkdir()
-    assert (open_run(run, {"settings": {"rft": {"learning_rate": 0.001}}, "data": "a"}) / "checkpoint-2").exists()
+    assert (open_run(run, first) / "checkpoint-2").exists()
 
-    open_run(run, {"settings": {"rft": {"learning_rate": 0.002}}, "data": "a"})
+    open_run(run, second)
 
     assert not (run / "checkpoint-2").exists()
-    assert "settings.rft.learning_rate changed; starting from zero" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "settings.rft.learning_rate changed from 0.001 to 0.002; starting from zero" in said
+    [aside] = [path for path in tmp_path.iterdir() if path != run]
+    assert aside.name in said and (aside / "checkpoint-2").exists()
+
+    assert (open_run(run, first) / "checkpoint-2").exists()
+    assert f"back from {aside.name}" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_whose_origin_is_unknown_is_kept_but_not_continued(tmp_path):
+    (tmp_path / "run/checkpoint-2").mkdir(parents=True)
+    run = open_run(tmp_path / "run", {"data": "a"})
+    assert not (run / "checkpoint-2").exists()
+    assert len(list(tmp_path.glob("run-*/checkpoint-2"))) == 1
+
+
+def test_a_removal_that_is_cut_short_leaves_no_checkpoint_that_looks_complete(tmp_path, monkeypatch):
+    for step in (2, 4):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        write_marker(tmp_path / f"checkpoint-{step}", {"log": []})
+    monkeypatch.setattr("shutil.rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        drop_checkpoints(tmp_path, keep={4})
+    monkeypatch.undo()
+    assert [step for step, *_ in complete_checkpoints(tmp_path)] == [4]
+
+
+def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, tmp_path, in_own_process):
+    assert in_own_process(project, tmp_path / "run", "sft", (3, "loss")) == -signal.SIGKILL
+    said = tmp_path / "said"
+
+    assert in_own_process(project, tmp_path / "run", "sft", None, 6_000, said) == 2
+
+    assert "no room left on the disk; free some and run the stage again: it goes on from step 2" in said.read_text()
+    assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-2"]
+    assert in_own_process(project, tmp_path / "run", "sft", None) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file data/0"),
+    ],
+)
+def test_a_full_disk_is_recognised_in_whatever_words(error, tmp_path):
+    with pytest.raises(InputError, match="no room left on the disk"), full_disk_named(tmp_path):
+        raise RuntimeError("while saving") from error
+    with pytest.raises(ValueError, match="unrelated"), full_disk_named(tmp_path):
+        raise ValueError("unrelated")
 
 
 def test_a_checkpoint_without_its_seal_is_skipped_and_removed(tmp_path):
@@ -305,3 +319,57 @@ def test_parameters_are_counted_adapter_and_policy_together(grpo_run, project, t
     rank, hidden, layers = 2, 32, 1
     assert counted["trainable"] == layers * 2 * rank * (hidden + hidden)  # q_proj and v_proj, down and up
     assert counted["total"] == counted["trainable"] + policy.load_model(base).num_parameters()
+
+
+def test_targets_hold_the_thought_or_only_the_answer():
+    from datasets import Dataset
+
+    thought_and_answer = "<think>1 cat</think><answer>[]</answer>"
+    rows = Dataset.from_list([{"example_id": "1-2", "image": "", "question": "?", "answer": thought_and_answer}])
+    for targets, text in (("as_asked", rows[0]["answer"]), ("answer_only", "<answer>[]</answer>")):
+        [row] = sft_columns(rows, targets)
+        assert row["completion"][0]["content"] == text
+
+
+def test_training_ends_once_checkpoints_stop_getting_better():
+    scores = [0.9, 0.3, 0.5, 0.5, 0.4, 0.4]  # the first is the untrained policy's
+    records = [
+        Record(validation=[{"step": step, "coco/AP": value} for step, value in enumerate(scores[:count])])
+        for count in range(1, 7)
+    ]
+    assert [exhausted(record, 3) for record in records] == [False, False, False, False, False, True]
+    assert [exhausted(record, 1) for record in records] == [False, False, False, True, True, True]
+    assert not any(exhausted(record, None) for record in records)
+
+
+def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tmp_path):
+    recipe = small_recipe()
+    settings = recipe.sft.model_copy(update={"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0})
+    recipe = recipe.model_copy(update={"sft": settings})
+    record = run_training(project, tmp_path / "run", "sft", recipe)
+    assert [row["step"] for row in record.validation] == [0, 1, 2]
+    assert describe(record, settings, 1)["steps"] == 2
+    again = run_training(project, tmp_path / "run", "sft", recipe)
+    assert again.to_dict() == record.to_dict()
+
+
+def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):
+    records = []
+    for micro in (None, 1):
+        recipe = small_recipe()
+        settings = recipe.sft.model_copy(update={"micro_batch_size": micro, "targets": "answer_only"})
+        recipe = recipe.model_copy(update={"sft": settings})
+        records.append(run_training(project, tmp_path / str(micro), "sft", recipe))
+    losses = [[row["loss"] for row in record.log] for record in records]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert records[1].cost["tokens"] <= records[0].cost["tokens"], "less padding at most"
+
+
+def test_flops_are_counted_for_what_a_run_consumed(grpo_run, project):
+    _, record = grpo_run
+    base, recipe = project / "models/mini/policy", small_recipe()
+    counted = count_flops(record, recipe.rft, base, adapter=True)
+    without = count_flops(record, recipe.rft.model_copy(update={"beta": 0.0}), base, adapter=True)
+    full = count_flops(record, recipe.rft, base, adapter=False)
+    assert 0 < without < counted < full
+    assert record.cost["patches"] == record.cost["completions"] * 64

@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,13 @@ ENVIRONMENT = {
 }
 
 
+def _over_processes(args: argparse.Namespace) -> None:
+    """Become `accelerate launch` of the same command; VRFT_ACCELERATE holds its arguments, whichever door was taken."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *shlex.split(os.environ["VRFT_ACCELERATE"])]
+    again = ["-m", "vrft_core.cli", "--root", str(args.root), "stage", args.name, "--cell", args.cell]
+    os.execv(sys.executable, [*launch, *again])
+
+
 def stage(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
     from vrft_core.params import Params
@@ -47,9 +55,15 @@ def stage(args: argparse.Namespace) -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
+    if args.name in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
+        _over_processes(args)
     params = Params.load(args.root / "params.yaml")
+    cell = params.parse_cell(args.cell)
+    if os.environ.get("RANK", "0") != "0":  # one of several processes of a training, and not the one that reports
+        run_stage(args.name, Layout(args.root), params, cell)
+        return
     with _dagster_pipes() as report:
-        numbers = run_stage(args.name, Layout(args.root), params, params.parse_cell(args.cell))
+        numbers = run_stage(args.name, Layout(args.root), params, cell)
         report(numbers)
     print(json.dumps({"stage": args.name, "cell": args.cell, **numbers}), file=sys.stderr)
 
@@ -63,6 +77,28 @@ def run(args: argparse.Namespace) -> None:
     report = reproduce(Layout(args.root), params, params.parse_cell(args.cell))
     print((report / "summary.md").read_text(encoding="utf-8"))
     print(f"Report: {report / 'report.html'}")
+
+
+def plan(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Cell
+    from vrft_core.params import Params
+    from vrft_core.plan import plan as estimate
+
+    params = Params.load(args.root / "params.yaml")
+    cell = Cell.parse(args.cell, list(params.recipes))  # it need not be in the grid yet
+    print(estimate(params.recipe(cell), cell, args.gpu, args.gpus, args.sharded))
+
+
+def export(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.export import export as write
+    from vrft_core.params import Params
+
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    params = Params.load(args.root / "params.yaml")
+    write(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.directory)
+    print(f"{args.directory}: merged weights, and a card in README.md")
 
 
 def baseline(args: argparse.Namespace) -> None:
@@ -171,6 +207,19 @@ def parser() -> argparse.ArgumentParser:
     whole = commands.add_parser("run", help="bring a cell, or a study over seeds, up to date and print the result")
     whole.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0 or lvis-mini-1shot")
     whole.set_defaults(run=run)
+
+    ahead = commands.add_parser("plan", help="what training a cell costs: weights, memory, FLOPs, time; loads nothing")
+    ahead.add_argument("cell", metavar="KEY", help="for example lvis-qwen2-vl-2b-1shot-s0; or a recipe's name")
+    ahead.add_argument("--gpu", default="h100", help="h100 (default), h200, a100, l40s, rtx4090")
+    ahead.add_argument("--gpus", type=int, default=1, metavar="N", help="how many (default: 1)")
+    ahead.add_argument("--sharded", action="store_true", help="spread weights and optimizer over them (ZeRO-3, FSDP)")
+    ahead.set_defaults(run=plan)
+
+    out = commands.add_parser("export", help="a trained model as a folder for plain transformers, with a model card")
+    out.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    out.add_argument("directory", type=Path, metavar="DIR", help="a new folder")
+    out.add_argument("--method", choices=["sft", "rft"], default="rft", help="which training (default: rft)")
+    out.set_defaults(run=export)
 
     own = commands.add_parser("init", help="add your own images and boxes as a benchmark")
     own.add_argument("name", help="the benchmark's name, for example my-data")

@@ -4,7 +4,7 @@ Only science parameters live here; where a step runs is configured in `pipelines
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -78,8 +78,10 @@ class Prompts(Strict):
 
 
 class Hub(Strict):
+    """Weights on the Hugging Face hub. Without `revision` a recipe can be planned, but not run: nothing is unpinned."""
+
     repo: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
 
 
 class Pretraining(Strict):
@@ -123,9 +125,13 @@ class Adapter(Strict):
 
 class Sft(Strict):
     learning_rate: float
+    targets: Literal["as_asked", "answer_only"] = "as_asked"  # or without the thought, though the question asks for it
+    patience: Positive | None = None  # checkpoints in a row without a better validation score that end the training
     steps: Positive
     warmup_steps: Natural
-    batch_size: Positive
+    batch_size: Positive  # rows a step learns from, over all processes
+    micro_batch_size: Positive | None = None  # rows a process computes at once; without it, its whole share
+    gradient_checkpointing: bool = False
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
 
@@ -138,11 +144,38 @@ class Reuse(Strict):
     shared_prompt: bool = True  # a group's prompt is run once, in generation and in log-probabilities
 
 
+class Limit(Strict):
+    """A guard's bound: what to do once the metric has been beyond it for `steps` steps in a row."""
+
+    above: float | None = None
+    below: float | None = None
+    steps: Positive = 1
+    then: Literal["warn", "stop"] = "warn"
+
+    @model_validator(mode="after")
+    def _bounded(self):
+        if self.above is None and self.below is None:
+            raise ValueError("give `above`, `below` or both")
+        return self
+
+    def broken_by(self, value: float) -> bool:
+        return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
+
+
+GUARDED = Literal[
+    "zero_variance", "identical", "faulty", "repeating", "box_inflation", "confidence_zero", "confidence_one",
+    "truncated", "length", "reward", "entropy", "kl",
+]  # fmt: skip
+
+
 class Rft(Strict):
     learning_rate: float
     steps: Positive
     warmup_steps: Natural
-    batch_size: Positive
+    batch_size: Positive  # completions a step learns from, over all processes
+    micro_batch_size: Positive | None = None  # completions a process computes at once; without it, its whole share
+    gradient_checkpointing: bool = False
+    generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
     num_generations: Annotated[int, Field(ge=2)]
     temperature: float
     top_k: Natural
@@ -155,6 +188,18 @@ class Rft(Strict):
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
     reuse: Reuse = Reuse()
+    guards: dict[str, Limit] = {}  # of GUARDED, or `zero_variance/REWARD`, `reward/REWARD`; docs/training-at-scale.md
+
+    @model_validator(mode="after")
+    def _guards_exist(self):
+        known = {*get_args(GUARDED)} | {
+            f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in self.rewards
+        }
+        if unknown := sorted(set(self.guards) - known):
+            raise ValueError(f"guards: no {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if "kl" in self.guards and self.beta == 0:
+            raise ValueError("guards: kl is only measured where beta is not 0")
+        return self
 
 
 class PresenceMap(Strict):
@@ -247,12 +292,19 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _grid_agrees(self):
+        if dotted := [name for name in (*self.recipes, *self.benchmarks) if "." in name]:
+            raise ValueError(f"{dotted[0]}: no dot in a name, DVC would read a path")
         for key, row in self.grid.cells.items():
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
                 raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
             if row.recipe not in self.recipes:
                 raise ValueError(f"grid.cells.{key}: no recipe {row.recipe!r}")
+            if (hub := self.recipes[row.recipe].policy.hub) and not hub.revision:
+                raise ValueError(
+                    f"grid.cells.{key}: nothing is fetched unpinned; write as recipes.{row.recipe}.policy.hub.revision "
+                    f"the commit that `git ls-remote https://huggingface.co/{hub.repo} HEAD` prints"
+                )
             if row.benchmark not in self.benchmarks:
                 raise ValueError(f"grid.cells.{key}: no benchmark {row.benchmark!r}")
         cells = self.cells()

@@ -1,42 +1,75 @@
 """Run folders: what a long stage keeps between attempts, for as long as settings and data stay the same.
 
+A run is never continued with other parameters, data or packages than it was begun with. It is not refused either:
+DVC and Dagster run a stage again *because* its parameters changed, and a stage that then refuses would have to be
+unblocked by hand, at night too. So the old folder is moved aside, hours of checkpoints and all, one line names what
+changed, and putting the parameter back brings the folder back. Nothing is deleted here.
+
 Checkpoints and their completeness belong to `training.checkpoints`.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
 from vrft_core import io
+from vrft_core.provenance import fingerprint as short
 
 FINGERPRINT = "fingerprint.json"
 
 
 def open_run(directory: Path, fingerprint: dict) -> Path:
-    """The run folder, kept when `fingerprint` is the one it was made with and emptied when it is not.
+    """The run folder made with `fingerprint`: the one in place, one that was moved aside, or a new one.
 
-    Other parameters are another experiment: what was begun with the old ones is removed, and one line says so.
+    A folder in place that was made with another fingerprint is moved to `<name>-<its fingerprint>` beside it.
     """
     directory = Path(directory)
-    record = directory / FINGERPRINT
     if directory.exists():
-        if record.is_file():
-            changed = _differences(io.read_json(record), fingerprint)
-            if not changed:
-                return directory
-            print(f"{directory}: {changed[0]} changed; starting from zero", file=sys.stderr, flush=True)
-        shutil.rmtree(directory)
-    io.write_json(record, fingerprint)
+        old = io.read_json(directory / FINGERPRINT) if (directory / FINGERPRINT).is_file() else {}
+        changes = _differences(old, fingerprint)
+        if not changes:
+            return directory
+        target = _free(_aside(directory, old))
+        directory.rename(target)
+        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
+        _say(directory, f"{changes[0]}{more}; starting from zero, the old run is kept as {target.name}")
+    kept = _aside(directory, fingerprint)
+    if (kept / FINGERPRINT).is_file() and io.read_json(kept / FINGERPRINT) == fingerprint:
+        kept.rename(directory)
+        _say(directory, f"back from {kept.name}, which was begun with these very settings")
+    else:
+        io.write_json(directory / FINGERPRINT, fingerprint)
     return directory
 
 
+def _say(directory: Path, what: str) -> None:
+    print(f"{directory}: {what}", file=sys.stderr, flush=True)
+
+
+def _aside(directory: Path, fingerprint: dict) -> Path:
+    return directory.with_name(f"{directory.name}-{short(fingerprint)}")
+
+
+def _free(path: Path) -> Path:
+    """`path`, or the first `path.N` that does not exist."""
+    number, free = 0, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
+
+
 def _differences(old: dict, new: dict, at: str = "") -> list[str]:
-    """Dotted names of the values that differ."""
-    names = []
+    """One phrase for each value that differs: `settings.rft.learning_rate changed from 0.001 to 0.002`."""
+    phrases = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            names += _differences(a, b, f"{at}{key}.")
+            phrases += _differences(a, b, f"{at}{key}.")
         elif a != b:
-            names.append(f"{at}{key}")
-    return names
+            phrases.append(f"{at}{key} changed from {_shown(a)} to {_shown(b)}")
+    return phrases
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

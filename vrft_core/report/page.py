@@ -96,6 +96,7 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
         ("Pictures shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
+        ("Floating-point operations (estimate)", lambda r: _operations(r.get("flops"))),
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
         ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
@@ -205,6 +206,16 @@ def _seconds(value: float | None) -> str:
 
 def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
+
+
+def _operations(value: float | None) -> str:
+    """1.9e12 → 1.9 T"""
+    if value is None:
+        return "–"
+    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.3g}"
 
 
 def _parameters(parameters: dict) -> str:

@@ -1,13 +1,18 @@
-"""What the stages `sft` and `rft` share: run folder, tracking, training, the weights kept, the record written."""
+"""What the stages `sft` and `rft` share: run folder, tracking, training, the weights kept, the record written.
+
+With several processes all train, and the main one alone writes and tracks.
+"""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from vrft_core import io, provenance, tracking
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.runs import open_run
 from vrft_core.training.checkpoints import drop_checkpoints
-from vrft_core.training.loop import count_parameters, describe, keep, train
+from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
+from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS
 
 
@@ -20,8 +25,11 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         "inputs": inputs,
         "versions": provenance.versions(),
     }
-    run = open_run(layout.runs(cell, method), made_from)
-    with tracking.run(layout, params, cell, method) as tracked:
+    state = processes()
+    with state.main_process_first():  # which makes the run folder; the others find it
+        run = open_run(layout.runs(cell, method), made_from)
+    following = nullcontext() if not state.is_main_process else tracking.run(layout, params, cell, method)
+    with following as tracked:
         record = train(
             make_trainer(recipe, run, cell.seed),
             settings,
@@ -33,9 +41,12 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
             what=f"{cell.key} {method}",
             log=lambda step, numbers: tracked.metrics(numbers, step),
         )
+        if not state.is_main_process:
+            return {}
         model = layout.model(cell, method)
         chosen = keep(run, record, settings.checkpoint, policy, model)
         facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
+        facts["flops"] = count_flops(record, settings, policy, recipe.adapter is not None)
         io.write_json(layout.training(cell, method), describe(record, settings, chosen, **facts))
         tracked.artifact(layout.training(cell, method))
         if (run / ROLLOUTS).is_file():

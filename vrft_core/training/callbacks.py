@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
+from vrft_core.training.processes import processes
 from vrft_core.training.record import Clock, Record
 
 Log = Callable[[int, dict[str, float]], None]
@@ -38,8 +39,9 @@ class Logging(TrainerCallback):
             return
         row = {name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)}
         self.record.log.append({**row, "step": state.global_step})
-        self.log(state.global_step, row)
-        self.progress.step(**{name: row[name] for name in SHOWN if name in row})
+        if state.is_world_process_zero:
+            self.log(state.global_step, row)
+            self.progress.step(**{name: row[name] for name in SHOWN if name in row})
 
 
 class Guard(TrainerCallback):
@@ -60,29 +62,42 @@ class Validation(TrainerCallback):
     Of all checkpoints the last is kept, to go on from, and the best one, to choose.
     """
 
-    def __init__(self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log) -> None:
+    def __init__(
+        self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log, patience: int | None = None
+    ) -> None:
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
+        self.patience = patience
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         if state.global_step == 0:
             self._validate(model, 0)
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        self._validate(model, state.global_step)
-        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
-        drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        self._validate(model, state.global_step)  # all processes meet there, so that all have saved their part
+        if state.is_world_process_zero:
+            write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
+            drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        if exhausted(self.record, self.patience):
+            control.should_training_stop = True
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
         self.record.validation.append({"step": step, METRIC: value})
-        self.log(step, {f"validation/{METRIC}": value})
+        if processes().is_main_process:
+            self.log(step, {f"validation/{METRIC}": value})
 
 
 def best_step(record: Record) -> int:
     """The trained checkpoint with the highest validation AP; the earliest of equals."""
     trained = [row for row in record.validation if row["step"] > 0]
     return max(trained, key=lambda row: (row[METRIC], -row["step"]))["step"]
+
+
+def exhausted(record: Record, patience: int | None) -> bool:
+    """Whether the last `patience` checkpoints all fell short of an earlier one."""
+    trained = [row["step"] for row in record.validation if row["step"] > 0]
+    return bool(patience and trained) and len(trained) - 1 - trained.index(best_step(record)) >= patience
 
 
 def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:

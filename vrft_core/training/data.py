@@ -30,10 +30,14 @@ def load_examples(directory: Path) -> Dataset:
     return rows.cast_column("image", Image(mode="RGB"))
 
 
-def sft_columns(examples: Dataset) -> Dataset:
-    """prompt, completion, image; and the example's id, for messages."""
+def sft_columns(examples: Dataset, targets: str = "as_asked") -> Dataset:
+    """prompt, completion, image; and the example's id, for messages. Targets `answer_only` leave the thought out."""
+
+    def target(row: dict) -> str:
+        return row["answer"] if targets == "as_asked" else row["answer"][row["answer"].index("<answer>") :]
+
     return examples.map(
-        lambda row: {"prompt": _turn("user", row["question"]), "completion": _turn("assistant", row["answer"])}
+        lambda row: {"prompt": _turn("user", row["question"]), "completion": _turn("assistant", target(row))}
     ).select_columns(["prompt", "completion", "image", "example_id"])
 
 

@@ -15,19 +15,23 @@ from typing import Any
 import datasets
 import torch
 import transformers
+from accelerate.utils import gather_object
 from safetensors import safe_open
-from transformers import PreTrainedModel, Trainer, set_seed
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel, Trainer, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from vrft_core import io
+from vrft_core import flops, io
+from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
 from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
-from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged
-from vrft_core.training.checkpoints import complete_checkpoints
+from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged, exhausted
+from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
+from vrft_core.training.guards import Watch
+from vrft_core.training.processes import processes, split
 from vrft_core.training.record import Clock, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
@@ -50,10 +54,12 @@ def train(
     `make_trainer(model, processor, examples, record)`. Checkpoints stay in `run`; see `keep`. Raises InputError when
     an input is missing, or when a reward, a loss or a gradient is no number.
     """
-    done = complete_checkpoints(run)
+    with processes().main_process_first():
+        done = complete_checkpoints(run)
     step, checkpoint, sealed = done[-1] if done else (0, None, {})
     record = Record.from_dict(sealed)
-    if step >= settings.steps:
+    patience = settings.patience if isinstance(settings, Sft) else None
+    if step >= settings.steps or exhausted(record, patience):
         return record
     torch.set_num_threads(recipe.threads)
     _quiet()
@@ -65,14 +71,18 @@ def train(
 
     def validate(model: PreTrainedModel) -> float:
         limits = {"batch_size": recipe.evaluation.batch_size, "max_new_tokens": recipe.evaluation.max_new_tokens}
-        rows = predict(model, processor, queries, what=f"{what}: validation", **limits)
+        with split(queries) as share:
+            rows = gather_object(predict(model, processor, share, what=f"{what}: validation", **limits))
         return match_rows(truth, rows, sorted(truth.categories), ["coco"])["coco"].average_precision()["AP"] or 0.0
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Logging(what, record, log))
+    if isinstance(settings, Rft):
+        trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
-    trainer.add_callback(Validation(run, record, Clock(record), validate, log))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
+    with full_disk_named(run):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return record
 
 
@@ -95,8 +105,9 @@ def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path
         else:
             for path in sorted(checkpoint.glob("*.safetensors*")):
                 shutil.copyfile(path, directory / path.name)
-            for name in ("config.json", "generation_config.json"):
-                shutil.copyfile(checkpoint / name, directory / name)
+            config = io.read_json(checkpoint / "config.json")
+            io.write_json(directory / "config.json", config | {"use_cache": True})  # the trainer had it off
+            shutil.copyfile(checkpoint / "generation_config.json", directory / "generation_config.json")
             load_processor(policy).save_pretrained(directory)
     return step
 
@@ -106,7 +117,7 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
     return {
         **facts,
         **record.to_dict(),
-        "steps": settings.steps,
+        "steps": record.validation[-1]["step"],
         "chosen_step": chosen,
         "checkpoint": settings.checkpoint,
         "settings": settings.model_dump(),
@@ -123,9 +134,39 @@ def count_parameters(kept: Path, policy: Path) -> dict[str, int]:
     return {"trainable": trainable, "total": trainable + sum(map(_file_parameters, policy.glob("*.safetensors")))}
 
 
+def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool) -> float:
+    """Floating-point operations of the training, validation apart: an estimate from what it consumed (`flops`)."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(policy))
+    shape, cost = flops.Shape.of(model), record.cost
+    load = flops.Load(cost["completions"], cost["tokens"], cost["completion_tokens"], cost["patches"])
+    if isinstance(settings, Sft):
+        return flops.supervised(shape, load, adapter)
+    return sum(flops.reinforced(shape, load, adapter, settings.beta != 0).values())
+
+
 def _file_parameters(path: Path) -> int:
     with safe_open(path, "pt") as file:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, int]:
+    """A step's `batch_size` rows, at most `available`, over the processes at work and then over micro-batches.
+
+    `unit` rows belong together and stay in one process. Raises InputError where they cannot be shared out evenly.
+    """
+    rows, count = min(settings.batch_size, available), processes().num_processes
+    share = rows // count
+    if rows % (count * unit):
+        together = f" in groups of {unit}" if unit > 1 else ""
+        raise InputError("params.yaml", f"a step's {rows} rows cannot be shared out over {count} processes{together}",
+                         "change batch_size, or the number of processes")  # fmt: skip
+    micro = min(settings.micro_batch_size or share, share)
+    if share % micro:
+        raise InputError(
+            "params.yaml", f"micro_batch_size {micro} does not divide a process's {share} rows", "give a divisor"
+        )
+    return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
 def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
@@ -148,7 +189,7 @@ def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
         "use_cpu": not gpu,
         "bf16": gpu,
         "dataloader_pin_memory": gpu,
-        "activation_checkpointing": False,
+        "activation_checkpointing": settings.gradient_checkpointing,
         "remove_unused_columns": False,
         "disable_tqdm": True,
         "log_level": "error",
@@ -175,7 +216,7 @@ def lora(adapter: Adapter | None) -> Any:
 
 
 class Counting:
-    """Mixed into a TRL trainer: counts what training consumes, and stops at a loss that is no number.
+    """Mixed into a TRL trainer: counts what all processes consume, and stops at a loss that is no number.
 
     `batch_examples` are the ids of the examples in the batch at hand.
     """
@@ -183,11 +224,15 @@ class Counting:
     record: Record
     batch_examples: list[str]
 
-    def count(self, rows: int, tokens: torch.Tensor) -> None:
+    def count(self, batch: dict, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor) -> None:
         cost = self.record.cost
-        cost["completions"] += rows
-        cost["images"] += rows
-        cost["tokens"] += int(tokens)
+        patches = batch["image_grid_thw"].prod(dim=-1).sum()
+        counted = [rows, rows, int(tokens), int(completion_tokens), int(patches)]
+        counted = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device), "sum").tolist()
+        for name, value in zip(
+            ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True
+        ):
+            cost[name] += value
 
     def compute_loss(self, model: Any, inputs: dict, *args: Any, **kwargs: Any) -> Any:
         loss = super().compute_loss(model, inputs, *args, **kwargs)

@@ -6,19 +6,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
-COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "images")
+COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "completion_tokens", "images", "patches")
 
 
 @dataclass
 class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
-    `log`: one row a step. `validation`: {"step", "coco/AP"}. `cost` counts training alone: seconds, completions
-    learned from, tokens and images in their batches; `validation_cost` is what choosing a checkpoint took.
+    `log`: one row a step. `validation`: {"step", "coco/AP"}. `warnings`: {"step", "guard", "value"}. `cost` counts
+    training alone: seconds, completions learned from, tokens, images and their patches; `validation_cost` is what
+    choosing a checkpoint took.
     """
 
     log: list[dict] = field(default_factory=list)
     validation: list[dict] = field(default_factory=list)
+    warnings: list[dict] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
 

@@ -6,42 +6,62 @@ decided by `rewards`; here it is only asked, checked and written down.
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
 from trl import GRPOConfig
 
 from vrft_core import io, rewards
-from vrft_core.params import Recipe
+from vrft_core.answers import parse_detection
+from vrft_core.errors import InputError
+from vrft_core.params import Recipe, Rft
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.prompts import frame
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
 from vrft_core.training.grpo import ReusingGRPOTrainer
-from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.guards import measure
+from vrft_core.training.loop import Counting, batches, lora, trl_arguments
+from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Record
+
+ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
 
 
 class GrpoTrainer(Counting, ReusingGRPOTrainer):
     """TRL's without the waste, and it writes down every completion with its rewards and advantage."""
 
-    def __init__(self, *args: Any, record: Record, rollouts: Path, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, recipe: Recipe, record: Record, rollouts: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.recipe = recipe
         self.record, self.rollouts, self.batch_examples = record, rollouts, []
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.batch_examples = [row["example_id"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         self._log_constant_rewards()
+        rows = gather_object([{name: row[name] for name in ROLLOUT} for row in inputs])  # TRL's logs span processes too
+        self._log_health(rows)
         if self.accelerator.is_main_process:
-            self._write_rollouts(inputs)
+            self._write_rollouts(rows)
         return output
+
+    def _log_health(self, rows: list[dict]) -> None:
+        mode = "train" if self.model.training else "eval"
+        texts = [turns[0]["content"] for turns in self._logs["completion"]]
+        limits = [frame(self.recipe.policy, row["width"], row["height"]).limit for row in rows]
+        parsed = [parse_detection(text, limit) for text, limit in zip(texts, limits, strict=True)]
+        truths = [json.loads(row["boxes"]) for row in rows]
+        for name, value in measure(texts, parsed, truths, self.num_generations).items():
+            self._metrics[mode][name].append(value)
 
     def _log_constant_rewards(self) -> None:
         """Which reward leaves nothing to prefer: for each, the share of groups it pays alike."""
@@ -55,14 +75,12 @@ class GrpoTrainer(Counting, ReusingGRPOTrainer):
         sampler = super()._get_train_sampler(dataset)
         return EpochSampler(sampler)
 
-    def _write_rollouts(self, inputs: list[dict]) -> None:
+    def _write_rollouts(self, rows: list[dict]) -> None:
         logs = self._logs  # TRL keeps exactly the last generation batch
         names, columns = list(logs["rewards"]), zip(*logs["rewards"].values(), strict=True)
         parts = [dict(zip(names, values, strict=True)) for values in columns]
         with open(self.rollouts, "a", encoding="utf-8") as file:
-            for row, turns, reward, advantage in zip(
-                inputs, logs["completion"], parts, logs["advantages"], strict=True
-            ):
+            for row, turns, reward, advantage in zip(rows, logs["completion"], parts, logs["advantages"], strict=True):
                 line = {
                     "step": self.state.global_step + 1,
                     "example_id": row["example_id"],
@@ -75,8 +93,8 @@ class GrpoTrainer(Counting, ReusingGRPOTrainer):
 
     def _prepare_inputs(self, inputs: list[dict]) -> dict:
         prepared = super()._prepare_inputs(inputs)
-        tokens = prepared["prompt_mask"].sum() + prepared["completion_mask"].sum()
-        self.count(len(prepared["completion_mask"]), tokens)
+        written = prepared["completion_mask"].sum()
+        self.count(prepared, len(prepared["completion_mask"]), prepared["prompt_mask"].sum() + written, written)
         return prepared
 
 
@@ -105,10 +123,12 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
 
     def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> GrpoTrainer:
         settings = recipe.rft
-        _rewind(run)
+        if processes().is_main_process:
+            _rewind(run)
         arguments = GRPOConfig(
             **trl_arguments(settings, run, seed),
-            per_device_train_batch_size=min(settings.batch_size, len(examples) * settings.num_generations),
+            **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
+            **generation(settings),
             num_generations=settings.num_generations,
             max_completion_length=settings.max_completion_length,
             temperature=settings.temperature,  # a model's own generation_config may be near-greedy: never rely on it
@@ -126,12 +146,28 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             train_dataset=grpo_columns(examples),
             processing_class=processor,
             peft_config=lora(recipe.adapter),
+            recipe=recipe,
             record=record,
             rollouts=run / ROLLOUTS,
             reuse=settings.reuse,
         )
 
     return make
+
+
+def generation(settings: Rft) -> dict[str, Any]:
+    """What writes the completions, as TRL wants it: the model itself, or vLLM beside it or on other GPUs.
+
+    Where a vLLM server listens is no matter of science: VRFT_VLLM_URL. Not yet run with vLLM, which needs a GPU.
+    """
+    if settings.generation == "transformers":
+        return {"generation_kwargs": {"use_cache": True}}  # checkpoints may be saved with it off, which is very slow
+    if settings.generation == "vllm_colocate":
+        return {"use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True}
+    url = os.environ.get("VRFT_VLLM_URL")
+    if not url:
+        raise InputError("VRFT_VLLM_URL", "not set, and the recipe's rft.generation is vllm_server", "name the server")
+    return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url}
 
 
 def reward_function(name: str, recipe: Recipe) -> Callable[..., list[float | None]]:

@@ -10,16 +10,19 @@ from trl import SFTConfig, SFTTrainer
 from vrft_core.params import Recipe
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.training.data import sft_columns
-from vrft_core.training.loop import Counting, lora, trl_arguments
+from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.record import Record
 
 
 class SftTrainer(Counting, SFTTrainer):
-    """TRL's, and it knows which examples a batch holds."""
+    """TRL's, and it knows which examples a batch holds; every target token weighs the same, whoever computes it."""
 
     def __init__(self, *args: Any, record: Record, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.record, self.batch_examples = record, []
+        # Qwen-VL models say they take no token count, and TRL, which does, would average over processes' averages.
+        self.model_accepts_loss_kwargs = True
+        self._total_train_tokens = record.cost["tokens"]  # TRL's own count forgets what came before a checkpoint
         collate = self.data_collator
 
         def named(rows: list[dict]) -> dict:
@@ -31,7 +34,8 @@ class SftTrainer(Counting, SFTTrainer):
     def _prepare_inputs(self, inputs: dict) -> dict:
         self.batch_examples = inputs.pop("ids")
         prepared = super()._prepare_inputs(inputs)
-        self.count(len(self.batch_examples), prepared["attention_mask"].sum())
+        learned = (prepared["labels"] != -100).sum()
+        self.count(prepared, len(self.batch_examples), prepared["attention_mask"].sum(), learned)
         return prepared
 
 
@@ -42,13 +46,13 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
         settings = recipe.sft
         arguments = SFTConfig(
             **trl_arguments(settings, run, seed),
-            per_device_train_batch_size=min(settings.batch_size, len(examples)),
+            **batches(settings, len(examples)),
             max_length=None,  # cutting would cut image tokens
         )
         return SftTrainer(
             model=model,
             args=arguments,
-            train_dataset=sft_columns(examples),
+            train_dataset=sft_columns(examples, settings.targets),
             processing_class=processor,
             peft_config=lora(recipe.adapter),
             record=record,

@@ -1,0 +1,97 @@
+"""A policy of a few thousand weights that has just learned to answer in sentences, and what it is trained on.
+
+For tests that really train: its answers differ, so that rewards, gradients and weights do.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vrft_core import policy
+from vrft_core.params import Adapter, Params, Recipe
+from vrft_core.policy.model import PATCH_SIZE, build_model
+from vrft_core.policy.processor import build_processor
+from vrft_core.policy.tokenizer import build_tokenizer
+from vrft_core.prompts import answer, frame, question, thought
+
+BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
+STEPS = 4
+
+
+def small_recipe(adapter: bool = True) -> Recipe:
+    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+    changes = {"steps": STEPS, "save_steps": 2, "warmup_steps": 1, "learning_rate": 1e-2}
+    names = r".*language_model.*\.(q_proj|v_proj)"
+    update = {
+        "threads": 1,
+        "adapter": Adapter(r=2, alpha=4, target_modules=names) if adapter else None,
+        "sft": recipe.sft.model_copy(update={**changes, "batch_size": 2}),
+        "rft": recipe.rft.model_copy(
+            update={**changes, "batch_size": 8, "num_generations": 4, "max_completion_length": 24}
+        ),
+        "evaluation": recipe.evaluation.model_copy(update={"max_new_tokens": 24, "batch_size": 4}),
+    }
+    return recipe.model_copy(update=update)
+
+
+def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tuple(BOXES)) -> None:
+    """Write the policy to `weights` and an example of each category to `prompts`, train and val alike."""
+    recipe = small_recipe()
+    examples = [example(recipe, name, number) for number, name in enumerate(categories, 1)]
+    for split in ("train", "val"):
+        write_examples(prompts / split, examples)
+    tokenizer = build_tokenizer(list(BOXES), 20, "qwen3-vl")
+    processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
+    torch.set_num_threads(1)
+    model = build_model(
+        tokenizer, 0, hidden_size=32, layers=1, heads=2, vision_size=24, vision_layers=1, vision_heads=2
+    )
+    teach(model, processor, examples)
+    weights.mkdir(parents=True)
+    policy.save(weights, model, processor)
+
+
+def example(recipe: Recipe, category: str, number: int) -> dict:
+    pixels = np.random.default_rng(number).integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    where = frame(recipe.policy, 112, 112)
+    boxes = BOXES[category]
+    text = answer([where.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes)))
+    return {
+        "example_id": f"{number}-{101 + list(BOXES).index(category)}",
+        "image": Image.fromarray(pixels),
+        "width": 112,
+        "height": 112,
+        "category": category,
+        "question": question(category, thinking=True, family="qwen3-vl"),
+        "answer": text,
+        "boxes": json.dumps([where.scale(box) for box in boxes]),
+    }
+
+
+def write_examples(directory: Path, examples: list[dict]) -> None:
+    from datasets import Dataset
+
+    directory.mkdir(parents=True)
+    Dataset.from_list(examples).to_parquet(directory / "data.parquet")
+
+
+def teach(model, processor, examples: list[dict]) -> None:
+    """Some steps of plain supervised learning: enough for the right form, not for the right boxes."""
+    turns = [
+        [
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["question"]}]},
+            {"role": "assistant", "content": row["answer"]},
+        ]
+        for row in examples
+    ]
+    texts = [processor.apply_chat_template(turn) for turn in turns]
+    batch = processor(text=texts, images=[[row["image"]] for row in examples], padding=True, return_tensors="pt")
+    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(100):
+        model(**batch, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()

@@ -1,0 +1,109 @@
+"""An exported model: the same likelihoods as base and adapter together, usable without this project."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from small_policy import example, small_recipe, taught_policy
+from small_project import CELL, edit_params, small_project
+
+from vrft_core import policy
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.export import USE, export
+from vrft_core.params import Params
+from vrft_core.stages import run_stage
+
+WHERE = Cell("mini", "lvis", 1, 0)
+ROW = example(small_recipe(), "cat", 1)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> tuple[Layout, Params, Path]:
+    root = small_project(tmp_path_factory.mktemp("export") / "project")
+    recipe = small_recipe().model_dump(mode="json")
+    edit_params(root, lambda params: params["recipes"].update(mini=recipe))
+    layout, params = Layout(root), Params.load(root / "params.yaml")
+    taught_policy(layout.policy(WHERE), layout.prompts(WHERE))
+    run_stage("sft", layout, params, WHERE)
+    export(layout, params, WHERE, "sft", root / "exported")
+    return layout, params, root / "exported"
+
+
+def likelihoods(model, processor) -> torch.Tensor:
+    """Log-probabilities of every token after question and answer."""
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ROW["question"]}]}]
+    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) + ROW["answer"]
+    inputs = processor(text=[text], images=[[ROW["image"]]], return_tensors="pt")
+    with torch.no_grad():
+        return model(**inputs).logits.log_softmax(-1)
+
+
+def test_merged_weights_say_what_base_and_adapter_say_together(exported):
+    from peft import PeftModel
+
+    layout, _, directory = exported
+    base, processor = policy.load(layout.policy(WHERE))
+    untouched = likelihoods(base, processor)
+    together = likelihoods(PeftModel.from_pretrained(base, str(directory / "adapter")).eval(), processor)
+    merged = likelihoods(*policy.load(directory))
+    assert (merged - together).abs().max() < 1e-4
+    assert (untouched - together).abs().max() > 1e-2, "training changed something"
+
+
+def test_plain_transformers_answers_with_it_where_this_project_cannot_be_imported(exported, tmp_path):
+    _, _, directory = exported
+    ROW["image"].save(tmp_path / "picture.png")
+    card = (directory / "README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0]
+    assert code.strip() == USE.format(folder=".", picture="picture.jpg", question=ROW["question"], limit=24).strip()
+
+    hidden = "import sys; sys.modules['vrft_core'] = None\n"
+    script = code.replace('"picture.jpg"', repr(str(tmp_path / "picture.png"))).replace(
+        "'picture.jpg'", repr(str(tmp_path / "picture.png"))
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", hidden + script], cwd=directory, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+    model, processor = policy.load(directory)
+    [row] = predict_one(model, processor)
+    assert done.stdout.strip() == row["completion"]
+
+
+def predict_one(model, processor) -> list[dict]:
+    from vrft_core.evaluation.predict import Query, predict
+    from vrft_core.prompts import frame
+
+    query = Query(1, 101, ROW["question"], ROW["image"], frame(small_recipe().policy, 112, 112))
+    return predict(model, processor, [query], batch_size=1, max_new_tokens=24)
+
+
+def test_the_card_tells_where_the_model_came_from(exported):
+    layout, params, directory = exported
+    text = (directory / "README.md").read_text()
+    matter = yaml.safe_load(text.split("---")[1])
+    assert matter["library_name"] == "transformers"
+    settings = params.recipe(WHERE).sft
+    for fact in (
+        f"vrft run {CELL}",
+        f"| learning_rate | {settings.learning_rate} |",
+        "rank 2, alpha 4",
+        ".dir",
+        "torch",
+    ):
+        assert fact in text
+    assert str(layout.root) not in text
+
+
+def test_an_export_replaces_nothing_and_invents_nothing(exported, tmp_path):
+    layout, params, directory = exported
+    with pytest.raises(InputError, match="exists already"):
+        export(layout, params, WHERE, "sft", directory)
+    with pytest.raises(InputError, match="no trained model here"):
+        export(layout, params, WHERE, "rft", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

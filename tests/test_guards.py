@@ -1,0 +1,105 @@
+"""Guards: what is measured of a batch of answers, and when the recipe warns or stops."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from vrft_core.answers import parse_detection
+from vrft_core.errors import InputError
+from vrft_core.params import GUARDED, Limit, Params
+from vrft_core.training.guards import METRICS, Watch, measure, metric
+from vrft_core.training.record import Record
+
+RFT = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"].rft
+BOX = "{'Position': [100, 100, 200, 200], 'Confidence': 1.00}"
+NEAR = "{'Position': [100, 100, 200, 202], 'Confidence': 0.00}"
+OTHER = "{'Position': [400, 400, 500, 500], 'Confidence': 0.50}"
+
+
+def answered(*lists: str, truths=None, group=2) -> dict[str, float]:
+    texts = [f"<think>1 cat</think><answer>{text}</answer>" for text in lists]
+    parsed = [parse_detection(text) for text in texts]
+    return measure(texts, parsed, truths or [[(100, 100, 200, 200)]] * len(texts), group)
+
+
+def test_faults_are_counted_by_reason_and_all_together():
+    found = answered(f"[{BOX}]", "nothing at all", "[", f"[{OTHER}]")
+    assert found["answers/faulty"] == 0.5
+    assert found["answers/unparsable"] == 0.5
+
+
+def test_box_inflation_counts_what_was_offered_refused_boxes_too():
+    inverted = "{'Position': [300, 300, 200, 200], 'Confidence': 1.00}"
+    assert answered(f"[{BOX}, {OTHER}]", f"[{BOX}, {inverted}]")["boxes/inflation"] == 2.0
+    assert "boxes/inflation" not in answered("No Objects", "No Objects", truths=[[], []])
+
+
+def test_a_box_named_twice_is_noticed_whether_equal_or_nearly():
+    assert answered(f"[{BOX}, {BOX}]", f"[{BOX}, {NEAR}]")["answers/repeating"] == 1.0
+    assert answered(f"[{BOX}, {OTHER}]", f"[{BOX}]")["answers/repeating"] == 0.0
+
+
+def test_confidences_at_the_ends_are_shares_of_the_boxes_that_state_one():
+    found = answered(f"[{BOX}, {OTHER}]", "[{'Position': [1, 1, 9, 9]}]")
+    assert found["confidence/one"] == 0.5 and found["confidence/zero"] == 0.0
+
+
+def test_identical_is_one_where_sampling_gives_the_same_answer_each_time():
+    assert answered(*[f"[{BOX}]"] * 4, group=4)["groups/identical"] == 1.0
+    assert answered(f"[{BOX}]", f"[{BOX}]", f"[{OTHER}]", "[]", group=4)["groups/identical"] == pytest.approx(1 / 3)
+    assert answered(f"[{BOX}]", f"[{OTHER}]", group=2)["groups/identical"] == 0.0
+
+
+def test_every_guard_of_a_recipe_has_its_metric():
+    assert set(METRICS) == set(GUARDED.__args__)
+    assert metric("zero_variance/iou") == "rewards/iou/frac_zero_std"
+    assert metric("reward/iou") == "rewards/iou/mean"
+
+
+def watched(values: list[float], limit: Limit, name: str = "kl") -> Record:
+    """The record of a run whose metric took `values`."""
+    record = Record()
+    watch = Watch({name: limit}, record)
+    for step, value in enumerate(values, 1):
+        record.log.append({"step": step, metric(name): value})
+        state = type("State", (), {"global_step": step, "is_world_process_zero": True})
+        watch.on_log(None, state, None, logs={"loss": 0.0})
+    return record
+
+
+def test_a_warning_comes_once_an_episode_and_only_after_enough_steps(capsys):
+    record = watched([6, 1, 6, 7, 8, 9, 1, 6, 6, 6], Limit(above=5, steps=2))
+    assert [warning["step"] for warning in record.warnings] == [4, 9]
+    assert capsys.readouterr().err.splitlines() == [
+        "step 4: kl is 7, above 5 for 2 steps",
+        "step 9: kl is 6, above 5 for 2 steps",
+    ]
+
+
+def test_a_run_that_goes_on_from_a_record_says_what_it_would_have_said_in_one_go():
+    whole = watched([1, 0.001, 0.001, 0.001], Limit(below=0.01, steps=3), "entropy")
+    record = Record(log=[{"step": step, "entropy": value} for step, value in ((1, 1), (2, 0.001), (3, 0.001))])
+    record.log.append({"step": 4, "entropy": 0.001})
+    state = type("State", (), {"global_step": 4, "is_world_process_zero": True})
+    Watch({"entropy": Limit(below=0.01, steps=3)}, record).on_log(None, state, None, logs={"loss": 0.0})
+    assert record.warnings == whole.warnings == [{"step": 4, "guard": "entropy", "value": 0.001}]
+
+
+def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
+    with pytest.raises(InputError, match=r"step 2: kl is 6, above 5; the recipe stops there: .* rft\.guards\.kl"):
+        watched([1, 6], Limit(above=5, then="stop"))
+
+
+@pytest.mark.parametrize(
+    ("guards", "beta", "message"),
+    [
+        ({"zero_varience": {"above": 1}}, 0.04, "no 'zero_varience'"),
+        ({"reward/accuracy": {"below": 0.1}}, 0.04, "no 'reward/accuracy'"),
+        ({"kl": {"above": 1}}, 0.0, "beta is not 0"),
+        ({"kl": {"then": "stop"}}, 0.04, "give `above`, `below` or both"),
+    ],
+)
+def test_a_guard_that_could_never_speak_is_refused(guards, beta, message):
+    with pytest.raises(ValidationError, match=message):
+        type(RFT).model_validate(RFT.model_dump() | {"guards": guards, "beta": beta})

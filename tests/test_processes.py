@@ -1,0 +1,132 @@
+"""One training over several processes: the same numbers as in one, groups whole, and one process that writes."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import socket
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from small_policy import small_recipe, taught_policy
+from small_project import CELL, edit_params, run, small_project
+
+from vrft_core import cli
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.prompts import answer, thought
+from vrft_core.training import rft
+from vrft_core.training.loop import batches
+from vrft_core.training.record import ROLLOUTS
+
+WHERE = Cell("mini", "lvis", 1, 0)
+PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]
+
+
+def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
+    """`vrft stage` as one of `count` processes, told who it is as torchrun tells."""
+    if count > 1:
+        told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
+        os.environ |= {name: str(value) for name, value in told.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    rft.GrpoTrainer._generate_single_turn = _drawn_by_question
+    whole = rft.GrpoTrainer._generate_and_score_completions
+
+    def watched(self, inputs):
+        ids = [row["example_id"] for row in inputs]
+        assert len(ids) == 8 // count and all(len(set(ids[i : i + 4])) == 1 for i in range(0, len(ids), 4)), "groups"
+        return whole(self, inputs)
+
+    rft.GrpoTrainer._generate_and_score_completions = watched
+    raise SystemExit(cli.main(["--root", str(root), "stage", method, "--cell", CELL]))
+
+
+def _drawn_by_question(self, prompt_ids, images, fields, num_generations, **_):
+    """Completions that follow from question, step and place in the group, since processes draw differently."""
+    drawn = []
+    for place, prompt in enumerate(prompt_ids):
+        key = f"{self.state.global_step}/{place % num_generations}/{hashlib.md5(str(prompt).encode()).hexdigest()}"
+        lot = random.Random(key)
+        text = answer([lot.choice(PLACES)], [lot.random()], thought("cat", 1)) if lot.random() < 0.8 else "No Objects"
+        drawn.append([*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id])
+    return drawn, None
+
+
+@pytest.fixture(scope="module")
+def stage():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vrft_core.training.rft", "vrft_core.training.sft", "peft"])
+
+    def call(root: Path, method: str, count: int) -> list[int]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = [context.Process(target=_stage, args=(root, method, rank, count, port)) for rank in range(count)]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(timeout=300)
+        return [process.exitcode for process in started]
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory) -> dict[int, Layout]:
+    """Number of processes → a project of four examples, ready to train."""
+    made = {}
+    for count in (1, 2):
+        root = small_project(tmp_path_factory.mktemp("processes") / str(count))
+        recipe = small_recipe()
+        content = recipe.model_dump(mode="json")
+        content["sft"]["batch_size"] = 4
+        edit_params(root, lambda params, content=content: params["recipes"].update(mini=content))
+        made[count] = layout = Layout(root)
+        taught_policy(layout.policy(WHERE), layout.prompts(WHERE), ("cat", "hog", "tiger", "cat"))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["sft", "rft"])
+def test_two_processes_learn_what_one_learns(method, projects, stage):
+    assert stage(projects[1].root, method, 1) == [0]
+    if method == "sft":  # by the launcher itself, as any door would start it
+        launcher = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --main_process_port 0"
+        run("vrft", "stage", "sft", "--cell", CELL, cwd=projects[2].root, VRFT_ACCELERATE=launcher)
+    else:
+        assert stage(projects[2].root, method, 2) == [0, 0]
+    one, two = (json.loads(layout.training(WHERE, method).read_text()) for layout in projects.values())
+
+    assert [row["step"] for row in two["log"]] == [1, 2, 3, 4]
+    clocks = ("step_time", "epoch")
+    for mine, other in zip(one["log"], two["log"], strict=True):
+        assert {k: v for k, v in other.items() if k not in clocks} == pytest.approx(
+            {k: v for k, v in mine.items() if k not in clocks}, rel=1e-4, abs=1e-6
+        )
+    assert [row["coco/AP"] for row in two["validation"]] == pytest.approx([row["coco/AP"] for row in one["validation"]])
+    for name in ("completions", "images", "tokens"):
+        assert two["cost"][name] == one["cost"][name]
+    first, second = (load_file(p.model(WHERE, method) / "adapter_model.safetensors") for p in projects.values())
+    assert any(value.any() for name, value in first.items() if "lora_B" in name)
+    for name, value in first.items():
+        assert second[name].numpy() == pytest.approx(value.numpy(), abs=1e-6), name
+    if method == "rft":
+        lines = [(layout.runs(WHERE, method) / ROLLOUTS).read_text().splitlines() for layout in projects.values()]
+        assert [_same(row) for row in lines[0]] == [_same(row) for row in lines[1]]
+
+
+def _same(line: str) -> tuple:
+    row = json.loads(line)
+    return row["step"], row["example_id"], row["completion"], row["rewards"], round(row["advantage"], 4)
+
+
+def test_what_cannot_be_shared_out_evenly_is_refused():
+    settings = small_recipe().rft
+    assert batches(settings, 100) == {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
+    small = settings.model_copy(update={"micro_batch_size": 2})
+    assert batches(small, 100) == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    with pytest.raises(InputError, match="8 rows cannot be shared out over 1 processes in groups of 3"):
+        batches(settings, 100, unit=3)
+    with pytest.raises(InputError, match="micro_batch_size 3 does not divide"):
+        batches(settings.model_copy(update={"micro_batch_size": 3}), 100)

@@ -1,0 +1,46 @@
+"""The shapes of the models that recipes name, so that a plan needs no download: published hyper-parameters as data.
+
+Source: the `config.json` of each repository. A model that is fetched brings its own; nothing is trained from these.
+"""
+
+import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
+
+from vrft_core.errors import InputError
+from vrft_core.params import Recipe
+from vrft_core.policy.model import build_model
+from vrft_core.policy.tokenizer import build_tokenizer
+
+_LARGE = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+          "num_key_value_heads": 4, "vocab_size": 152064}  # fmt: skip
+_2B = {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+       "num_key_value_heads": 2, "vocab_size": 151936}  # fmt: skip
+_3B = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+       "num_key_value_heads": 2, "vocab_size": 151936}  # fmt: skip
+_VISION_2 = {"depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16}
+_VISION_25 = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
+
+# repository → model type, text, vision, whether the head shares the embedding's weights
+PUBLISHED = {
+    "Qwen/Qwen2-VL-2B-Instruct": ("qwen2_vl", _2B, _VISION_2 | {"hidden_size": 1536}, True),
+    "Qwen/Qwen2-VL-7B-Instruct": ("qwen2_vl", _LARGE, _VISION_2 | {"hidden_size": 3584}, False),
+    "Qwen/Qwen2.5-VL-3B-Instruct": ("qwen2_5_vl", _3B, _VISION_25 | {"out_hidden_size": 2048}, True),
+    "Qwen/Qwen2.5-VL-7B-Instruct": ("qwen2_5_vl", _LARGE, _VISION_25 | {"out_hidden_size": 3584}, False),
+}
+
+
+def outline(recipe: Recipe) -> PreTrainedModel:
+    """The recipe's model without weights (on the meta device). Raises InputError for a model not listed here."""
+    if recipe.policy.pretraining:
+        categories = [name for group in ("f", "c", "r") for name in recipe.scenes.categories[group]]
+        tokenizer = build_tokenizer(categories, recipe.policy.coordinate_step, recipe.policy.family)
+        return build_model(tokenizer, 0).to("meta")
+    repo = recipe.policy.hub.repo
+    if repo not in PUBLISHED:
+        raise InputError("params.yaml", f"no plan for {repo}", f"its shape is not known; known: {', '.join(PUBLISHED)}")
+    kind, text, vision, tied = PUBLISHED[repo]
+    config = AutoConfig.for_model(
+        kind, text_config=text | {"tie_word_embeddings": tied}, vision_config=vision, tie_word_embeddings=tied
+    )
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config)
