@@ -224,10 +224,10 @@ class Counting:
     record: Record
     batch_examples: list[str]
 
-    def count(self, batch: dict, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor) -> None:
+    def count(self, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor, grid: torch.Tensor) -> None:
+        """`grid` [images, 3]: patches in time, height and width of each row's image."""
         cost = self.record.cost
-        patches = batch["image_grid_thw"].prod(dim=-1).sum()
-        counted = [rows, rows, int(tokens), int(completion_tokens), int(patches)]
+        counted = [rows, rows, int(tokens), int(completion_tokens), int(grid.prod(dim=-1).sum())]
         counted = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device), "sum").tolist()
         for name, value in zip(
             ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True

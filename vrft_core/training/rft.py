@@ -32,6 +32,7 @@ from vrft_core.training.guards import measure
 from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Record
+from vrft_core.training.shared_prompt import image_grid
 
 ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
 
@@ -94,7 +95,9 @@ class GrpoTrainer(Counting, ReusingGRPOTrainer):
     def _prepare_inputs(self, inputs: list[dict]) -> dict:
         prepared = super()._prepare_inputs(inputs)
         written = prepared["completion_mask"].sum()
-        self.count(prepared, len(prepared["completion_mask"]), prepared["prompt_mask"].sum() + written, written)
+        prompts = prepared.get("prompts")  # None: TRL's way
+        grid = prepared["image_grid_thw"] if prompts is None else image_grid(prompts, written.device)
+        self.count(len(prepared["completion_mask"]), prepared["prompt_mask"].sum() + written, written, grid)
         return prepared
 
 

@@ -35,7 +35,8 @@ class SftTrainer(Counting, SFTTrainer):
         self.batch_examples = inputs.pop("ids")
         prepared = super()._prepare_inputs(inputs)
         learned = (prepared["labels"] != -100).sum()
-        self.count(prepared, len(self.batch_examples), prepared["attention_mask"].sum(), learned)
+        tokens = prepared["attention_mask"].sum()
+        self.count(len(self.batch_examples), tokens, learned, prepared["image_grid_thw"])
         return prepared
 
 
