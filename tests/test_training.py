@@ -123,12 +123,14 @@ def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda 
     )
 
 
-def _train_and_keep(root: Path, run: Path, method: str, kill_at: tuple[int, str] | None) -> None:
+def _train_and_keep(
+    root: Path, run: Path, method: str, kill_at: tuple[int, str] | None, how: int = signal.SIGKILL
+) -> None:
     """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number)."""
 
     def log(step: int, numbers: dict) -> None:
         if kill_at and step == kill_at[0] and kill_at[1] in numbers:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
 
     record = run_training(root, run, method, small_recipe(), log)
     keep(run, record, "last", root / "models/mini/policy", run / "kept")
@@ -171,6 +173,30 @@ def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, 
     assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     for name in ("completions", "tokens", "images"):
         assert marker[broken]["cost"][name] == marker[whole]["cost"][name]
+    if method == "rft":
+        assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["sft", "rft"])
+def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_from_there(
+    method, project, tmp_path, in_own_process
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_own_process(project, whole, method, None) == 0
+
+    told = -signal.SIGTERM
+    assert in_own_process(project, broken, method, (1, "loss"), signal.SIGTERM) == told
+    ((step, _, sealed),) = complete_checkpoints(broken)  # where one was due: no time for its validation
+    assert step == 2 and [row["step"] for row in sealed["validation"]] == [0]
+    assert in_own_process(project, broken, method, (2, "validation/coco/AP"), signal.SIGTERM) == told
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2, 3]  # the best so far, and one between
+    assert in_own_process(project, broken, method, None) == 0
+
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
+    marker = {run: complete_checkpoints(run)[-1][2] for run in (whole, broken)}
+    assert marker[broken]["validation"] == marker[whole]["validation"]
+    assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     if method == "rft":
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
 

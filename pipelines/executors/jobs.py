@@ -53,11 +53,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class Status:
-    """What a place says of a job. `text` follows the job's name in a sentence: `is running on gpu1`."""
+    """What a place says of a job. `text` follows the job's name in a sentence: `is running on gpu1`.
+
+    `cause` is that of an end without result. A job that waits and has a cause will never run: it is ended.
+    """
 
     phase: Phase
     text: str
-    cause: Cause | None = None  # of an end without result; OWN where only the exit status is known to be bad
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,20 @@ class Record:
         return cls(**{**json.loads(found[-1].read_text()), "folder": found[-1].parent}) if found else None
 
 
+def measured(folder: Path, resources: Resources) -> dict[str, object]:
+    """What a job says of itself, over all its starts: seconds, GPU-hours, CPU-seconds, peak memory of one process."""
+    rows = attempts(folder)
+    ends = [row for row in rows if "seconds" in row]
+    seconds = sum(row["seconds"] for row in ends)
+    return {
+        "starts": sum(row["event"] == "start" for row in rows),
+        "seconds": round(seconds, 2),
+        "gpu_hours": round(seconds * resources.gpus * resources.nodes / 3600, 4),
+        "cpu_seconds": round(sum(row["cpu_seconds"] for row in ends), 2),
+        "peak_memory_mb": max((row["peak_memory_mb"] for row in ends), default=0),
+    }
+
+
 def job_name(root: Path, command: list[str]) -> str:
     """The same for the same command of the same project: `vrft-rft-lvis-mini-1shot-s0-1f0c9a2b`."""
     words = [word for word in command if word not in ("vrft", "stage", "--cell")]
@@ -149,7 +166,11 @@ class JobExecutor(dg.PipesClient):
         name = job_name(self.root, command)
         with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock"):
             watch = _Watch(self.root, self.place, context, name, command, resources or Resources())
-            return watch.run(inputs, prepare, commit)
+            try:
+                return watch.run(inputs, prepare, commit)
+            except Refused as error:
+                what = f"{self.place.title} cannot run `{shlex.join(command)}`: {error}"
+                raise job_failure(Cause.REFUSED, what, [], "see `resources` in params.yaml") from None
 
 
 class _Watch:
@@ -176,7 +197,7 @@ class _Watch:
                 if status.cause:
                     raise self._failure(status, list(log.last_lines))
                 self._wait_for_files(messages, log)
-        except (dg.Failure, dg.RetryRequested):
+        except (dg.Failure, dg.RetryRequested, Refused):
             self._settle()
             raise
         except BaseException:  # Dagster's interruption is one of these: a cancelled run leaves nothing running
@@ -231,11 +252,7 @@ class _Watch:
             # An answer that got lost on its way back must not lead to a second job.
             return next(iter(self.place.find(self.name)), None) or self.place.submit(job)
 
-        try:
-            id = self._insist(submit)
-        except Refused as error:
-            what = f"{self.place.title} refuses `{shlex.join(self.command)}`: {error}"
-            raise job_failure(Cause.REFUSED, what, [], "see `resources` in params.yaml") from None
+        id = self._insist(submit)
         self.record = replace(self.record, id=id).save()
         self._say(id, f"({self.name}) is submitted; its files lie in {folder}")
 
@@ -252,6 +269,9 @@ class _Watch:
                 if status.text != said:
                     said = status.text
                     self._say(self.record.id, said)
+                if status.phase is Phase.WAITING and status.cause:
+                    self._end(self.record.id)
+                    return status
                 if status.phase is Phase.ENDED:
                     messages.pump()
                     log.pump(rest=True)
@@ -277,6 +297,7 @@ class _Watch:
             return own_failure(self.command, code, last_lines, f" in {self.place.title} job {self.record.id}")
         remedy = {
             Cause.MEMORY: f"it had {self.resources.memory}: raise `memory` under `resources` in params.yaml",
+            Cause.REFUSED: "see `resources` in params.yaml",
             Cause.TIME: f"it had {self.resources.time}: start again to go on from the last checkpoint, or raise `time` "
             "under `resources` in params.yaml",
         }.get(status.cause, "")

@@ -91,5 +91,9 @@ class FileMessages(dg.PipesMessageReader):
             else:
                 self._held.append(message)
 
+    @property
+    def expected_writer_count(self) -> int:
+        return 1
+
     def no_messages_debug_text(self) -> str:
         return f"Attempted to read messages from {self.path}."

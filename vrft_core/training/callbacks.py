@@ -55,22 +55,33 @@ class Guard(TrainerCallback):
 
 
 class Validation(TrainerCallback):
-    """Validates where a checkpoint was saved, then declares the checkpoint complete.
+    """Validates where a checkpoint is due, then declares the checkpoint complete.
 
-    Of all checkpoints the last is kept, to go on from, and the best one, to choose.
+    One that an interruption asks for is only sealed, since there is no time; what is due there is made up for by the
+    run that goes on from it. Of all checkpoints the last is kept, to go on from, and the best one, to choose.
     """
 
     def __init__(self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log) -> None:
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        if state.global_step == 0:
-            self._validate(model, 0)
+        step = state.global_step
+        if step % args.save_steps == 0 and step not in {row["step"] for row in self.record.validation}:
+            self._validate(model, step)
+            if step > 0:
+                self._seal(step)
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        self._validate(model, state.global_step)
-        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
-        drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        if control.should_training_stop and state.global_step < state.max_steps:
+            self.clock.stop()
+        else:
+            self._validate(model, state.global_step)
+        self._seal(state.global_step)
+
+    def _seal(self, step: int) -> None:
+        write_marker(self.run / f"checkpoint-{step}", self.record.to_dict())
+        best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
+        drop_checkpoints(self.run, keep={step} | best)
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():

@@ -28,6 +28,7 @@ from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import load_examples, validation_set
+from vrft_core.training.interruption import Interruption
 from vrft_core.training.record import Clock, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
@@ -71,6 +72,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Logging(what, record, log))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
+    trainer.add_callback(Interruption())
     trainer.add_callback(Validation(run, record, Clock(record), validate, log))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return record
