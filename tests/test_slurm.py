@@ -191,8 +191,14 @@ def test_a_cancelled_run_ends_its_running_job_and_frees_the_gpu(cluster, tmp_pat
 
 
 def test_a_cancelled_run_takes_its_waiting_job_out_of_the_queue(cluster, tmp_path):
-    outcome = interrupted(tmp_path, SLEEP, lambda: cluster.jobs("pending"), nodes=2, gpus=2, partition="frail")
-    assert not outcome.success and no_job_of(tmp_path, cluster)
+    blocker = cluster.run("sbatch", "--parsable", "--partition=frail", "--gres=gpu:2", "--wrap=sleep 60").strip()
+
+    def there() -> bool:
+        return any('"id": "' in path.read_text() for path in tmp_path.glob("runs/jobs/*/*/job.json"))
+
+    outcome = interrupted(tmp_path, SLEEP, there, gpus=2, partition="frail")
+    cluster.run("scancel", blocker)
+    assert not outcome.success and not outcome.says("is running") and no_job_of(tmp_path, cluster)
 
 
 def test_two_runs_want_the_last_gpu_and_one_waits_for_the_other(cluster, tmp_path):

@@ -24,6 +24,7 @@ def run(folder: Path, command: list[str]) -> int:
     Each warning is passed on as SIGTERM, so that a training seals a last checkpoint; the first one is noted.
     """
     warned: list[str] = []
+    folder.mkdir(parents=True, exist_ok=True)
     _note(folder, {"event": "start", "node": os.environ.get("SLURMD_NODENAME") or platform.node()})
     began = time.monotonic()
     try:

@@ -125,16 +125,20 @@ class Record:
 
 
 def measured(folder: Path, resources: Resources) -> dict[str, object]:
-    """What a job says of itself, over all its starts: seconds, GPU-hours, CPU-seconds, peak memory of one process."""
+    """What a job says of itself, over all its starts: seconds, GPU-hours, CPU-seconds, peak memory of one process.
+
+    Further nodes note theirs in folders `node-1` and so on.
+    """
     rows = attempts(folder)
     ends = [row for row in rows if "seconds" in row]
     seconds = sum(row["seconds"] for row in ends)
+    everywhere = [row for node in folder.glob("node-*") for row in attempts(node) if "seconds" in row] + ends
     return {
         "starts": sum(row["event"] == "start" for row in rows),
         "seconds": round(seconds, 2),
         "gpu_hours": round(seconds * resources.gpus * resources.nodes / 3600, 4),
-        "cpu_seconds": round(sum(row["cpu_seconds"] for row in ends), 2),
-        "peak_memory_mb": max((row["peak_memory_mb"] for row in ends), default=0),
+        "cpu_seconds": round(sum(row["cpu_seconds"] for row in everywhere), 2),
+        "peak_memory_mb": max((row["peak_memory_mb"] for row in everywhere), default=0),
     }
 
 

@@ -34,6 +34,7 @@ RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "SUSPENDED", "STOP
 # Accepted, and yet nothing but a changed request or another setting of the cluster lets it run.
 NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
 MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill|OutOfMemoryError: CUDA", re.IGNORECASE)
+TRAININGS = ("sft", "rft")  # stages that several processes can share
 SECONDS_TO_SAVE = 300  # before the time limit, at most: for a last checkpoint
 TAIL = 20_000  # bytes of a log in which Slurm's own lines are looked for
 
@@ -108,48 +109,83 @@ class Slurm:
 
 def script(job: Job, site: Site) -> str:
     """The batch script: what is asked for, the environment, one command. Holds no secret."""
-    need = job.resources
+    comment = "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items())
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
+    start = _several_processes(job, site) if _processes(job) > 1 else _one_process(job, site)
+    head = options(job.name, job.log.parent, job.log.name, job.resources, comment=comment)
+    return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start, ""])
+
+
+def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> list[str]:
+    """`#SBATCH` lines. `log` is the log's name in `folder`, and may hold Slurm's own `%a`."""
     gpus = f"gpu:{need.gpu_type}:{need.gpus}" if need.gpu_type else f"gpu:{need.gpus}"
     asked = {
-        "job-name": job.name,
-        "comment": "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items()),
-        "output": str(job.log).replace("%", "%%"),
+        "job-name": name,
+        **more,
+        "output": f"{str(folder).replace('%', '%%')}/{log}",
         "open-mode": "append",
         "export": "NONE",
-        "requeue": None,
         "signal": f"B:USR1@{min(SECONDS_TO_SAVE, need.minutes * 60 // 10)}",
         "nodes": need.nodes,
         "ntasks-per-node": 1,
         "cpus-per-task": need.cpus,
         "mem": f"{need.memory_mb}M",
         "time": need.minutes,
-        "gres": gpus if need.gpus else "",
+        "gres": gpus if need.gpus else None,
         "partition": need.partition,
         "account": need.account,
         "qos": need.qos,
     }
-    options = [
-        f"#SBATCH --{name}" + (f"={shlex.quote(str(value))}" if value is not None else "")
-        for name, value in asked.items()
-        if value not in ("", None) or name == "requeue"
-    ]
+    lines = [f"#SBATCH --{option}={shlex.quote(str(value))}" for option, value in asked.items() if value is not None]
+    return [*lines, "#SBATCH --requeue"]
+
+
+def environment(root: Path, site: Site) -> list[str]:
+    """Lines that every script begins with."""
     setup = [f"# from {site.setup}", *_lines(site.setup)] if site.setup else []
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
-    command = shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command])
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *options,
-            "",
-            "set -euo pipefail",
-            f"cd {shlex.quote(str(job.root))}",
-            f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1",
-            *exports,
-            *setup,
-            f"exec {site.wrap} {command}" if site.wrap else f"exec {command}",
-            "",
-        ]
+    return [
+        "set -euo pipefail",
+        f"cd {shlex.quote(str(root))}",
+        f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1",
+        *setup,
+    ]
+
+
+def _processes(job: Job) -> int:
+    """Those of a training, one a GPU, or one a node without; everything else is one process."""
+    trains = job.command[:2] == ["vrft", "stage"] and job.command[2] in TRAININGS
+    return max(job.resources.gpus, 1) * job.resources.nodes if trains else 1
+
+
+def _one_process(job: Job, site: Site) -> list[str]:
+    return ["exec " + _words(site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
+
+
+def _several_processes(job: Job, site: Site) -> list[str]:
+    """`accelerate launch` once a node. Each node measures itself; the first one's notes are the job's."""
+    need = job.resources
+    launch = (
+        f"accelerate launch --multi_gpu --num_machines {need.nodes} --num_processes {_processes(job)} "
+        '--machine_rank "$SLURM_NODEID" --main_process_ip "$MASTER_ADDR" --main_process_port "$MASTER_PORT" '
+        "--rdzv_backend static --mixed_precision no --dynamo_backend no "
+        f"--module vrft_core.cli {shlex.join(job.command[1:])}"
     )
+    on_each = [
+        'folder=$0; [ "$SLURM_NODEID" = 0 ] || folder=$0/node-$SLURM_NODEID',
+        "exec " + _words(site.wrap, f'python -m vrft_core.job "$folder" {launch}'),
+    ]
+    return [
+        "export SLURM_EXPORT_ENV=ALL",
+        'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        'export MASTER_ADDR=$(scontrol show node "$first" --oneliner | grep -o "NodeAddr=[^ ]*" | cut -d= -f2)',
+        "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
+        f"exec srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
+        f"{shlex.quote(chr(10).join(on_each))} {shlex.quote(str(job.folder))}",
+    ]
+
+
+def _words(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def status(job: JobInfo, folder: Path) -> Status:

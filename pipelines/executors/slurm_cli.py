@@ -54,7 +54,7 @@ class SlurmCli:
         """Ids of this name's jobs that wait, run or are being cleaned up after."""
         done = self._run("squeue", "--noheader", "--format=%A", f"--name={name}")
         if done.returncode:
-            raise Unreachable(done.stderr.strip())
+            raise Refused(done.stderr.strip().splitlines()[-1])
         return list(dict.fromkeys(done.stdout.split()))
 
     def show(self, id: str) -> JobInfo:
