@@ -1,19 +1,15 @@
-"""One asset whose command is a Python program, run through an executor, and what Dagster then knows of it.
-
-Also a program: an orchestrator in a process of its own, which may be killed. It reads what to run from standard input.
-"""
+"""One asset whose command is a Python program, run through an executor, and what Dagster then knows of it."""
 
 import hashlib
-import json
+import multiprocessing
 import os
-import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from pipelines.executors import gpu_executor
+from pipelines.executors import gpu_executor, jobs, slurm_cli
 from vrft_core.params import Resources
 
 REPORT = """
@@ -36,9 +32,13 @@ class Outcome:
 
 
 def materialize(
-    root: Path, program: str, executor: str, resources: dict, *, inputs: str = "", retries: int = 0
+    root: Path, program: str, executor: str, resources: dict, *, inputs: str = "", retries: int = 0, patience: int = 60
 ) -> Outcome:
-    """Run `program` in `root` as the command of an asset; `prepared` and `committed` there count what was called."""
+    """Run `program` in `root` as the command of an asset; `prepared` and `committed` there count what was called.
+
+    `patience`: seconds that one of Slurm's commands is given.
+    """
+    slurm_cli.PATIENCE = patience
     path = root / f"{hashlib.sha256(program.encode()).hexdigest()[:8]}.py"
     path.write_text(program)
     place = gpu_executor(root, executor)
@@ -80,32 +80,27 @@ def append(path: Path) -> None:
 
 
 class Orchestrator:
-    """`materialize` in a process of its own."""
+    """`materialize` in a process of its own, which may be killed."""
 
-    def __init__(self, root: Path, program: str, executor: str, resources: dict, **more) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        )
-        json.dump([str(root), program, executor, resources, more], self.process.stdin)
-        self.process.stdin.close()
+    _context = multiprocessing.get_context("forkserver")
+    _context.set_forkserver_preload(["asset_runs"])
+
+    def __init__(self, *arguments, **options) -> None:
+        self._outcome, sender = self._context.Pipe(duplex=False)
+        call = (sender, dict(os.environ), arguments, options)
+        self.process = self._context.Process(target=_orchestrate, args=call, daemon=True)
+        self.process.start()
+        sender.close()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.join()
 
     def outcome(self) -> Outcome:
-        said = self.process.stdout.read()
-        self.process.stdout.close()
-        self.process.wait()
-        return Outcome(**json.loads(said.splitlines()[-1]))
+        return self._outcome.recv()
 
 
-if __name__ == "__main__":
-    where, code, name, needs, options = json.load(sys.stdin)
-    print("\n" + json.dumps(asdict(materialize(Path(where), code, name, needs, **options))))
+def _orchestrate(sender, environment: dict, arguments: tuple, options: dict) -> None:
+    os.environ.update(environment)
+    jobs.EVERY = 0.2
+    sender.send(materialize(*arguments, **options))

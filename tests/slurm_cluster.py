@@ -42,22 +42,15 @@ class Cluster:
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
-    def jobs(self, state: str = "all") -> list[str]:
-        """Ids of our jobs in a state."""
-        rows = self.run("squeue", "--noheader", f"--states={state}", "--format=%A %j").splitlines()
-        return [row.split()[0] for row in rows if row.split()[1].startswith("vrft-")]
-
     def field(self, job: str, name: str) -> str:
         return re.search(rf"\b{name}=(\S*)", self.run("scontrol", "show", "job", job, "--oneliner"))[1]
 
-    def until_running(self) -> str:
-        wait(lambda: self.jobs("running"))
-        return self.jobs("running")[-1]
-
     def let_run_again(self, job: str) -> None:
         """Slurm keeps a job that it requeued for two minutes; here it need not."""
-        wait(lambda: self.field(job, "JobState") == "PENDING" and self.field(job, "Reason") == "BeginTime")
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        wait(lambda: self.field(job, "Restarts") != "0")
+        wait(lambda: self.field(job, "JobState") != "COMPLETING")
+        if self.field(job, "JobState") == "PENDING":
+            self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def lose(self, node: str, job: str) -> None:
         """As if its power went: the daemon, the job's keepers and all they started."""

@@ -54,7 +54,7 @@ def test_nothing_is_asked_for_that_was_not_said():
 def test_a_training_on_two_nodes_is_launched_once_a_node_with_a_process_a_gpu():
     said = "\n".join(lines(Resources(gpus=4, nodes=2), "vrft", "stage", "rft", "--cell", "x", site=Site(wrap="box")))
     assert "exec srun --ntasks-per-node=1" in said and "exec box python -m vrft_core.job" in said
-    assert "--num_machines 2 --num_processes 8" in said and "--module vrft_core.cli stage rft --cell x" in said
+    assert "--num_machines 2 --num_processes 8" in said and '"$folder" vrft stage rft --cell x' in said
 
 
 def test_other_stages_are_one_process_however_many_gpus_they_are_given():

@@ -24,7 +24,8 @@ pytestmark = [
     pytest.mark.skipif(not TOOLS.is_dir(), reason=f"needs {TOOLS}, which brings Slurm up on one machine"),
 ]
 SMALL = {"cpus": 1, "memory": "500M", "time": "5m"}
-# Counts to 20 in a file, as a training does in checkpoints: whoever starts it again goes on.
+# Counts to 20 in a file, as a training does in checkpoints: whoever starts it again goes on. Not further than 10
+# before there is a file `go`.
 COUNT = """
 import os, sys, time
 from pathlib import Path
@@ -36,7 +37,9 @@ first = int(state.read_text()) if state.exists() else 0
 with open_dagster_pipes() as pipes:
     for number in range(first, 20):
         print('step', number, file=sys.stderr, flush=True)
-        time.sleep(0.25)
+        time.sleep(0.1)
+        while number == 10 and not os.path.exists('go'):
+            time.sleep(0.1)
         state.with_suffix('.new').write_text(str(number + 1))
         os.replace('count.new', 'count')
     pipes.report_asset_materialization(metadata={'went on from': first})
@@ -80,6 +83,7 @@ def on_a_node_that_is_lost(cluster, tmp_path_factory) -> tuple[Path, Orchestrato
     wait((root / "count").exists)
     cluster.lose("gpu3", (root / "starts").read_text().strip())
     cluster.bring_back("gpu3")
+    (root / "go").touch()
     return root, run
 
 
@@ -217,6 +221,7 @@ def test_a_preempted_job_is_started_again_and_goes_on(cluster, tmp_path):
     job = (tmp_path / "starts").read_text().strip()
 
     high = run(tmp_path, "pass", gpus=2)
+    (tmp_path / "go").touch()
     cluster.let_run_again(job)
 
     done = low.outcome()
@@ -229,6 +234,7 @@ def test_after_the_orchestrators_death_the_next_run_watches_the_same_job(cluster
     dead = Orchestrator(tmp_path, COUNT, "slurm", SMALL, inputs="as before")
     wait((tmp_path / "count").exists)
     dead.kill()
+    (tmp_path / "go").touch()
 
     done = materialize(tmp_path, COUNT, "slurm", SMALL, inputs="as before")
 
@@ -267,11 +273,12 @@ def test_a_job_that_was_left_with_other_inputs_is_ended_before_the_next_one_star
 
 
 def test_while_the_controller_is_away_the_job_goes_on_and_its_end_is_seen_afterwards(cluster, tmp_path):
-    watched = Orchestrator(tmp_path, COUNT, "slurm", SMALL)
+    watched = Orchestrator(tmp_path, COUNT, "slurm", SMALL, patience=2)
     wait((tmp_path / "count").exists)
     cluster.stop_controller()
+    (tmp_path / "go").touch()
     wait(lambda: (tmp_path / "count").read_text() == "20")
-    time.sleep(1)
+    time.sleep(3)
     cluster.start_controller()
 
     done = watched.outcome()
@@ -292,7 +299,7 @@ def test_a_job_is_submitted_and_followed_through_ssh(cluster, tmp_path, monkeypa
     ssh = tmp_path / "bin/ssh"
     ssh.write_text(
         '#!/bin/bash\n[ "$1 $2 $3" = "-o BatchMode=yes me@login" ] || exit 255\n'
-        f'echo "$4" >> {tmp_path}/asked\nexec env PATH=/usr/bin:/bin bash -c "$4"\n'
+        f'echo "$4" >> {tmp_path}/asked\nexec /usr/bin/env PATH=/usr/bin:/bin /bin/bash -c "$4"\n'
     )
     ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}")
@@ -328,6 +335,7 @@ def test_a_node_that_is_lost_under_a_job_that_slurm_does_not_start_again_is_trie
     cluster.lose("gpu3", job)
     wait(lambda: cluster.field(job, "JobState") == "NODE_FAIL")
     cluster.bring_back("gpu3")
+    (tmp_path / "go").touch()
 
     done = first.outcome()
     assert done.success and done.attempts == 2 and done.metadata["went on from"] > 0

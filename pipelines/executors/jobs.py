@@ -34,7 +34,7 @@ SECONDS_TO_STOP_ASKING = 30  # a place that is away, when the run is to end
 SECONDS_OF_LAG = 60  # how much later than a job's end its files may be seen here
 EVERY = 1.0  # seconds between looks at the files
 # What a job must know besides its command. Nothing secret: it is written down with the job.
-PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_THREADS")
+PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_ACCELERATE")
 
 
 class Refused(Exception):
@@ -239,7 +239,7 @@ class _Watch:
     def _new(self, inputs: str) -> Record:
         run_id = self.context.run_id
         number = len(list(self.jobs.glob("*"))) + 1
-        folder = self.jobs / f"{number:03}-{run_id[:8]}"
+        folder = self.jobs / f"{number:05}-{run_id[:8]}"
         folder.mkdir(parents=True)
         return Record(folder, inputs, run_id)
 

@@ -162,17 +162,20 @@ def _one_process(job: Job, site: Site) -> list[str]:
 
 
 def _several_processes(job: Job, site: Site) -> list[str]:
-    """`accelerate launch` once a node. Each node measures itself; the first one's notes are the job's."""
+    """The command once a node; it starts its processes itself, by `accelerate launch` (VRFT_ACCELERATE).
+
+    Each node measures itself; the first one's notes are the job's.
+    """
     need = job.resources
-    launch = (
-        f"accelerate launch --multi_gpu --num_machines {need.nodes} --num_processes {_processes(job)} "
-        '--machine_rank "$SLURM_NODEID" --main_process_ip "$MASTER_ADDR" --main_process_port "$MASTER_PORT" '
-        "--rdzv_backend static --mixed_precision no --dynamo_backend no "
-        f"--module vrft_core.cli {shlex.join(job.command[1:])}"
+    told = (
+        f"--num_machines {need.nodes} --num_processes {_processes(job)} --machine_rank $SLURM_NODEID "
+        "--main_process_ip $MASTER_ADDR --main_process_port $MASTER_PORT --rdzv_backend static"
     )
+    given = job.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
     on_each = [
         'folder=$0; [ "$SLURM_NODEID" = 0 ] || folder=$0/node-$SLURM_NODEID',
-        "exec " + _words(site.wrap, f'python -m vrft_core.job "$folder" {launch}'),
+        f'export VRFT_ACCELERATE="{given} {told}"',
+        "exec " + _words(site.wrap, f'python -m vrft_core.job "$folder" {shlex.join(job.command)}'),
     ]
     return [
         "export SLURM_EXPORT_ENV=ALL",
