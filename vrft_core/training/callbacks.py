@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
+from vrft_core.training.interruption import meet
 from vrft_core.training.record import Clock, Record
 
 Log = Callable[[int, dict[str, float]], None]
@@ -69,19 +70,23 @@ class Validation(TrainerCallback):
         if step % args.save_steps == 0 and step not in {row["step"] for row in self.record.validation}:
             self._validate(model, step)
             if step > 0:
-                self._seal(step)
+                self._seal(state)
 
     def on_save(self, args, state, control, model=None, **kwargs):
         if control.should_training_stop and state.global_step < state.max_steps:
             self.clock.stop()
+            meet()
         else:
             self._validate(model, state.global_step)
-        self._seal(state.global_step)
+        self._seal(state)
 
-    def _seal(self, step: int) -> None:
-        write_marker(self.run / f"checkpoint-{step}", self.record.to_dict())
+    def _seal(self, state) -> None:
+        """All processes have met after saving their part; one writes."""
+        if not state.is_world_process_zero:
+            return
+        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
         best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
-        drop_checkpoints(self.run, keep={step} | best)
+        drop_checkpoints(self.run, keep={state.global_step} | best)
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():

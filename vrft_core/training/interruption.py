@@ -37,6 +37,12 @@ class Interruption(TrainerCallback):
         self.noted = True
 
 
+def meet() -> None:
+    """Wait for the other processes of this training, if there are any."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def _any_process(noted: bool, device: torch.device) -> bool:
     """All processes of a training stop at the same step, wherever the signal arrived first."""
     if not torch.distributed.is_initialized():
