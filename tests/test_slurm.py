@@ -195,7 +195,9 @@ def test_a_cancelled_run_ends_its_running_job_and_frees_the_gpu(cluster, tmp_pat
 
 
 def test_a_cancelled_run_takes_its_waiting_job_out_of_the_queue(cluster, tmp_path):
-    blocker = cluster.run("sbatch", "--parsable", "--partition=frail", "--gres=gpu:2", "--wrap=sleep 60").strip()
+    blocker = cluster.run(
+        "sbatch", "--parsable", "--partition=frail", "--gres=gpu:2", "--output=/dev/null", "--wrap=sleep 60"
+    ).strip()
 
     def there() -> bool:
         return any('"id": "' in path.read_text() for path in tmp_path.glob("runs/jobs/*/*/job.json"))
