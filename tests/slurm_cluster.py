@@ -24,9 +24,9 @@ class Cluster:
     def up(self) -> None:
         self._tool("up.sh", SLURM_BASEPORT=str(_free_ports()))
         os.environ["SLURM_CONF"] = str(self.conf)
-        for name in ("gpu", "spot"):
-            self.run("scontrol", "update", f"partition={name}", "nodes=gpu[1-2]")
-        self.run("scontrol", "create", "partition=frail", "nodes=gpu3", "maxtime=60")
+        partitions = self.conf.read_text().replace("Nodes=gpu[1-3]", "Nodes=gpu[1-2]")
+        self.conf.write_text(f"{partitions}PartitionName=frail Nodes=gpu3 MaxTime=60 State=UP\n")
+        self.run("scontrol", "reconfigure")
 
     def down(self) -> None:
         self._tool("down.sh")

@@ -82,6 +82,13 @@ def test_each_state_of_slurm_has_its_meaning(state, phase, cause, tmp_path):
     assert (found.phase, found.cause) == (phase, cause)
 
 
+def test_a_job_that_slurm_will_start_again_says_so_and_one_that_never_can_is_refused(tmp_path):
+    again = status(JobInfo("PENDING", "BeginTime", restarts=1), tmp_path)
+    assert again.text == "is pending (BeginTime), to start again after 1 start(s)" and again.cause is None
+    never = status(JobInfo("PENDING", "PartitionTimeLimit"), tmp_path)
+    assert never.text == "will never run (PartitionTimeLimit)" and never.cause is Cause.REFUSED
+
+
 @pytest.mark.parametrize(
     "said",
     [
