@@ -23,6 +23,16 @@ from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
 
 EVERY = 5.0  # seconds between questions
+# Warnings go to the command at hand; the shell itself would end by them.
+RUN = """\
+trap 'kill -TERM $child 2>/dev/null || true' USR1 TERM
+run() {
+  "$@" &
+  child=$! status=0
+  wait $child || status=$?
+  while kill -0 $child 2>/dev/null; do status=0; wait $child || status=$?; done
+  return $status
+}"""
 STAGES = ("sft", "sft_eval", "rft", "rft_eval")  # what differs between seeds and wants a GPU, in this order
 
 
@@ -61,7 +71,7 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
     cases = []
     for number, (key, stages) in enumerate(todo.items()):
         runs = [
-            " ".join(filter(None, [site.wrap, shlex.join(
+            " ".join(filter(None, ["run", site.wrap, shlex.join(
                 ["python", "-m", "vrft_core.job", str(folder / key / stage), "vrft", "stage", stage, "--cell", key]
             )]))
             for stage in stages
@@ -69,7 +79,7 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
         cases += [f"{number})", *(f"  {line}" for line in runs), "  ;;"]
     exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in PASSED_ON if name in os.environ]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")
-    lines = ["#!/bin/bash", *head, "", *environment(root, site), *exports]
+    lines = ["#!/bin/bash", *head, "", *environment(root, site), *exports, RUN]
     return "\n".join([*lines, "case $SLURM_ARRAY_TASK_ID in", *cases, "esac", ""])
 
 
