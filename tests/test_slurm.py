@@ -22,6 +22,7 @@ from pipelines.executors.slurm_cli import SlurmCli
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(not TOOLS.is_dir(), reason=f"needs {TOOLS}, which brings Slurm up on one machine"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can install Slurm and bring it up"),
 ]
 SMALL = {"cpus": 1, "memory": "500M", "time": "5m"}
 # Counts to 20 in a file, as a training does in checkpoints: whoever starts it again goes on. Not further than 10
