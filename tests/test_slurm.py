@@ -208,14 +208,26 @@ def test_a_cancelled_run_takes_its_waiting_job_out_of_the_queue(cluster, tmp_pat
     assert not outcome.success and not outcome.says("is running") and no_job_of(tmp_path, cluster)
 
 
-def test_two_runs_want_the_last_gpu_and_one_waits_for_the_other(cluster, tmp_path):
-    """Four GPUs there are; the second run's reason for waiting is shown."""
-    program = "import os, time\nos.mkdir('busy')\ntime.sleep(4)\nos.rmdir('busy')\n"
+def test_two_runs_want_the_last_gpu_and_one_waits_for_the_other(cluster, tmp_path, monkeypatch):
+    """Four GPUs there are; the second run's reason for waiting is shown. Only then does the first one end."""
+    program = (
+        "import os, time\nos.mkdir('busy')\n"
+        "while not os.path.exists('seen'): time.sleep(0.1)\n"
+        "time.sleep(1)\nos.rmdir('busy')\n"
+    )
     first = Orchestrator(tmp_path, program, "slurm", {**SMALL, "gpus": 2, "nodes": 2})
     wait((tmp_path / "busy").exists)
+    look = Slurm.look
+
+    def watched(self, id: str, folder: Path):
+        found = look(self, id, folder)
+        if "(Resources)" in found.text:
+            (tmp_path / "seen").touch()
+        return found
+
+    monkeypatch.setattr(Slurm, "look", watched)
     second = run(tmp_path, program + "# another", gpus=1)
-    assert first.outcome().success and second.success
-    assert second.says("is pending (Resources)") or second.says("is pending (Priority)")
+    assert first.outcome().success and second.success and second.says("is pending (Resources)")
 
 
 def test_a_preempted_job_is_started_again_and_goes_on(cluster, tmp_path):
