@@ -10,9 +10,10 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.dvc_project import DvcProject, Stage
-from pipelines.executors import Executor
+from pipelines.executors import Executor, Placement, executor_name
+from pipelines.executors import gpu_executor as named_executor
 from vrft_core.cell import Cell
-from vrft_core.params import Params
+from vrft_core.params import Params, Resources
 from vrft_core.stages import STAGES
 
 GPU_POOL = "gpu"
@@ -87,24 +88,34 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         partitions_def=partitions(params, benchmark, name),
         group_name=settings["group"],
         kinds={"dvc", *settings.get("kinds", [])},
-        pool=settings.get("pool"),
+        pool=pool(settings),
         op_tags=FIRST if not on_gpu else None,
         metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
     )
     def stage_asset(
         context: dg.AssetExecutionContext,
+        config: Placement,
         dvc: DvcProject,
         cpu_executor: dg.ResourceParam[Executor],
         gpu_executor: dg.ResourceParam[Executor],
     ) -> dg.MaterializeResult:
         stage = stages[targets[context.partition_key]]
-        return materialize(context, stage, dvc, gpu_executor if on_gpu else cpu_executor)
+        executor = gpu_executor if on_gpu else cpu_executor
+        if config.executor:
+            executor = named_executor(root, config.executor)
+        recipe = params.parse_cell(stage.key).recipe
+        return materialize(context, stage, dvc, executor, config.of(params.resources_of(recipe, name)))
 
     return stage_asset
 
 
+def pool(settings: Mapping) -> str | None:
+    """One GPU stage at a time on this machine; where jobs queue, Slurm or Kubernetes decides, and no slot is held."""
+    return settings.get("pool") if executor_name() == "local" else None
+
+
 def materialize(
-    context: dg.AssetExecutionContext, stage: Stage, dvc: DvcProject, executor: Executor
+    context: dg.AssetExecutionContext, stage: Stage, dvc: DvcProject, executor: Executor, resources: Resources
 ) -> dg.MaterializeResult:
     """Run a stage's own command where DVC says that it is needed, and let DVC record what it made."""
     with dvc.alone(stage.target):
@@ -112,10 +123,15 @@ def materialize(
         _announce(context, f"{stage.target} is up to date" if cached else stage.command)
         reported: Mapping = {}
         if not cached:
-            dvc.clear(stage.target)
-            completed = executor.run(context=context, command=shlex.split(stage.command))
+            completed = executor.run(
+                context=context,
+                command=shlex.split(stage.command),
+                resources=resources,
+                inputs=dvc.inputs(stage.target),
+                prepare=lambda: dvc.clear(stage.target),
+                commit=lambda: dvc.commit(stage.target),
+            )
             reported = completed.get_materialize_result().metadata or {}
-            dvc.commit(stage.target)
         return dg.MaterializeResult(
             metadata={
                 **reported,

@@ -14,6 +14,7 @@ import dagster as dg
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
+from dvc.utils import dict_sha256
 
 from pipelines.locks import exclusive
 
@@ -77,6 +78,13 @@ class DvcProject(dg.ConfigurableResource):
                 return False
             repo.commit(target, force=True)
             return True
+
+    def inputs(self, target: str) -> str:
+        """One digest of a stage's command, dependencies and parameters as they are now."""
+        with self._repo() as repo, lock_repo(repo):
+            (stage,) = repo.stage.collect(target)
+            stage.save_deps()
+            return dict_sha256({"cmd": stage.cmd, "deps": [dep.dumpd() for dep in stage.deps]})
 
     def clear(self, target: str) -> None:
         """Remove a stage's outs before it runs, as `dvc repro` does. The cache keeps what was committed."""

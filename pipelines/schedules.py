@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.dvc_assets import GPU_POOL, partition, prefix
+from pipelines.dvc_assets import GPU_POOL, partition, pool, prefix
 from pipelines.executors import Executor
 from vrft_core.cell import Layout
 from vrft_core.params import Params
@@ -32,13 +32,18 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
         partitions_def=dg.StaticPartitionsDefinition(list(cells)),
         group_name="nightly",
         kinds={"pytorch"},
-        pool=GPU_POOL,
+        pool=pool({"pool": GPU_POOL}),
     )
     def nightly_eval(
         context: dg.AssetExecutionContext, gpu_executor: dg.ResourceParam[Executor]
     ) -> dg.MaterializeResult:
-        command = ["vrft", "nightly", context.partition_key]
-        reported = gpu_executor.run(context=context, command=command).get_materialize_result().metadata or {}
+        completed = gpu_executor.run(
+            context=context,
+            command=["vrft", "nightly", context.partition_key],
+            resources=params.resources_of(cells[context.partition_key].recipe, "rft_eval"),
+            inputs=context.run.get_root_run_id() or context.run_id,  # each night anew
+        )
+        reported = completed.get_materialize_result().metadata or {}
         where = dg.MetadataValue.path(str(Layout(root).runs(cells[context.partition_key], "nightly")))
         return dg.MaterializeResult(metadata={**reported, "files": where})
 

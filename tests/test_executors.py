@@ -141,5 +141,7 @@ def test_two_gpu_commands_never_run_at_the_same_time(tmp_path):
 
 def test_an_executor_that_does_not_exist_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setenv("VRFT_EXECUTOR", "mainframe")
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match="VRFT_EXECUTOR=mainframe: must be one of local"):
+    with pytest.raises(
+        dg.DagsterInvalidDefinitionError, match="VRFT_EXECUTOR=mainframe: must be one of local, slurm, kubernetes"
+    ):
         gpu_executor(tmp_path)

@@ -57,6 +57,7 @@ def _train_and_keep(
     kill_at: tuple[int, str] | None,
     largest_file: int | None = None,
     said: Path | None = None,
+    how: int = signal.SIGKILL,
 ) -> None:
     """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number).
 
@@ -67,7 +68,7 @@ def _train_and_keep(
 
     def log(step: int, numbers: dict) -> None:
         if kill_at and step == kill_at[0] and kill_at[1] in numbers:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), how)
 
     try:
         record = run_training(root, run, method, small_recipe(), log)
@@ -83,8 +84,8 @@ def in_own_process():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vrft_core.training.rft", "vrft_core.training.sft", "peft"])
 
-    def call(*arguments) -> int:
-        process = context.Process(target=_train_and_keep, args=arguments)
+    def call(*arguments, **options) -> int:
+        process = context.Process(target=_train_and_keep, args=arguments, kwargs=options)
         process.start()
         process.join(timeout=300)
         return process.exitcode
@@ -114,6 +115,30 @@ def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, 
     assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     for name in ("completions", "tokens", "images"):
         assert marker[broken]["cost"][name] == marker[whole]["cost"][name]
+    if method == "rft":
+        assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["sft", "rft"])
+def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_from_there(
+    method, project, tmp_path, in_own_process
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert in_own_process(project, whole, method, None) == 0
+
+    told = -signal.SIGTERM
+    assert in_own_process(project, broken, method, (1, "loss"), how=signal.SIGTERM) == told
+    ((step, _, sealed),) = complete_checkpoints(broken)  # where one was due: no time for its validation
+    assert step == 2 and [row["step"] for row in sealed["validation"]] == [0]
+    assert in_own_process(project, broken, method, (2, "validation/coco/AP"), how=signal.SIGTERM) == told
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2, 3]  # the best so far, and one between
+    assert in_own_process(project, broken, method, None) == 0
+
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
+    marker = {run: complete_checkpoints(run)[-1][2] for run in (whole, broken)}
+    assert marker[broken]["validation"] == marker[whole]["validation"]
+    assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     if method == "rft":
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
 

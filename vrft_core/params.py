@@ -1,6 +1,6 @@
 """What params.yaml means, typed and frozen. Unknown keys are errors, so that a typo cannot be ignored.
 
-Only science parameters live here; where a step runs is configured in `pipelines`.
+Science parameters, and what each stage needs of a machine; where a step runs is configured in `pipelines`.
 """
 
 from pathlib import Path
@@ -245,6 +245,50 @@ class Recipe(Strict):
     evaluation: Evaluation
 
 
+class Resources(Strict):
+    """What a stage asks for where it runs as a job. GPUs, CPUs and memory are those of one node.
+
+    `partition`, `account`, `qos` are Slurm's words; `namespace`, `queue`, `priority` Kubernetes'.
+    """
+
+    gpus: Natural = 0
+    gpu_type: str | None = None
+    cpus: Positive = 2
+    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")] = "4G"  # 2^20, 2^30 bytes
+    time: Annotated[str, Field(pattern=r"^[1-9]\d*[mhd]$")] = "1h"
+    nodes: Positive = 1
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    namespace: str | None = None
+    queue: str | None = None
+    priority: str | None = None
+
+    @property
+    def memory_mb(self) -> int:
+        return int(self.memory[:-1]) * {"M": 1, "G": 1024}[self.memory[-1]]
+
+    @property
+    def minutes(self) -> int:
+        return int(self.time[:-1]) * {"m": 1, "h": 60, "d": 24 * 60}[self.time[-1]]
+
+
+class RecipeResources(Strict):
+    """By stage; what a stage does not say is taken from `default`."""
+
+    default: Resources = Resources()
+    policy: Resources = Resources()
+    sft: Resources = Resources()
+    rft: Resources = Resources()
+    base_eval: Resources = Resources()
+    sft_eval: Resources = Resources()
+    rft_eval: Resources = Resources()
+
+    def of(self, stage: str) -> Resources:
+        own = getattr(self, stage, Resources())
+        return self.default.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
 class Grid(Strict):
     """The experiments, spelled out so that dvc.yaml can loop over them. Keys and fields must agree."""
 
@@ -275,6 +319,10 @@ class Params(Strict):
     recipes: dict[str, Recipe]
     grid: Grid
     nightly: list[str]
+    resources: dict[str, RecipeResources] = {}
+
+    def resources_of(self, recipe: str, stage: str) -> Resources:
+        return self.resources.get(recipe, RecipeResources()).of(stage)
 
     def cells(self) -> list[Cell]:
         return [Cell(c.recipe, c.benchmark, c.shots, c.seed) for c in self.grid.cells.values()]
@@ -322,6 +370,8 @@ class Params(Strict):
             seeds = sorted(c.seed for c in cells if c.at("study").key == key)
             if sorted(study.seeds) != seeds:
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
+        if unknown := set(self.resources) - set(self.recipes):
+            raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
         if unknown := set(self.nightly) - set(self.grid.cells):
             raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
         return self

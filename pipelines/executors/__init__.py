@@ -4,27 +4,74 @@ The command is the same everywhere, straight from dvc.yaml; its side needs neith
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import dagster as dg
+from pydantic import ValidationError
 
 from pipelines.executors.local import LocalExecutor
+from vrft_core.params import Resources
+
+NAMES = ("local", "slurm", "kubernetes")
 
 
 class Executor(Protocol):
-    def run(self, *, context: dg.AssetExecutionContext, command: list[str]) -> dg.PipesClientCompletedInvocation:
+    def run(
+        self,
+        *,
+        context: dg.AssetExecutionContext,
+        command: list[str],
+        resources: Resources | None = None,
+        inputs: str = "",
+        prepare: Callable[[], None] = lambda: None,
+        commit: Callable[[], None] = lambda: None,
+    ) -> dg.PipesClientCompletedInvocation:
         """Return when the command ended well, with what it reported and what it cost.
+
+        `prepare` is called before the work is begun, and not where work begun by an orchestrator that died is taken
+        over, which needs equal `inputs`; `commit` when it ended well, before it is forgotten.
 
         Raises dg.Failure with the end of its log when it did not; leaves nothing running when interrupted.
         """
 
 
-def gpu_executor(root: Path) -> Executor:
+class Placement(dg.Config):
+    """Where this run's step runs, for once; nothing here changes a result."""
+
+    executor: Literal["", "local", "slurm", "kubernetes"] = ""  # "": as the environment says
+    resources: dict[str, Any] = {}  # noqa: RUF012 (pydantic copies it) instead of those in params.yaml
+
+    def of(self, resources: Resources) -> Resources:
+        """Raises dg.Failure with the first wrong field."""
+        try:
+            return Resources.model_validate({**resources.model_dump(), **self.resources})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            text = f"config: resources.{field}: {first['msg']}; see `resources` in params.yaml"
+            raise dg.Failure(text, allow_retries=False) from None
+
+
+def executor_name() -> str:
     """The place for GPU stages, chosen by the environment variable VRFT_EXECUTOR (default: this machine)."""
-    # One training at a time: Dagster's pools let two in when runs start at the same moment on SQLite.
-    places = {"local": lambda: LocalExecutor(root, lock=root / ".dvc/tmp/vrft/gpu.lock")}
     name = os.environ.get("VRFT_EXECUTOR", "local")
-    if name not in places:
-        raise dg.DagsterInvalidDefinitionError(f"VRFT_EXECUTOR={name}: must be one of {', '.join(places)}")
-    return places[name]()
+    if name not in NAMES:
+        raise dg.DagsterInvalidDefinitionError(f"VRFT_EXECUTOR={name}: must be one of {', '.join(NAMES)}")
+    return name
+
+
+def gpu_executor(root: Path, name: str | None = None) -> Executor:
+    """The executor called `name`, or the one the environment names."""
+    match name or executor_name():
+        case "slurm":
+            from pipelines.executors.slurm import slurm_executor
+
+            return slurm_executor(root)
+        case "kubernetes":
+            from pipelines.executors.kubernetes import kubernetes_executor
+
+            return kubernetes_executor(root)
+    # One training at a time: Dagster's pools let two in when runs start at the same moment on SQLite.
+    return LocalExecutor(root, lock=root / ".dvc/tmp/vrft/gpu.lock")

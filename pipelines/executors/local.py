@@ -1,24 +1,24 @@
 """Runs a stage's command as a process of this machine. Its output goes to the terminal and to Dagster's logs."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
 
 import dagster as dg
 
+from pipelines.executors.failures import LINES_SHOWN, own_failure
 from pipelines.locks import exclusive
+from vrft_core.params import Resources
 
-LINES_SHOWN = 15
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
-INPUT_ERROR = 2  # the exit status `vrft` gives to a user's mistake
 
 
 class LocalExecutor(dg.PipesClient):
@@ -28,18 +28,25 @@ class LocalExecutor(dg.PipesClient):
         self.root, self.lock = root, lock
 
     def run(
-        self, *, context: dg.AssetExecutionContext, command: list[str], extras: dict | None = None
+        self,
+        *,
+        context: dg.AssetExecutionContext,
+        command: list[str],
+        resources: Resources | None = None,
+        inputs: str = "",
+        prepare: Callable[[], None] = lambda: None,
+        commit: Callable[[], None] = lambda: None,
     ) -> dg.PipesClientCompletedInvocation:
-        """See `Executor.run`. Exit status 2 is a user's mistake: its one line is the error, and it is not retried."""
+        """See `Executor.run`. This machine is as it is: `resources` and `inputs` change nothing here."""
         with (
             exclusive(self.lock) if self.lock else nullcontext(),
             dg.open_pipes_session(
                 context=context,
                 context_injector=dg.PipesTempFileContextInjector(),
                 message_reader=dg.PipesTempFileMessageReader(),
-                extras=extras,
             ) as session,
         ):
+            prepare()
             began = time.monotonic()
             process = subprocess.Popen(
                 command,
@@ -60,12 +67,14 @@ class LocalExecutor(dg.PipesClient):
                 raise
             pump.join(timeout=5)
             if process.returncode:
-                raise _failure(command, process.returncode, list(last_lines))
+                killed = " (out of memory?)" if process.returncode == -signal.SIGKILL else ""
+                raise own_failure(command, process.returncode, list(last_lines), killed)
         cost = {
             "seconds": round(time.monotonic() - began, 2),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
             "peak_memory_mb": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)),
         }
+        commit()
         return dg.PipesClientCompletedInvocation(session, metadata=cost)
 
 
@@ -93,12 +102,3 @@ def _stop(process: subprocess.Popen) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _failure(command: list[str], status: int, last_lines: list[str]) -> dg.Failure:
-    if status == INPUT_ERROR and last_lines:
-        return dg.Failure(last_lines[-1].removeprefix("vrft: "), allow_retries=False)
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    if status == -signal.SIGKILL:
-        how += " (out of memory?)"
-    return dg.Failure(f"`{shlex.join(command)}` {how}. It last said:\n" + "\n".join(last_lines))

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
+from vrft_core.training.interruption import meet
 from vrft_core.training.processes import processes
 from vrft_core.training.record import Clock, Record
 
@@ -57,9 +58,10 @@ class Guard(TrainerCallback):
 
 
 class Validation(TrainerCallback):
-    """Validates where a checkpoint was saved, then declares the checkpoint complete.
+    """Validates where a checkpoint is due, then declares the checkpoint complete.
 
-    Of all checkpoints the last is kept, to go on from, and the best one, to choose.
+    One that an interruption asks for is only sealed, since there is no time; what is due there is made up for by the
+    run that goes on from it. Of all checkpoints the last is kept, to go on from, and the best one, to choose.
     """
 
     def __init__(
@@ -69,16 +71,29 @@ class Validation(TrainerCallback):
         self.patience = patience
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        if state.global_step == 0:
-            self._validate(model, 0)
+        step = state.global_step
+        if step % args.save_steps == 0 and step not in {row["step"] for row in self.record.validation}:
+            self._validate(model, step)
+            if step > 0:
+                self._seal(state)
 
     def on_save(self, args, state, control, model=None, **kwargs):
-        self._validate(model, state.global_step)  # all processes meet there, so that all have saved their part
-        if state.is_world_process_zero:
-            write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
-            drop_checkpoints(self.run, keep={state.global_step, best_step(self.record)})
+        if control.should_training_stop and state.global_step < state.max_steps:
+            self.clock.stop()
+            meet()
+        else:
+            self._validate(model, state.global_step)  # all processes meet there too
+        self._seal(state)
         if exhausted(self.record, self.patience):
             control.should_training_stop = True
+
+    def _seal(self, state) -> None:
+        """All processes have met after saving their part; one writes."""
+        if not state.is_world_process_zero:
+            return
+        write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
+        best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
+        drop_checkpoints(self.run, keep={state.global_step} | best)
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():

@@ -31,6 +31,7 @@ from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_s
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.guards import Watch
+from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
 from vrft_core.training.record import Clock, Record
 
@@ -80,6 +81,7 @@ def train(
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
+    trainer.add_callback(Interruption())
     trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
     with full_disk_named(run):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -1,0 +1,113 @@
+"""A real Slurm on this machine, from ../shared/tools/slurm: three nodes of 2 GPUs, 4 CPUs and 8 GB that need not exist.
+
+Partitions: `gpu` and, of lower priority and preemptible, `spot` on gpu1 and gpu2; `frail` on gpu3, which is to be lost.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+TOOLS = Path(__file__).parents[2] / "shared/tools/slurm"
+
+
+class Cluster:
+    def __init__(self, root: Path) -> None:
+        self.root, self.conf = root, root / "etc/slurm.conf"
+        self.environment = {**os.environ, "SLURM_ROOT": str(root), "SLURM_NODES": "3"}
+
+    def up(self) -> None:
+        self._tool("up.sh", SLURM_BASEPORT=str(_free_ports()))
+        os.environ["SLURM_CONF"] = str(self.conf)
+        partitions = self.conf.read_text().replace("Nodes=gpu[1-3]", "Nodes=gpu[1-2]")
+        self.conf.write_text(f"{partitions}PartitionName=frail Nodes=gpu3 MaxTime=60 State=UP\n")
+        self.run("scontrol", "reconfigure")
+
+    def down(self) -> None:
+        self._tool("down.sh")
+
+    def _tool(self, name: str, **variables: str) -> None:
+        done = subprocess.run(
+            ["bash", str(TOOLS / name)], env={**self.environment, **variables}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+        return done.stdout
+
+    def field(self, job: str, name: str) -> str:
+        return re.search(rf"\b{name}=(\S*)", self.run("scontrol", "show", "job", job, "--oneliner"))[1]
+
+    def let_run_again(self, job: str) -> None:
+        """Slurm keeps a job that it requeued for two minutes; here it need not."""
+        wait(lambda: self.field(job, "Restarts") != "0")
+        wait(lambda: self.field(job, "JobState") != "COMPLETING")
+        if self.field(job, "JobState") == "PENDING":
+            self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    def lose(self, node: str, job: str) -> None:
+        """As if its power went: the daemon, the job's keepers and all they started."""
+        victims = [int((self.root / f"run/slurmd.{node}.pid").read_text())]
+        for keeper in _processes(rf"^slurmstepd: \[{job}\."):
+            victims += [keeper, *_children(keeper)]
+        for victim in victims:
+            _kill(victim)
+
+    def bring_back(self, node: str) -> None:
+        subprocess.run(["slurmd", "-N", node], check=True)
+
+    def stop_controller(self) -> None:
+        pid = int((self.root / "run/slurmctld.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait(lambda: not Path(f"/proc/{pid}").exists())
+
+    def start_controller(self) -> None:
+        subprocess.run(["slurmctld"], check=True)
+
+
+def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def _free_ports() -> int:
+    """The first of some twenty ports that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return min(probe.getsockname()[1], 65000)
+
+
+def _processes(title: str) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if re.search(title, (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found += [int(path.name), *_children(int(path.name))]
+        except OSError:
+            continue
+    return found
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,224 @@
+"""Jobs of a queue, as far as no queue is needed: the batch script, files that come late, what is asked for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.dvc_assets import pool
+from pipelines.executors import Placement, failures
+from pipelines.executors.failures import Cause
+from pipelines.executors.jobs import Job, Phase, job_name, measured
+from pipelines.executors.pipes_files import FileMessages, GrowingFile
+from pipelines.executors.slurm import Site, cpu_seconds, mebibytes, script, status
+from pipelines.executors.slurm_cli import JobInfo
+from vrft_core.errors import InputError
+from vrft_core.job import ATTEMPTS, attempts
+from vrft_core.params import Params, Resources
+
+ROOT = Path(__file__).parents[1]
+
+
+def job(resources: Resources, *command: str) -> Job:
+    labels = {"run": "5f0c", "asset": "lvis_rft_model", "partition": "mini-1shot-s0"}
+    return Job("vrft-rft", Path("/sh ared/vrft"), Path("/sh ared/j%1"), list(command), {"A": "b c"}, resources, labels)
+
+
+def lines(resources: Resources, *command: str, site: Site | None = None) -> list[str]:
+    return script(job(resources, *command), site or Site()).splitlines()
+
+
+def test_the_batch_script_asks_for_what_the_stage_needs_and_runs_its_command():
+    need = Resources(gpus=2, gpu_type="a100", memory="3G", time="2h", partition="gpu", account="vision", qos="long")
+    said = lines(need, "vrft", "stage", "policy", "--cell", "mini")
+    for option in ("gres=gpu:a100:2", "mem=3072M", "time=120", "partition=gpu", "account=vision", "qos=long"):
+        assert f"#SBATCH --{option}" in said
+    assert "#SBATCH --signal=B:USR1@300" in said and "#SBATCH --requeue" in said and "export A='b c'" in said
+    assert "#SBATCH --comment='Dagster run 5f0c, asset lvis_rft_model, partition mini-1shot-s0'" in said
+    assert "#SBATCH --output='/sh ared/j%%1/log.txt'" in said, "a percent sign is Slurm's own"
+    assert said[-1] == "exec python -m vrft_core.job '/sh ared/j%1' vrft stage policy --cell mini"
+
+
+def test_nothing_is_asked_for_that_was_not_said():
+    said = "\n".join(lines(Resources(), "vrft", "stage", "policy", "--cell", "mini"))
+    for option in ("gres", "partition", "account", "qos"):
+        assert f"--{option}=" not in said
+
+
+def test_a_training_on_two_nodes_is_launched_once_a_node_with_a_process_a_gpu():
+    said = "\n".join(lines(Resources(gpus=4, nodes=2), "vrft", "stage", "rft", "--cell", "x", site=Site(wrap="box")))
+    assert "exec srun --ntasks-per-node=1" in said and "exec box python -m vrft_core.job" in said
+    assert "--num_machines 2 --num_processes 8" in said and '"$folder" vrft stage rft --cell x' in said
+
+
+def test_other_stages_are_one_process_however_many_gpus_they_are_given():
+    assert "accelerate" not in "\n".join(lines(Resources(gpus=4), "vrft", "stage", "rft_eval", "--cell", "x"))
+
+
+@pytest.mark.parametrize(
+    ("state", "phase", "cause"),
+    [
+        ("PENDING", Phase.WAITING, None),
+        ("CONFIGURING", Phase.WAITING, None),
+        ("SUSPENDED", Phase.RUNNING, None),
+        ("COMPLETING", Phase.RUNNING, None),
+        ("COMPLETED", Phase.ENDED, None),
+        ("FAILED", Phase.ENDED, Cause.OWN),
+        ("OUT_OF_MEMORY", Phase.ENDED, Cause.MEMORY),
+        ("TIMEOUT", Phase.ENDED, Cause.TIME),
+        ("CANCELLED+", Phase.ENDED, Cause.CANCELLED),
+        ("NODE_FAIL", Phase.ENDED, Cause.MACHINE),
+        ("PREEMPTED", Phase.ENDED, Cause.MACHINE),
+    ],
+)
+def test_each_state_of_slurm_has_its_meaning(state, phase, cause, tmp_path):
+    found = status(JobInfo(state), tmp_path)
+    assert (found.phase, found.cause) == (phase, cause)
+
+
+def test_a_job_that_slurm_will_start_again_says_so_and_one_that_never_can_is_refused(tmp_path):
+    again = status(JobInfo("PENDING", "BeginTime", restarts=1), tmp_path)
+    assert again.text == "is pending (BeginTime), to start again after 1 start(s)" and again.cause is None
+    never = status(JobInfo("PENDING", "PartitionTimeLimit"), tmp_path)
+    assert never.text == "will never run (PartitionTimeLimit)" and never.cause is Cause.REFUSED
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch. Some of the step tasks have been OOM Killed.",
+        "slurmstepd-gpu1: error: Exceeded job memory limit",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
+    ],
+)
+def test_out_of_memory_is_found_in_the_log_where_the_state_does_not_say(said, tmp_path):
+    (tmp_path / "log.txt").write_text(f"training\n{said}\n")
+    assert status(JobInfo("FAILED", "NonZeroExitCode"), tmp_path).cause is Cause.MEMORY
+
+
+def test_only_the_machines_fault_is_tried_again():
+    for cause in Cause:
+        raised = failures.job_failure(cause, "Slurm job 7 ended", ["a", "b"])
+        again = isinstance(raised, dg.RetryRequested)
+        assert again == (cause is Cause.MACHINE)
+        assert again or not raised.allow_retries
+
+
+def test_slurms_times_and_sizes():
+    assert [cpu_seconds(text) for text in ("00:03.500", "01:02:03", "1-00:00:01")] == [3.5, 3723, 86401]
+    assert [mebibytes(text) for text in ("", "2048K", "1.5G")] == [0, 2, 1536]
+
+
+def test_a_job_measures_itself_and_notes_how_it_ended(tmp_path):
+    command = [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", "raise SystemExit(3)"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 3
+    start, end = attempts(tmp_path)
+    assert start["event"] == "start" and (end["status"], end["warned"]) == (3, None)
+    cost = measured(tmp_path, Resources(gpus=2, nodes=2))
+    assert cost["starts"] == 1 and cost["cpu_seconds"] > 0 and cost["peak_memory_mb"] > 2
+    assert cost["gpu_hours"] == round(end["seconds"] * 4 / 3600, 4)
+
+
+def test_a_warning_is_passed_on_as_sigterm_and_noted(tmp_path):
+    program = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", program], cwd=ROOT
+    )
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.05)
+    started.send_signal(signal.SIGUSR1)
+    assert started.wait(30) == 7
+    assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
+
+
+def test_a_command_that_is_not_there_is_said_and_noted(tmp_path):
+    command = [sys.executable, "-m", "vrft_core.job", str(tmp_path), "no-such-program"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 127 and done.stderr == "no-such-program: No such file or directory\n"
+    assert attempts(tmp_path)[-1]["status"] == 127
+
+
+def test_a_line_that_is_still_being_written_is_left_for_later(tmp_path):
+    path = tmp_path / "log.txt"
+    log = GrowingFile(path)
+    assert log.lines() == [], "not there yet: storage lags"
+    path.write_text("one\ntw")
+    assert log.lines() == ["one"]
+    os.rename(path, tmp_path / "away")
+    assert log.lines() == [], "storage is away"
+    os.rename(tmp_path / "away", path)
+    with open(path, "a") as file:
+        file.write("o\nthree")
+    assert log.lines() == ["two"] and log.lines(rest=True) == ["three"]
+    (tmp_path / ATTEMPTS).write_text('{"event": "start"}\n{"eve')
+    assert attempts(tmp_path) == [{"event": "start"}]
+
+
+class Handler:
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    def handle_message(self, message: dict) -> None:
+        self.got.append(message["method"])
+
+
+def test_results_count_from_a_jobs_last_start_only(tmp_path):
+    first = ["opened", "log", "report_asset_materialization", "closed"]
+    second = ["opened", "log", "report_asset_materialization"]
+    path, handler = tmp_path / "messages.jsonl", Handler()
+    messages = FileMessages(path)
+    with messages.read_messages(handler) as told:
+        assert told == {"path": str(path)}
+        path.write_text("".join(json.dumps({"method": name}) + "\n" for name in first))
+        messages.pump()
+        assert messages.closed and handler.got == ["opened", "log"]
+        with open(path, "a") as file:
+            file.writelines(json.dumps({"method": name}) + "\n" for name in second)
+        messages.pump()
+        assert not messages.closed
+    assert handler.got == ["opened", "log", "log", "report_asset_materialization"]
+
+
+def test_a_jobs_name_follows_from_project_and_command():
+    command = ["vrft", "stage", "rft", "--cell", "lvis-mini-1shot-s0"]
+    name = job_name(Path("/a"), command)
+    assert name.startswith("vrft-rft-lvis-mini-1shot-s0-") and name == job_name(Path("/a"), command)
+    assert name != job_name(Path("/b"), command)
+    assert len(job_name(Path("/a"), ["vrft", "stage", "rft", "--cell", "x" * 200])) <= 60
+
+
+def test_resources_are_a_stages_own_over_the_recipes_default_and_a_run_may_ask_for_others():
+    text = (ROOT / "params.yaml").read_text()
+    own = "    rft: {gpus: 8, time: 2d}\n    default: {partition: gpu, gpus: 1}\n"
+    params = Params.parse(text[: text.index("resources:")] + f"resources:\n  mini:\n{own}", Path("params.yaml"))
+    found = params.resources_of("mini", "rft")
+    assert (found.gpus, found.minutes, found.partition) == (8, 2880, "gpu")
+    assert params.resources_of("mini", "sft").gpus == 1
+    placed = Placement(resources={"time": "30m", "queue": "night"}).of(found)
+    assert (placed.gpus, placed.minutes, placed.queue) == (8, 30, "night")
+    with pytest.raises(dg.Failure, match=r"resources\.gpus: Input should be greater than or equal to 0"):
+        Placement(resources={"gpus": -1}).of(found)
+
+
+def test_resources_of_a_stage_or_recipe_that_is_none_are_refused():
+    text = (ROOT / "params.yaml").read_text()
+    for wrong in ("  mini: {rfft: {gpus: 1}}", "  maxi: {rft: {gpus: 1}}", "  mini: {rft: {memory: 4 GB}}"):
+        with pytest.raises(InputError, match=r"resources"):
+            Params.parse(text[: text.index("resources:")] + f"resources:\n{wrong}\n", Path("params.yaml"))
+
+
+def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch):
+    assert pool({"pool": "gpu"}) == "gpu"
+    monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
+    assert pool({"pool": "gpu"}) is None

@@ -1,0 +1,366 @@
+"""GPU stages on a real Slurm: what its user sees, and everything that goes wrong on the way."""
+
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from asset_runs import REPORT, Orchestrator, materialize
+from slurm_cluster import TOOLS, Cluster, wait
+
+from pipelines.executors import jobs
+from pipelines.executors.slurm import Site, Slurm
+from pipelines.executors.slurm_cli import SlurmCli
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(not TOOLS.is_dir(), reason=f"needs {TOOLS}, which brings Slurm up on one machine"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can install Slurm and bring it up"),
+]
+SMALL = {"cpus": 1, "memory": "500M", "time": "5m"}
+# Counts to 20 in a file, as a training does in checkpoints: whoever starts it again goes on. Not further than 10
+# before there is a file `go`.
+COUNT = """
+import os, sys, time
+from pathlib import Path
+from dagster_pipes import open_dagster_pipes
+with open('starts', 'a') as file:
+    file.write(os.environ['SLURM_JOB_ID'] + '\\n')
+state = Path('count')
+first = int(state.read_text()) if state.exists() else 0
+with open_dagster_pipes() as pipes:
+    for number in range(first, 20):
+        print('step', number, file=sys.stderr, flush=True)
+        time.sleep(0.1)
+        while number == 10 and not os.path.exists('go'):
+            time.sleep(0.1)
+        state.with_suffix('.new').write_text(str(number + 1))
+        os.replace('count.new', 'count')
+    pipes.report_asset_materialization(metadata={'went on from': first})
+"""
+SLEEP = "import time; time.sleep(120)"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    place = Path(tempfile.mkdtemp(prefix="slurm-"))  # munge's socket wants a short path
+    place.chmod(0o755)
+    cluster = Cluster(place / "s")
+    cluster.up()
+    yield cluster
+    cluster.down()
+    shutil.rmtree(place)
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch):
+    monkeypatch.setattr(jobs, "EVERY", 0.2)
+
+
+@pytest.fixture(scope="session")
+def out_of_time(cluster, tmp_path_factory) -> Orchestrator:
+    """Begun before the other tests, since Slurm counts time limits in minutes."""
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit('a last checkpoint is written'))\n"
+        "print('training', file=sys.stderr, flush=True)\n"
+        "time.sleep(200)\n"
+    )
+    return Orchestrator(tmp_path_factory.mktemp("time"), program, "slurm", {**SMALL, "time": "1m"}, retries=2)
+
+
+@pytest.fixture(scope="session")
+def on_a_node_that_is_lost(cluster, tmp_path_factory) -> tuple[Path, Orchestrator]:
+    """Begun before the other tests, since Slurm gives a silent node some time."""
+    root = tmp_path_factory.mktemp("node")
+    run = Orchestrator(root, COUNT, "slurm", {**SMALL, "partition": "frail"})
+    wait((root / "count").exists)
+    cluster.lose("gpu3", (root / "starts").read_text().strip())
+    cluster.bring_back("gpu3")
+    (root / "go").touch()
+    return root, run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def slow_ones_first(out_of_time, on_a_node_that_is_lost):
+    pass
+
+
+def run(root: Path, program: str, **resources):
+    return materialize(root, program, "slurm", {**SMALL, **resources})
+
+
+def interrupted(root: Path, program: str, when, **resources):
+    """The outcome of a run that is cancelled once `when()`; what Dagster's run worker gets then is a SIGINT."""
+
+    def cancel() -> None:
+        wait(when)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=cancel, daemon=True).start()
+    return run(root, program, **resources)
+
+
+def test_the_user_sees_job_node_states_lines_results_and_cost(cluster, tmp_path, capfd):
+    done = run(tmp_path, "import sys; print('sft: 3/40', file=sys.stderr)" + REPORT, gpus=1)
+
+    assert done.success and done.says("is running on gpu") and done.says("has ended: COMPLETED on gpu")
+    assert "sft: 3/40" in capfd.readouterr().err
+    assert done.metadata["lvis/AP"] == 0.41
+    assert done.metadata["seconds"] > 0 and done.metadata["gpu_hours"] > 0 and done.metadata["peak_memory_mb"] > 5
+    log = Path(done.metadata["log"])
+    assert "sft: 3/40" in log.read_text() and done.says(str(log.parent))
+    kept = (log.parent / "job.sh").read_text()
+    assert "#SBATCH --gres=gpu:1\n" in kept and "#SBATCH --mem=500M\n" in kept
+
+
+def test_what_the_command_prints_is_shown_while_it_runs(cluster, tmp_path):
+    program = "import pathlib, sys, time\nprint('one', file=sys.stderr, flush=True)\n"
+    program += "while not pathlib.Path('seen').exists(): time.sleep(0.1)\n"
+
+    class Pump(jobs.JobLog):
+        def pump(self, rest: bool = False) -> None:
+            super().pump(rest)
+            if "one" in self.last_lines:
+                (tmp_path / "seen").touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "JobLog", Pump)
+        assert run(tmp_path, program).success
+
+
+def test_a_users_mistake_is_one_line(cluster, tmp_path):
+    program = "import sys; print('vrft: params.yaml: no such cell', file=sys.stderr); sys.exit(2)"
+    assert run(tmp_path, program).failure == "params.yaml: no such cell"
+
+
+def test_the_jobs_own_failure_shows_the_last_lines_of_its_log(cluster, tmp_path):
+    program = "import sys\nfor i in range(99): print('line', i, file=sys.stderr)\nraise ValueError('no such thing')"
+    failed = run(tmp_path, program).failure
+    assert "ended with status 1 in Slurm job" in failed and "ValueError: no such thing" in failed
+    assert "line 98" in failed and "line 70" not in failed
+
+
+def test_out_of_memory_is_named_and_not_retried(cluster, tmp_path):
+    program = "import time; much = bytearray(400 * 2**20); time.sleep(60)"
+    failed = materialize(tmp_path, program, "slurm", {**SMALL, "memory": "60M"}, retries=2)
+    assert "out of memory; it had 60M: raise `memory` under `resources` in params.yaml" in failed.failure
+    assert failed.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"partition": "nowhere"}, "Invalid partition name specified"),
+        ({"gpus": 3}, "Requested node configuration is not available"),
+        ({"account": "nobody", "time": "2h"}, "will never run (PartitionTimeLimit)"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_named_and_not_retried(request_, says, cluster, tmp_path):
+    failed = materialize(tmp_path, SLEEP, "slurm", {**SMALL, **request_}, retries=2)
+    assert says in failed.failure and "see `resources` in params.yaml" in failed.failure
+    assert failed.attempts == 1 and no_job_of(tmp_path, cluster)
+
+
+def no_job_of(root: Path, cluster: Cluster) -> bool:
+    """Whether none of the jobs that were begun in a project waits or runs."""
+    return not any(cluster.run("squeue", "--noheader", f"--name={p.name}") for p in root.glob("runs/jobs/*"))
+
+
+def test_a_cancelled_run_ends_its_running_job_and_frees_the_gpu(cluster, tmp_path):
+    """Even where the program does not care to be told."""
+    program = (
+        "import pathlib, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path('there').touch()\n"
+        "time.sleep(120)\n"
+    )
+    began = []
+
+    def there() -> bool:
+        if (tmp_path / "there").exists():
+            began.append(time.monotonic())
+        return bool(began)
+
+    outcome = interrupted(tmp_path, program, there, gpus=2)
+
+    assert not outcome.success and no_job_of(tmp_path, cluster)
+    assert time.monotonic() - began[0] < 3 * 10, "ten seconds on a quiet machine"
+
+
+def test_a_cancelled_run_takes_its_waiting_job_out_of_the_queue(cluster, tmp_path):
+    blocker = cluster.run(
+        "sbatch", "--parsable", "--partition=frail", "--gres=gpu:2", "--output=/dev/null", "--wrap=sleep 60"
+    ).strip()
+
+    def there() -> bool:
+        return any('"id": "' in path.read_text() for path in tmp_path.glob("runs/jobs/*/*/job.json"))
+
+    outcome = interrupted(tmp_path, SLEEP, there, gpus=2, partition="frail")
+    cluster.run("scancel", blocker)
+    assert not outcome.success and not outcome.says("is running") and no_job_of(tmp_path, cluster)
+
+
+def test_two_runs_want_the_last_gpu_and_one_waits_for_the_other(cluster, tmp_path, monkeypatch):
+    """Four GPUs there are; the second run's reason for waiting is shown. Only then does the first one end."""
+    program = (
+        "import os, time\nos.mkdir('busy')\n"
+        "while not os.path.exists('seen'): time.sleep(0.1)\n"
+        "time.sleep(1)\nos.rmdir('busy')\n"
+    )
+    first = Orchestrator(tmp_path, program, "slurm", {**SMALL, "gpus": 2, "nodes": 2})
+    wait((tmp_path / "busy").exists)
+    look = Slurm.look
+
+    def watched(self, id: str, folder: Path):
+        found = look(self, id, folder)
+        if "(Resources)" in found.text:
+            (tmp_path / "seen").touch()
+        return found
+
+    monkeypatch.setattr(Slurm, "look", watched)
+    second = run(tmp_path, program + "# another", gpus=1)
+    assert first.outcome().success and second.success and second.says("is pending (Resources)")
+
+
+def test_a_preempted_job_is_started_again_and_goes_on(cluster, tmp_path):
+    low = Orchestrator(tmp_path, COUNT, "slurm", {**SMALL, "gpus": 2, "nodes": 2, "partition": "spot"})
+    wait((tmp_path / "count").exists)
+    job = (tmp_path / "starts").read_text().strip()
+
+    high = run(tmp_path, "pass", gpus=2)
+    (tmp_path / "go").touch()
+    cluster.let_run_again(job)
+
+    done = low.outcome()
+    assert high.success and done.success
+    assert done.metadata["went on from"] > 0 and done.metadata["starts"] == 2
+
+
+def test_after_the_orchestrators_death_the_next_run_watches_the_same_job(cluster, tmp_path, monkeypatch):
+    dead = Orchestrator(tmp_path, COUNT, "slurm", SMALL, inputs="as before")
+    wait((tmp_path / "count").exists)
+    dead.kill()
+
+    class Taken(jobs.JobLog):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            (tmp_path / "go").touch()
+
+    monkeypatch.setattr(jobs, "JobLog", Taken)
+    done = materialize(tmp_path, COUNT, "slurm", SMALL, inputs="as before")
+
+    assert done.success and done.says("has not ended: it is watched from here")
+    assert len((tmp_path / "starts").read_text().split()) == 1
+    assert (tmp_path / "prepared").read_text() == "x" and (tmp_path / "committed").read_text() == "x"
+    assert done.metadata["went on from"] == 0
+
+
+def test_a_job_that_ended_well_while_nobody_watched_is_not_run_again(cluster, tmp_path):
+    program = "open('starts', 'a').write('x')" + REPORT
+    dead = Orchestrator(tmp_path, program + "import time; time.sleep(3)", "slurm", SMALL, inputs="as before")
+    wait((tmp_path / "starts").exists)
+    dead.kill()
+    wait(lambda: no_job_of(tmp_path, cluster))
+
+    done = materialize(tmp_path, program + "import time; time.sleep(3)", "slurm", SMALL, inputs="as before")
+
+    assert done.success and done.says("has ended well: its result is taken")
+    assert (tmp_path / "starts").read_text() == "x" and done.metadata["lvis/AP"] == 0.41
+
+
+def test_a_job_that_was_left_with_other_inputs_is_ended_before_the_next_one_starts(cluster, tmp_path):
+    program = "import os, time\nos.mkdir('busy')\nopen('starts', 'a').write('x')\n"
+    program += "if os.path.exists('go'): os.rmdir('busy')\nelse: time.sleep(120)\n"
+    dead = Orchestrator(tmp_path, program, "slurm", SMALL, inputs="old")
+    wait((tmp_path / "starts").exists)
+    dead.kill()
+    (tmp_path / "go").touch()
+    (tmp_path / "busy").rmdir()
+
+    done = materialize(tmp_path, program, "slurm", SMALL, inputs="new")
+
+    assert done.success and done.says("does other work than is wanted now: it is ended")
+    assert (tmp_path / "starts").read_text() == "xx" and (tmp_path / "prepared").read_text() == "xx"
+
+
+def test_while_the_controller_is_away_the_job_goes_on_and_its_end_is_seen_afterwards(cluster, tmp_path):
+    watched = Orchestrator(tmp_path, COUNT, "slurm", SMALL, patience=2)
+    wait((tmp_path / "count").exists)
+    cluster.stop_controller()
+    (tmp_path / "go").touch()
+    wait(lambda: (tmp_path / "count").read_text() == "20")
+    time.sleep(3)
+    cluster.start_controller()
+
+    done = watched.outcome()
+    assert done.success and done.says("does not answer, asking on") and done.says("answers again after")
+    assert len((tmp_path / "starts").read_text().split()) == 1
+
+
+def test_a_job_that_the_controller_forgot_is_known_from_the_completion_file_or_by_its_own_notes(cluster, tmp_path):
+    done = run(tmp_path, "pass")
+    id, folder = done.metadata["job"].split()[1], Path(done.metadata["log"]).parent
+    assert SlurmCli().remembered(id).state == "COMPLETED"
+    assert Slurm(Site()).look("999999", folder).text == "noted its end with status 0"
+
+
+def test_a_job_is_submitted_and_followed_through_ssh(cluster, tmp_path, monkeypatch):
+    """`ssh` is a program that runs here what it is to run there: a command line for the login node's shell."""
+    (tmp_path / "bin").mkdir()
+    ssh = tmp_path / "bin/ssh"
+    ssh.write_text(
+        '#!/bin/bash\n[ "$1 $2 $3" = "-o BatchMode=yes me@login" ] || exit 255\n'
+        f'echo "$4" >> {tmp_path}/asked\nexec /usr/bin/env PATH=/usr/bin:/bin /bin/bash -c "$4"\n'
+    )
+    ssh.chmod(ssh.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}")
+    monkeypatch.setenv("VRFT_SLURM_SSH", "me@login")
+    assert run(tmp_path, REPORT).metadata["lvis/AP"] == 0.41
+    asked = (tmp_path / "asked").read_text()
+    assert "sbatch --parsable" in asked and "scontrol show job" in asked
+
+
+def test_the_sites_own_lines_and_words_are_in_the_script(cluster, tmp_path, monkeypatch):
+    setup = tmp_path / "setup.sh"
+    setup.write_text("export FROM_SETUP=yes\n")
+    monkeypatch.setenv("VRFT_SLURM_SETUP", str(setup))
+    monkeypatch.setenv("VRFT_SLURM_WRAP", "env WRAPPED=yes")
+    program = "import os; assert (os.environ['FROM_SETUP'], os.environ['WRAPPED']) == ('yes', 'yes')"
+    assert run(tmp_path, program).success
+
+
+def test_a_job_whose_node_is_lost_is_started_again_and_goes_on(cluster, on_a_node_that_is_lost):
+    root, watched = on_a_node_that_is_lost
+    cluster.let_run_again((root / "starts").read_text().split()[0])
+    done = watched.outcome()
+    assert done.success and done.metadata["went on from"] > 0
+    assert len(set((root / "starts").read_text().split())) == 1, "one job, two starts"
+    assert len((root / "starts").read_text().split()) == 2
+
+
+def test_a_node_that_is_lost_under_a_job_that_slurm_does_not_start_again_is_tried_again(cluster, tmp_path):
+    first = Orchestrator(tmp_path, COUNT, "slurm", {**SMALL, "partition": "frail"})
+    wait((tmp_path / "count").exists)
+    job = (tmp_path / "starts").read_text().strip()
+    cluster.run("scontrol", "update", f"JobId={job}", "Requeue=0")
+    cluster.lose("gpu3", job)
+    cluster.bring_back("gpu3")
+    (tmp_path / "go").touch()
+
+    done = first.outcome()
+    assert done.success and done.attempts == 2 and done.metadata["went on from"] > 0
+    assert len(set((tmp_path / "starts").read_text().split())) == 2, "two jobs, one after the other"
+
+
+def test_the_time_limit_is_named_with_time_for_a_last_checkpoint_and_not_retried(out_of_time):
+    failed = out_of_time.outcome()
+    assert "its time limit being near; it had 1m: start again to go on from the last checkpoint" in failed.failure
+    assert "a last checkpoint is written" in failed.failure and failed.attempts == 1

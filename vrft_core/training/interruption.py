@@ -1,0 +1,52 @@
+"""SIGTERM, which a queue sends before it takes the machine away: a last checkpoint, then the end it asks for.
+
+The checkpoint is sealed by `callbacks.Validation`; a run that goes on from it gives the same result as one that was
+never interrupted.
+"""
+
+import os
+import signal
+import sys
+
+import torch
+import torch.distributed
+from transformers import TrainerCallback
+
+
+class Interruption(TrainerCallback):
+    """Notes the signal, ends the training with the step at hand and then the process, as the signal would have."""
+
+    noted = False
+    _before = None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._before = signal.signal(signal.SIGTERM, self._note)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.noted = _any_process(self.noted, args.device)
+        if self.noted and state.global_step < state.max_steps:
+            print(f"SIGTERM: a checkpoint at step {state.global_step}, then the end", file=sys.stderr, flush=True)
+            control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args, state, control, **kwargs):
+        signal.signal(signal.SIGTERM, self._before)
+        if self.noted:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.noted = True
+
+
+def meet() -> None:
+    """Wait for the other processes of this training, if there are any."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _any_process(noted: bool, device: torch.device) -> bool:
+    """All processes of a training stop at the same step, wherever the signal arrived first."""
+    if not torch.distributed.is_initialized():
+        return noted
+    flag = torch.tensor(float(noted), device=device)
+    torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+    return bool(flag)
