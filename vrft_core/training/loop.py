@@ -23,6 +23,7 @@ from transformers.trainer_callback import PrinterCallback
 from vrft_core import flops, io
 from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
+from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
@@ -71,9 +72,10 @@ def train(
     trainer = make_trainer(load_model(policy), processor, examples, record)
 
     def validate(model: PreTrainedModel) -> float:
-        limits = {"batch_size": recipe.evaluation.batch_size, "max_new_tokens": recipe.evaluation.max_new_tokens}
+        limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens", "samples")}
         with split(queries) as share:
             rows = gather_object(predict(model, processor, share, what=f"{what}: validation", **limits))
+        rows = ranked(rows, recipe.evaluation.ranking)
         return match_rows(truth, rows, sorted(truth.categories), ["coco"])["coco"].average_precision()["AP"] or 0.0
 
     trainer.remove_callback(PrinterCallback)
