@@ -27,7 +27,7 @@ TEMPLATE = "deploy/kubernetes/job.yaml"  # or the file that the environment vari
 LINES = 3
 RIGHTS = {
     "jobs": ("create", "get", "list", "delete"),
-    "pods": ("list", "delete"),
+    "pods": ("list", "deletecollection"),
     "pods/log": ("get",),
     "events": ("list",),
 }
@@ -41,7 +41,7 @@ class Kubernetes:
     """A `jobs.Place`. An id is `namespace/name` of a Job. The cluster and the login are kubectl's current ones."""
 
     title = "Kubernetes"
-    every = 2.0
+    every = 5.0
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -87,7 +87,11 @@ class Kubernetes:
             return status.without_job(noted)
         pods = _insist(api.find, namespace, "pods", labelSelector=f"{ID}={name}")
         about = f"involvedObject.uid={job['metadata']['uid']}"
-        events = [] if pods else _insist(api.find, namespace, "events", fieldSelector=about)
+        events = (
+            []
+            if any(not status.over(pod) for pod in pods)
+            else _insist(api.find, namespace, "events", fieldSelector=about)
+        )
         found = status.read(job, pods, events, noted, datetime.now(UTC))
         if found.cause is Cause.OWN and not noted:  # the command was never begun; the reason is in the pod's own log
             said = " / ".join(line for pod in pods for line in _log(namespace, pod["metadata"]["name"]))
@@ -97,9 +101,7 @@ class Kubernetes:
     def cancel(self, id: str, now: bool) -> None:
         namespace, name = id.split("/")
         _insist(api.delete, namespace, "jobs", name)  # first, so that no pod is replaced
-        for pod in _insist(api.find, namespace, "pods", labelSelector=f"{ID}={name}"):
-            if not status.over(pod):
-                _insist(api.delete, namespace, "pods", pod["metadata"]["name"], 0 if now else SECONDS_TO_STOP)
+        _insist(api.delete_all, namespace, "pods", 0 if now else SECONDS_TO_STOP, labelSelector=f"{ID}={name}")
 
     def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
         return measured(folder, resources)

@@ -14,6 +14,7 @@ TIMEOUT = 10  # seconds a request may take
 SERVER_SAID = re.compile(r"Error from server \((?P<reason>\w+)\): (?P<message>.*)", re.DOTALL)
 INVALID = re.compile(r"The \w+ \"[^\"]*\" is invalid: (?P<message>.*)", re.DOTALL)
 PASSING = {"InternalError", "ServiceUnavailable", "ServerTimeout", "Timeout", "TooManyRequests"}
+DELETE = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
 
 
 class Denied(Exception):
@@ -48,16 +49,18 @@ def nodes() -> list[dict]:
     return _ask("get", "/api/v1/nodes")["items"]
 
 
-def delete(namespace: str, kind: str, name: str, seconds: int | None = None) -> None:
-    """`seconds`: what its processes have to end in. One that is not there is as good as deleted."""
-    options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
-    if seconds is not None:
-        options["gracePeriodSeconds"] = seconds
+def delete(namespace: str, kind: str, name: str) -> None:
+    """And, in a while, what belongs to it. One that is not there is as good as deleted."""
     try:
-        _ask("delete", f"{_path(namespace, kind)}/{name}", options)
+        _ask("delete", f"{_path(namespace, kind)}/{name}", DELETE)
     except Denied as error:
         if error.reason != "NotFound":
             raise
+
+
+def delete_all(namespace: str, kind: str, seconds: int, **selectors: str) -> None:
+    """`seconds`: what their processes have to end in."""
+    _ask("delete", f"{_path(namespace, kind)}?{urlencode(selectors)}", DELETE | {"gracePeriodSeconds": seconds})
 
 
 def log(namespace: str, pod: str, lines: int) -> str:

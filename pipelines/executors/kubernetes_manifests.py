@@ -14,6 +14,7 @@ GPU = "nvidia.com/gpu"
 GPU_TYPE = "nvidia.com/gpu.product"  # the node label that NVIDIA's GPU feature discovery sets
 JOB, ID = "vrft/job", "vrft/id"
 PART_OF = {"app.kubernetes.io/name": "vrft", "app.kubernetes.io/component": "stage"}
+TRAININGS = ("sft", "rft")  # stages that several processes can share
 QUEUE = "kueue.x-k8s.io/queue-name"
 SERVICE, PORT = "vrft", 29500  # deploy/kubernetes/service.yaml: gives the pods of a stage on several nodes their names
 # The log goes to shared storage, where it outlives the pod; a copy of it to the pod's own, for `kubectl logs`.
@@ -68,8 +69,11 @@ def job_manifest(template: dict, job: Job, version: tuple[int, int]) -> dict:
         raise InputError("the template of its Job", "spec.template.spec.containers is missing")
     _fill(pod["containers"][0], job)
     spec["backoffLimit"] = 0  # whether to try again is decided where the reason is known
-    if needs.nodes > 1:
-        _spread(spec, pod, job, version)
+    if needs.nodes > 1 and processes(job) > 1:
+        if version < (1, 24):
+            raise InputError("nodes", f"this Kubernetes {version[0]}.{version[1]} has no indexed Jobs", "1.24 has them")
+        spec |= {"completionMode": "Indexed", "completions": needs.nodes, "parallelism": needs.nodes}
+        pod["subdomain"] = SERVICE
     elif version >= (1, 26):  # a pod that is evicted or preempted is replaced even while nobody watches
         ignore = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
         spec["podFailurePolicy"] = {"rules": [ignore]}
@@ -91,7 +95,7 @@ def amount(quantity: str) -> float:
 
 
 def _fill(container: dict, job: Job) -> None:
-    container["command"] = ["sh", "-c", START, "vrft", str(job.folder), *job.command]
+    container["command"] = ["sh", "-c", START, "vrft", str(job.folder), *_launch(job)]
     container["workingDir"] = str(job.root)
     # The project's own code, whatever version the image was built with: it is what DVC records.
     ours = {"PYTHONPATH": str(job.root), "PYTHONUNBUFFERED": "1", **job.environment}
@@ -105,18 +109,23 @@ def _fill(container: dict, job: Job) -> None:
     }
 
 
-def _spread(spec: dict, pod: dict, job: Job, version: tuple[int, int]) -> None:
-    """One pod a node. Rank 0 is found by the name that the headless service gives the first pod."""
-    if version < (1, 24):
-        raise InputError("nodes", f"this Kubernetes {version[0]}.{version[1]} has no indexed Jobs", "1.24 has them")
-    needs, name = job.resources, job_id(job)
-    spec |= {"completionMode": "Indexed", "completions": needs.nodes, "parallelism": needs.nodes}
-    pod["subdomain"] = SERVICE
-    processes = needs.nodes * max(needs.gpus, 1)
-    launch = f"accelerate launch --multi_gpu --num_machines {needs.nodes} --num_processes {processes}"
-    where = f"--machine_rank $JOB_COMPLETION_INDEX --main_process_ip {name}-0.{SERVICE} --main_process_port {PORT}"
-    command = ["sh", "-c", f'exec {launch} {where} --rdzv_backend static --no_python "$@"', "vrft", *job.command]
-    pod["containers"][0]["command"][5:] = command
+def processes(job: Job) -> int:
+    """Those of a training, one a GPU, or one a node without; everything else is one process."""
+    trains = job.command[:2] == ["vrft", "stage"] and job.command[2] in TRAININGS
+    return max(job.resources.gpus, 1) * job.resources.nodes if trains else 1
+
+
+def _launch(job: Job) -> list[str]:
+    """The command, or its processes on this pod's GPUs. Rank 0 is found by its pod's name."""
+    if processes(job) == 1:
+        return job.command
+    nodes = job.resources.nodes
+    options = ["--multi_gpu", "--num_machines", str(nodes), "--num_processes", str(processes(job))]
+    options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    if nodes > 1:
+        options += ["--rdzv_backend", "static", "--main_process_port", str(PORT)]
+        options += ["--main_process_ip", f"{job_id(job)}-0.{SERVICE}", "--machine_rank", "$(JOB_COMPLETION_INDEX)"]
+    return ["accelerate", "launch", *options, "--module", "vrft_core.cli", *job.command[1:]]
 
 
 def _label(value: str) -> str:

@@ -30,7 +30,7 @@ def read(job: dict, pods: Sequence[dict], events: Sequence[dict], noted: Sequenc
             return _failed(reason, [pod for pod in pods if pod["status"]["phase"] == "Failed"], noted)
     alive = [pod for pod in pods if not over(pod)]
     if not alive:
-        return _without_pods(job, events)
+        return _without_pods(job, events, ended=bool(pods))
     if lost := [pod for pod in alive if _lost(pod, now)]:
         if len(lost) == len(alive):
             return Status(Phase.WAITING, f"is lost with its node{_on(lost)}", Cause.MACHINE)
@@ -91,12 +91,13 @@ def _failed(reason: str, pods: Sequence[dict], noted: Sequence[dict]) -> Status:
     return _end(Cause.OWN, f"ended with status {container.get('exitCode')}{_on([pod])}")
 
 
-def _without_pods(job: dict, events: Sequence[dict]) -> Status:
+def _without_pods(job: dict, events: Sequence[dict], ended: bool) -> Status:
+    """Of a Job whose pod is not yet made, or has `ended`, which the Job itself will say in a moment."""
     if job["spec"].get("suspend"):
         return Status(Phase.WAITING, "waits in its queue (suspended)")
     refusals = [event for event in events if event["reason"] == "FailedCreate"]
     if not refusals:
-        return Status(Phase.WAITING, "waits for its pod")
+        return Status(Phase.RUNNING, "is ending") if ended else Status(Phase.WAITING, "waits for its pod")
     message = max(refusals, key=lambda event: event.get("lastTimestamp") or "")["message"]
     # Each try has a pod of another name; the same sentence is said once.
     message = re.sub(r'^Error creating: (pods ".*?" is )?', "", message)
