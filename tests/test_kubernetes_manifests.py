@@ -41,6 +41,10 @@ def pod_spec(manifest: dict) -> dict:
     return manifest["spec"]["template"]["spec"]
 
 
+def variables(manifest: dict) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in pod_spec(manifest)["containers"][0]["env"]}
+
+
 def test_the_template_keeps_what_it_says_and_gets_what_the_stage_needs():
     needs = {"gpus": 1, "gpu_type": "NVIDIA-H100-80GB-HBM3", "cpus": 32, "memory": "400G", "time": "2h"}
     manifest = job_manifest(template(), job(**needs, priority="high", queue="gpu", namespace="team"), CURRENT)
@@ -90,17 +94,17 @@ def test_several_nodes_are_an_indexed_job_whose_pods_find_the_first_by_name():
     labels = spec["template"]["metadata"]["labels"]
     assert pod_spec(manifest)["subdomain"] == service["metadata"]["name"] == SERVICE
     assert service["spec"]["selector"].items() <= labels.items()
-    launch = " ".join(pod_spec(manifest)["containers"][0]["command"][5:])
-    assert launch.startswith("accelerate launch --multi_gpu --num_machines 2 --num_processes 16 ")
-    assert f"--main_process_ip {name}-0.vrft --machine_rank $(JOB_COMPLETION_INDEX)" in launch
-    assert launch.endswith("--module vrft_core.cli stage rft --cell lvis-mini-1shot-s0")
+    launch = variables(manifest)["VRFT_ACCELERATE"]
+    assert launch.startswith("--multi_gpu ") and "--num_machines 2 --num_processes 16" in launch
+    assert f"--main_process_ip {name}-0.vrft --main_process_port 29500" in launch
     with pytest.raises(InputError, match=r"nodes: .+ has no indexed Jobs"):
         job_manifest(template(), job(nodes=2), (1, 20))
 
 
 def test_a_training_has_a_process_for_each_gpu():
-    command = pod_spec(job_manifest(template(), job(gpus=8), CURRENT))["containers"][0]["command"][5:]
-    assert command[:7] == ["accelerate", "launch", "--multi_gpu", "--num_machines", "1", "--num_processes", "8"]
+    launch = variables(job_manifest(template(), job(gpus=8), CURRENT))["VRFT_ACCELERATE"]
+    assert launch.endswith("--num_machines 1 --num_processes 8")
+    assert "VRFT_ACCELERATE" not in variables(job_manifest(template(), job(gpus=1), CURRENT))
 
 
 def test_a_template_without_container_is_refused():

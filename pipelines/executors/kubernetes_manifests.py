@@ -23,11 +23,8 @@ START = """\
 folder=$1; shift
 node=${JOB_COMPLETION_INDEX:-0}
 exec 9>>"$folder/../lock-$node" && { flock 9 || echo "no file locks on this storage" >&2; }
-if [ "$node" != 0 ]; then
-  folder=$folder/node-$node
-  mkdir -p "$folder"
-  unset DAGSTER_PIPES_CONTEXT DAGSTER_PIPES_MESSAGES
-fi
+if [ -n "$JOB_COMPLETION_INDEX" ]; then export VRFT_ACCELERATE="$VRFT_ACCELERATE --machine_rank $node"; fi
+if [ "$node" != 0 ]; then folder=$folder/node-$node; mkdir -p "$folder"; fi
 touch "$folder/log.txt" && { tail -n 0 -f "$folder/log.txt" 9>&- & }
 exec python -m vrft_core.job "$folder" "$@" >>"$folder/log.txt" 2>&1
 """
@@ -95,10 +92,10 @@ def amount(quantity: str) -> float:
 
 
 def _fill(container: dict, job: Job) -> None:
-    container["command"] = ["sh", "-c", START, "vrft", str(job.folder), *_launch(job)]
+    container["command"] = ["sh", "-c", START, "vrft", str(job.folder), *job.command]
     container["workingDir"] = str(job.root)
     # The project's own code, whatever version the image was built with: it is what DVC records.
-    ours = {"PYTHONPATH": str(job.root), "PYTHONUNBUFFERED": "1", **job.environment}
+    ours = {"PYTHONPATH": str(job.root), "PYTHONUNBUFFERED": "1", **job.environment, **_accelerate(job)}
     theirs = [entry for entry in container.get("env", []) if entry["name"] not in ours]
     container["env"] = [*theirs, *({"name": name, "value": value} for name, value in ours.items())]
     asked = quantities(job.resources)
@@ -115,17 +112,15 @@ def processes(job: Job) -> int:
     return max(job.resources.gpus, 1) * job.resources.nodes if trains else 1
 
 
-def _launch(job: Job) -> list[str]:
-    """The command, or its processes on this pod's GPUs. Rank 0 is found by its pod's name."""
+def _accelerate(job: Job) -> dict[str, str]:
+    """What has a training start its processes. Rank 0 is found by its pod's name; START adds the pod's own rank."""
     if processes(job) == 1:
-        return job.command
-    nodes = job.resources.nodes
-    options = ["--multi_gpu", "--num_machines", str(nodes), "--num_processes", str(processes(job))]
-    options += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    if nodes > 1:
-        options += ["--rdzv_backend", "static", "--main_process_port", str(PORT)]
-        options += ["--main_process_ip", f"{job_id(job)}-0.{SERVICE}", "--machine_rank", "$(JOB_COMPLETION_INDEX)"]
-    return ["accelerate", "launch", *options, "--module", "vrft_core.cli", *job.command[1:]]
+        return {}
+    given = job.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
+    told = f"--num_machines {job.resources.nodes} --num_processes {processes(job)}"
+    if job.resources.nodes > 1:
+        told += f" --main_process_ip {job_id(job)}-0.{SERVICE} --main_process_port {PORT} --rdzv_backend static"
+    return {"VRFT_ACCELERATE": f"{given} {told}"}
 
 
 def _label(value: str) -> str:
