@@ -32,6 +32,8 @@ def cluster() -> Iterator[None]:
         done = subprocess.run(["bash", TOOLS / "up.sh"], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        wait(lambda: "default" in kubectl("get", "serviceaccounts", "-o", "name"))  # no pod is made before
+        wait(lambda: "nvidia.com/gpu:4" in kubectl("get", "nodes", "-o", "jsonpath={..allocatable}").replace('"', ""))
         for file in ("rbac.yaml", "nodes.yaml"):
             kubectl("apply", "-f", str(DEPLOY / file))
         yield

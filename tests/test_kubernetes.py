@@ -179,8 +179,15 @@ def test_a_cancelled_run_leaves_no_pod(tmp_path):
     assert seen[0]["metadata"]["labels"]["vrft/id"] not in kubectl("get", "jobs", "-o", "name")
 
 
-def test_an_evicted_pod_starts_again(tmp_path, beside):
-    outcome = beside(run, tmp_path, FIRST_HANGS + REPORT)
+def test_an_evicted_pod_starts_again_and_waits_for_its_last_checkpoint(tmp_path, beside):
+    program = (
+        "import os, signal, sys, time\n"
+        "def seal(*_):\n    time.sleep(2)\n    open('sealed', 'w').close()\n    sys.exit(1)\n"
+        "first = not os.path.exists('starts')\n"
+        "signal.signal(signal.SIGTERM, seal)\n" + START + "if first: time.sleep(600)\n"
+        "assert os.path.exists('sealed')\n" + REPORT
+    )
+    outcome = beside(run, tmp_path, program)
     evict(running_pod(tmp_path))
     outcome = outcome.result()
     assert outcome.success and outcome.metadata["lvis/AP"] == 0.41
