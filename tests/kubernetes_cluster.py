@@ -1,0 +1,144 @@
+"""A real Kubernetes on this machine, from ../shared/tools/kubernetes: one node that pretends to have four GPUs.
+
+Its pods see this machine's folders in place of an image with Python in it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT.parent / "shared/tools/kubernetes"
+DEPLOY = ROOT / "deploy/kubernetes"
+NAMESPACE = "vrft"
+STATE = Path(os.environ.get("K8S_ROOT") or Path(os.environ.get("TMPDIR", "/tmp")) / "k8srun")
+ADMIN = STATE / "kubeconfig"
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Up with the namespace and the rights of deploy/kubernetes; one that was up before stays up."""
+    mine = not ADMIN.exists()
+    try:
+        done = subprocess.run(["bash", TOOLS / "up.sh"], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        wait(lambda: "default" in kubectl("get", "serviceaccounts", "-o", "name"))  # no pod is made before
+        wait(lambda: "nvidia.com/gpu:4" in kubectl("get", "nodes", "-o", "jsonpath={..allocatable}").replace('"', ""))
+        for file in ("rbac.yaml", "nodes.yaml"):
+            kubectl("apply", "-f", str(DEPLOY / file))
+        yield
+    finally:
+        if mine:
+            subprocess.run(["bash", TOOLS / "down.sh"], check=True)
+
+
+def kubectl(*arguments: str, stdin: str | None = None) -> str:
+    """As the administrator, in the tests' namespace."""
+    command = ["kubectl", "--kubeconfig", str(ADMIN), "--namespace", NAMESPACE, *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    return done.stdout
+
+
+def apply(manifest: dict) -> None:
+    kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def pods(phase: str = "Running") -> list[dict]:
+    """Those that are not on their way out."""
+    found = json.loads(kubectl("get", "pods", "-o", "json"))["items"]
+    return [pod for pod in found if pod["status"]["phase"] == phase and "deletionTimestamp" not in pod["metadata"]]
+
+
+def running_pod(root: Path) -> dict:
+    """The running pod of a project's command, as soon as the command has made its mark `starts`."""
+    of_project = []
+    while not of_project:
+        wait((root / "starts").exists)
+        of_project = [pod for pod in pods() if pod["spec"]["containers"][0]["workingDir"] == str(root)]
+    return of_project[0]
+
+
+def kubeconfig_of(account: str, path: Path) -> Path:
+    """Write a kubeconfig that logs in as a service account of the namespace."""
+    secret = kubectl("get", "serviceaccount", account, "-o", "jsonpath={.secrets[0].name}")
+    token = kubectl("get", "secret", secret, "-o", "go-template={{.data.token | base64decode}}")
+    config = yaml.safe_load(ADMIN.read_text())
+    config["users"] = [{"name": "admin", "user": {"token": token}}]
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def template(*, path: str = "", folders: list[str] | None = None, image: str = "test.local/host:1") -> dict:
+    """A job template whose pods find this Python and these folders."""
+    shared = ["/usr", "/etc", tempfile.gettempdir(), sys.base_prefix, str(ROOT)] if folders is None else folders
+    mounts = [{"name": f"folder-{number}", "mountPath": folder} for number, folder in enumerate(shared)]
+    container = {
+        "name": "stage",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "env": [
+            {"name": "PATH", "value": path or f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            {"name": "HOME", "value": tempfile.gettempdir()},
+        ],
+        "volumeMounts": mounts,
+    }
+    pod = {
+        "hostNetwork": True,
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 5,
+        "containers": [container],
+        "volumes": [{"name": mount["name"], "hostPath": {"path": mount["mountPath"]}} for mount in mounts],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"namespace": NAMESPACE},
+        "spec": {"ttlSecondsAfterFinished": 600, "template": {"spec": pod}},
+    }
+
+
+def evict(pod: dict) -> None:
+    """As a drained node or a tired one does it."""
+    name = pod["metadata"]["name"]
+    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def lose_node_under(pod: dict) -> None:
+    """As if its power went: no process is told, and what cleans up after lost nodes removes the pod."""
+    with away("kubelet"):
+        for file in Path("/sys/fs/cgroup").glob(f"**/kubepods/**/pod{pod['metadata']['uid']}/**/cgroup.procs"):
+            for pid in file.read_text().split():
+                with suppress(ProcessLookupError):  # a namespace's first process takes the others with it
+                    os.kill(int(pid), signal.SIGKILL)
+        kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+
+
+@contextmanager
+def away(component: str) -> Iterator[None]:
+    """`apiserver` or `kubelet` answers nothing meanwhile."""
+    pid = int((STATE / f"run/{component}.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
