@@ -29,6 +29,7 @@ from vrft_core.params import Resources
 
 T = TypeVar("T")
 RECORD = "job.json"
+TRAININGS = ("sft", "rft")  # stages that several processes can share
 SECONDS_TO_STOP = 6  # for a last checkpoint; a cancelled run has let go of its GPU within ten
 SECONDS_TO_STOP_ASKING = 30  # a place that is away, when the run is to end
 SECONDS_OF_LAG = 60  # how much later than a job's end its files may be seen here
@@ -78,6 +79,17 @@ class Job:
     @property
     def log(self) -> Path:
         return self.folder / "log.txt"
+
+    @property
+    def processes(self) -> int:
+        """Those of a training, one a GPU, or one a node without; everything else is one process."""
+        trains = self.command[:2] == ["vrft", "stage"] and self.command[2] in TRAININGS
+        return max(self.resources.gpus, 1) * self.resources.nodes if trains else 1
+
+    @property
+    def accelerate(self) -> str:
+        """Options of `accelerate launch` that the user gave, or its plain ones."""
+        return self.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
 
 
 class Place(Protocol):

@@ -14,7 +14,6 @@ GPU = "nvidia.com/gpu"
 GPU_TYPE = "nvidia.com/gpu.product"  # the node label that NVIDIA's GPU feature discovery sets
 JOB, ID = "vrft/job", "vrft/id"
 PART_OF = {"app.kubernetes.io/name": "vrft", "app.kubernetes.io/component": "stage"}
-TRAININGS = ("sft", "rft")  # stages that several processes can share
 QUEUE = "kueue.x-k8s.io/queue-name"
 SERVICE, PORT = "vrft", 29500  # deploy/kubernetes/service.yaml: gives the pods of a stage on several nodes their names
 # The log goes to shared storage, where it outlives the pod; a copy of it to the pod's own, for `kubectl logs`.
@@ -66,7 +65,7 @@ def job_manifest(template: dict, job: Job, version: tuple[int, int]) -> dict:
         raise InputError("the template of its Job", "spec.template.spec.containers is missing")
     _fill(pod["containers"][0], job)
     spec["backoffLimit"] = 0  # whether to try again is decided where the reason is known
-    if needs.nodes > 1 and processes(job) > 1:
+    if needs.nodes > 1 and job.processes > 1:
         if version < (1, 24):
             raise InputError("nodes", f"this Kubernetes {version[0]}.{version[1]} has no indexed Jobs", "1.24 has them")
         spec |= {"completionMode": "Indexed", "completions": needs.nodes, "parallelism": needs.nodes}
@@ -106,21 +105,14 @@ def _fill(container: dict, job: Job) -> None:
     }
 
 
-def processes(job: Job) -> int:
-    """Those of a training, one a GPU, or one a node without; everything else is one process."""
-    trains = job.command[:2] == ["vrft", "stage"] and job.command[2] in TRAININGS
-    return max(job.resources.gpus, 1) * job.resources.nodes if trains else 1
-
-
 def _accelerate(job: Job) -> dict[str, str]:
     """What has a training start its processes. Rank 0 is found by its pod's name; START adds the pod's own rank."""
-    if processes(job) == 1:
+    if job.processes == 1:
         return {}
-    given = job.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
-    told = f"--num_machines {job.resources.nodes} --num_processes {processes(job)}"
+    told = f"--num_machines {job.resources.nodes} --num_processes {job.processes}"
     if job.resources.nodes > 1:
         told += f" --main_process_ip {job_id(job)}-0.{SERVICE} --main_process_port {PORT} --rdzv_backend static"
-    return {"VRFT_ACCELERATE": f"{given} {told}"}
+    return {"VRFT_ACCELERATE": f"{job.accelerate} {told}"}
 
 
 def _label(value: str) -> str:

@@ -34,7 +34,6 @@ RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "SUSPENDED", "STOP
 # Accepted, and yet nothing but a changed request or another setting of the cluster lets it run.
 NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
 MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill|OutOfMemoryError: CUDA", re.IGNORECASE)
-TRAININGS = ("sft", "rft")  # stages that several processes can share
 SECONDS_TO_SAVE = 300  # before the time limit, at most: for a last checkpoint
 TAIL = 20_000  # bytes of a log in which Slurm's own lines are looked for
 
@@ -111,7 +110,7 @@ def script(job: Job, site: Site) -> str:
     """The batch script: what is asked for, the environment, one command. Holds no secret."""
     comment = "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items())
     exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
-    start = _several_processes(job, site) if _processes(job) > 1 else _one_process(job, site)
+    start = _several_processes(job, site) if job.processes > 1 else _one_process(job, site)
     head = options(job.name, job.log.parent, job.log.name, job.resources, comment=comment)
     return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start, ""])
 
@@ -151,12 +150,6 @@ def environment(root: Path, site: Site) -> list[str]:
     ]
 
 
-def _processes(job: Job) -> int:
-    """Those of a training, one a GPU, or one a node without; everything else is one process."""
-    trains = job.command[:2] == ["vrft", "stage"] and job.command[2] in TRAININGS
-    return max(job.resources.gpus, 1) * job.resources.nodes if trains else 1
-
-
 def _one_process(job: Job, site: Site) -> list[str]:
     return ["exec " + _words(site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
 
@@ -168,13 +161,12 @@ def _several_processes(job: Job, site: Site) -> list[str]:
     """
     need = job.resources
     told = (
-        f"--num_machines {need.nodes} --num_processes {_processes(job)} --machine_rank $SLURM_NODEID "
+        f"--num_machines {need.nodes} --num_processes {job.processes} --machine_rank $SLURM_NODEID "
         "--main_process_ip $MASTER_ADDR --main_process_port $MASTER_PORT --rdzv_backend static"
     )
-    given = job.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
     on_each = [
         'folder=$0; [ "$SLURM_NODEID" = 0 ] || folder=$0/node-$SLURM_NODEID',
-        f'export VRFT_ACCELERATE="{given} {told}"',
+        f'export VRFT_ACCELERATE="{job.accelerate} {told}"',
         "exec " + _words(site.wrap, f'python -m vrft_core.job "$folder" {shlex.join(job.command)}'),
     ]
     return [
