@@ -13,7 +13,7 @@ from vrft_core.params import Params
 from vrft_core.rewards import REWARDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
-HEALTHY = {"box_inflation": 1.2, "certainty": 0.5, "duplicates": 0.0, "zero_variance": 0.1}
+HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, "zero_variance": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def check(tmp_path_factory, params):
         value = HEALTHY | changed
         diagnostics = {
             "boxes": {"inflation": value["box_inflation"]},
-            "confidence": {"zero": value["certainty"], "one": value["certainty"] and 0.0},
+            "confidence": {"zero": value["confidence_extremes"], "one": value["confidence_extremes"] and 0.0},
             "duplicates": {"exact": value["duplicates"], "near": 0.0},
         }
         io.write_json(layout.evaluation(cell, "rft") / "metrics.json", {"diagnostics": diagnostics})
@@ -57,7 +57,7 @@ def test_a_healthy_model_passes_every_check(check):
 
 
 def test_each_value_above_its_limit_warns_and_stops_nothing(check):
-    result, found = check(box_inflation=1.51, certainty=0.81, duplicates=0.06, zero_variance=0.41)
+    result, found = check(box_inflation=1.51, confidence_extremes=0.81, duplicates=0.06, zero_variance=0.41)
     assert result.success
     assert {name for name, one in found.items() if not one.passed} == set(HEALTHY)
     for name in HEALTHY:
@@ -66,7 +66,7 @@ def test_each_value_above_its_limit_warns_and_stops_nothing(check):
 
 
 def test_a_model_that_says_nothing_has_nothing_to_be_warned_of(check):
-    _, found = check(box_inflation=None, certainty=None, duplicates=None)
+    _, found = check(box_inflation=None, confidence_extremes=None, duplicates=None)
     assert all(one.passed for one in found.values())
 
 

@@ -28,7 +28,7 @@ class Limit:
 LIMITS = {
     "rft_eval": {
         "box_inflation": Limit(1.5, "Boxes for each true one."),
-        "certainty": Limit(0.8, "Share of boxes stated with confidence exactly 0 or 1: they put nothing in order."),
+        "confidence_extremes": Limit(0.8, "Share of boxes stated at exactly 0 or 1: such confidence ranks nothing."),
         "duplicates": Limit(0.05, "Share of boxes that repeat another of the same answer, exactly or nearly."),
     },
     "rft": {
@@ -93,7 +93,7 @@ def _warnings(root: Path, params: Params, benchmark: str, stage: str, asset: dg.
             passed = value is None or value <= limit.most
             said = "nothing to measure" if value is None else f"{value:.3g}, limit {limit.most:g}"
             if not passed:
-                print(f"{asset.to_user_string()} {name}: {said}", flush=True)
+                print(f"warning: {asset.to_user_string()} {name}: {said}. {limit.description}", flush=True)
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=name,
@@ -111,7 +111,7 @@ def evaluation(layout: Layout, cell: Cell) -> dict[str, float | None]:
     found = io.read_json(layout.evaluation(cell, "rft") / "metrics.json")["diagnostics"]
     return {
         "box_inflation": found["boxes"]["inflation"],
-        "certainty": _sum(found["confidence"]["zero"], found["confidence"]["one"]),
+        "confidence_extremes": _sum(found["confidence"]["zero"], found["confidence"]["one"]),
         "duplicates": _sum(found["duplicates"]["exact"], found["duplicates"]["near"]),
     }
 
