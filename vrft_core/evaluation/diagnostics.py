@@ -31,7 +31,6 @@ def diagnose(rows: list[dict], truth: Annotations) -> dict:
     right = (matches.outcome[0, 0] == TRUE)[judged]
     stated = matches.score[judged]
     true_boxes = sum(len(truth.boxes(row["image_id"], row["category_id"])) for row in rows)
-    by_overlap = [detection | {"score": float(o)} for detection, o in zip(detections, overlap, strict=True)]
     return {
         "queries": len(rows),
         "reasons": dict(sorted(Counter(reason for row in rows for reason in row["reasons"]).items())),
@@ -54,10 +53,6 @@ def diagnose(rows: list[dict], truth: Annotations) -> dict:
             "calibration": calibration(stated, right),
             "auroc": auroc(stated, right),
             "iou_correlation": rank_correlation(confidence, overlap),
-        },
-        "oracle_ranking": {
-            f"{protocol}/AP": match(truth, by_overlap, protocol, categories).average_precision()["AP"]
-            for protocol in ("lvis", "coco")
         },
     }
 

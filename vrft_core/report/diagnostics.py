@@ -102,10 +102,6 @@ def _confidence(results: dict) -> list[dict]:
     def certain(key: str):
         return lambda d: _share(d["confidence"][key])
 
-    def lost(model: str) -> str:
-        best, real = each[model]["oracle_ranking"]["lvis/AP"], results["models"][model]["lvis/AP"]["value"]
-        return "–" if best is None or real is None else points(best - real)
-
     return [
         row("Mean", lambda d: _decimal(d["confidence"]["mean"])),
         row("Exactly 1", certain("one"), "A model that is always certain puts nothing in order."),
@@ -125,16 +121,6 @@ def _confidence(results: dict) -> list[dict]:
             lambda d: _decimal(d["confidence"]["iou_correlation"]),
             "Rank correlation of confidence and overlap with the object: 1 is perfect, 0 is none.",
         ),
-        row(
-            "LVIS AP with perfect ranking",
-            lambda d: points(d["oracle_ranking"]["lvis/AP"]),
-            "The same boxes, ranked by how well they fit. Only the truth knows that; it is a ceiling.",
-        ),
-        {
-            "label": "· lost by ranking",
-            "cells": [lost(model) for model in MODEL_NAMES],
-            "note": "AP points that better confidence alone could win.",
-        },
     ]
 
 

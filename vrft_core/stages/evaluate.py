@@ -50,11 +50,12 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
 
 @contextmanager
 def answers(
-    layout: Layout, params: Params, cell: Cell, method: str
+    layout: Layout, params: Params, cell: Cell, method: str, purpose: str = "eval"
 ) -> Iterator[tuple[Annotations, list[int], list[dict]]]:
     """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows).
 
-    What was answered is forgotten when the block has ended well; see `asking.answered`.
+    What was answered is forgotten when the block has ended well; see `asking.answered`. Who may run at the same time
+    for the same cell and method needs another `purpose`.
     """
     recipe, raw = params.recipe(cell), layout.raw(cell)
     truth = Annotations.load(raw / "annotations.json").split("eval")
@@ -64,7 +65,7 @@ def answers(
     )
     adapter = None if method == "base" else layout.model(cell, method)
     images, what = io.sha256(raw / "annotations.json"), f"{cell.key} {method}: questions answered"
-    run = layout.runs(cell, f"{method}_eval")
+    run = layout.runs(cell, f"{method}_{purpose}")
     with answered(run, queries, recipe, layout.policy(cell), adapter, images, what) as rows:
         yield truth, categories, rows
 

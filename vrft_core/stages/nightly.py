@@ -23,7 +23,7 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
     Raises InputError when no baseline is recorded, or one for other evaluation data.
     """
     baseline = _load_baseline(layout, cell)
-    with answers(layout, params, cell, METHOD) as (truth, categories, rows):
+    with answers(layout, params, cell, METHOD, purpose="nightly") as (truth, categories, rows):
         settings = params.recipe(cell).evaluation
         now, before = ranked(rows, settings.ranking), ranked(baseline, settings.ranking)
         found = compare(truth, categories, now, before, settings.resamples)

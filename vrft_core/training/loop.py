@@ -63,6 +63,12 @@ def train(
     patience = settings.patience if isinstance(settings, Sft) else None
     if step >= settings.steps or exhausted(record, patience):
         return record
+    if torch.cuda.device_count() > 1 and processes().num_processes == 1:
+        raise InputError(
+            what,
+            f"one process sees {torch.cuda.device_count()} GPUs, and would multiply the batch by them",
+            "start one a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or show it one with CUDA_VISIBLE_DEVICES=0",
+        )
     torch.set_num_threads(recipe.threads)
     _quiet()
     examples = load_examples(prompts / "train")
