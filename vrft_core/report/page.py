@@ -96,7 +96,7 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
         ("Pictures shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
-        ("Floating-point operations (estimate; nothing shared)", lambda r: _operations(r.get("flops"))),
+        ("FLOPs (upper estimate)", lambda r: _operations(r.get("flops"))),
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
         ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
