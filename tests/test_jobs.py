@@ -12,12 +12,12 @@ import dagster as dg
 import pytest
 
 from pipelines.dvc_assets import pool
-from pipelines.executors import Placement, failures
+from pipelines.executors import Placement, failures, jobs
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import Job, Phase, job_name, measured
+from pipelines.executors.jobs import Job, JobExecutor, Phase, Refused, Status, Unreachable, job_name, measured
 from pipelines.executors.pipes_files import FileMessages, GrowingFile
 from pipelines.executors.slurm import Site, cpu_seconds, mebibytes, script, status
-from pipelines.executors.slurm_cli import JobInfo
+from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
 from vrft_core.params import Params, Resources
@@ -222,3 +222,63 @@ def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch)
     assert pool({"pool": "gpu"}) == "gpu"
     monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
     assert pool({"pool": "gpu"}) is None
+
+
+class Here:
+    """A place that runs a job at once, as a process of this machine, and keeps no accounts."""
+
+    title, every = "Here", 0.1
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault
+
+    def submit(self, job: Job) -> str:
+        command = [sys.executable, "-m", "vrft_core.job", str(job.folder), *job.command]
+        with open(job.log, "ab") as log:
+            self.process = subprocess.Popen(command, cwd=job.root, env={**os.environ, **job.environment}, stdout=log)
+        return "1"
+
+    def find(self, name: str) -> list[str]:
+        return []
+
+    def look(self, id: str, folder: Path) -> Status:
+        if self.process.poll() is None:
+            return Status(Phase.RUNNING, "is running")
+        return Status(Phase.ENDED, "has ended", Cause.OWN if self.process.returncode else None)
+
+    def cancel(self, id: str, now: bool) -> None:
+        self.process.kill()
+
+    def cost(self, id: str, folder: Path, resources: Resources) -> dict:
+        if self.fault:
+            raise self.fault
+        return measured(folder, resources)
+
+
+def run_here(root: Path, fault: Exception | None = None) -> dg.ExecuteInProcessResult:
+    """An asset whose command does nothing; `committed` in its project is made when its result is taken."""
+    executor = JobExecutor(root, Here(fault))
+
+    @dg.asset
+    def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        command = [sys.executable, "-c", "pass"]
+        done = executor.run(context=context, command=command, commit=(root / "committed").touch)
+        return done.get_materialize_result()
+
+    return dg.materialize([made], raise_on_error=False)
+
+
+@pytest.mark.parametrize("fault", [Unreachable("slurmdbd is down"), Refused("there is no program 'sacct' here")])
+def test_a_result_is_taken_even_where_nobody_tells_its_cost(fault, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "EVERY", 0.1)
+    done = run_here(tmp_path, fault)
+    assert done.success and (tmp_path / "committed").exists()
+    (event,) = done.get_asset_materialization_events()
+    assert event.materialization.metadata["seconds"].value > 0
+
+
+def test_without_the_program_sacct_there_is_no_accounting(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert SlurmCli().usage("7") == []
+    with pytest.raises(Unknown, match="no record of job 7"):
+        SlurmCli().remembered("7")

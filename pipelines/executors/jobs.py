@@ -219,7 +219,7 @@ class _Watch:
         except BaseException:  # Dagster's interruption is one of these: a cancelled run leaves nothing running
             self._stop()
             raise
-        cost = self._insist(lambda: self.place.cost(self.record.id, self.record.folder, self.resources))
+        cost = self._cost()
         commit()
         self._settle()
         where = {
@@ -318,6 +318,16 @@ class _Watch:
             "under `resources` in params.yaml",
         }.get(status.cause, "")
         return job_failure(status.cause, what, last_lines, remedy)
+
+    def _cost(self) -> Mapping[str, object]:
+        """Asked for once: a result that is there waits for nobody's accounting."""
+        try:
+            return self.place.cost(self.record.id, self.record.folder, self.resources)
+        except (Unreachable, Refused) as error:
+            self.context.log.warning(
+                f"{self.place.title} does not tell the cost; the job's own measure is taken: {error}"
+            )
+            return measured(self.record.folder, self.resources)
 
     def _stop(self) -> None:
         """End the job because the run is. Where that cannot be done now, the next run of this work will."""
