@@ -282,3 +282,12 @@ def test_without_the_program_sacct_there_is_no_accounting(tmp_path, monkeypatch)
     assert SlurmCli().usage("7") == []
     with pytest.raises(Unknown, match="no record of job 7"):
         SlurmCli().remembered("7")
+
+
+def test_a_jobs_folder_is_numbered_after_the_highest_whatever_else_lies_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "EVERY", 0.1)
+    folder = tmp_path / "runs/jobs" / job_name(tmp_path, [sys.executable, "-c", "pass"])
+    (folder / "00007-5f0c1a2b").mkdir(parents=True)
+    (folder / "lock-0").touch()
+    assert run_here(tmp_path).success
+    assert [path.name[:5] for path in sorted(folder.glob("*-*"))] == ["00007", "00008", "lock-"]

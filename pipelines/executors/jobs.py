@@ -250,7 +250,7 @@ class _Watch:
 
     def _new(self, inputs: str) -> Record:
         run_id = self.context.run_id
-        number = len(list(self.jobs.glob("*"))) + 1
+        number = 1 + max((int(folder.name[:5]) for folder in self.jobs.glob("[0-9]" * 5 + "-*")), default=0)
         folder = self.jobs / f"{number:05}-{run_id[:8]}"
         folder.mkdir(parents=True)
         return Record(folder, inputs, run_id)
