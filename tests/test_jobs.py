@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +15,17 @@ import pytest
 from pipelines.dvc_assets import pool
 from pipelines.executors import Placement, failures, jobs
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import Job, JobExecutor, Phase, Refused, Status, Unreachable, job_name, measured
+from pipelines.executors.jobs import (
+    Job,
+    JobExecutor,
+    Phase,
+    Refused,
+    Status,
+    Unreachable,
+    job_name,
+    measured,
+    passed_on,
+)
 from pipelines.executors.pipes_files import FileMessages, GrowingFile
 from pipelines.executors.slurm import Site, cpu_seconds, mebibytes, script, status
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
@@ -282,6 +293,17 @@ def test_without_the_program_sacct_there_is_no_accounting(tmp_path, monkeypatch)
     assert SlurmCli().usage("7") == []
     with pytest.raises(Unknown, match="no record of job 7"):
         SlurmCli().remembered("7")
+
+
+def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_several(monkeypatch):
+    monkeypatch.setenv("VRFT_VLLM_URL", "http://gpu1:8000")
+    monkeypatch.setenv("VRFT_ACCELERATE", "--config_file mine.yaml")
+    told = passed_on()
+    assert told["VRFT_VLLM_URL"] == "http://gpu1:8000" and "VRFT_ACCELERATE" not in told
+    training = ("vrft", "stage", "rft", "--cell", "x")
+    one, several = (replace(job(Resources(gpus=gpus), *training), accelerate="--fp8") for gpus in (1, 2))
+    assert "VRFT_ACCELERATE" not in script(one, Site())
+    assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
 
 
 def test_a_jobs_folder_is_numbered_after_the_highest_whatever_else_lies_there(tmp_path, monkeypatch):

@@ -35,7 +35,8 @@ SECONDS_TO_STOP_ASKING = 30  # a place that is away, when the run is to end
 SECONDS_OF_LAG = 60  # how much later than a job's end its files may be seen here
 EVERY = 1.0  # seconds between looks at the files
 # What a job must know besides its command. Nothing secret: it is written down with the job.
-PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_ACCELERATE")
+PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_VLLM_URL")
+ACCELERATE = "--multi_gpu --mixed_precision no --dynamo_backend no"
 
 
 class Refused(Exception):
@@ -75,6 +76,7 @@ class Job:
     environment: dict[str, str]
     resources: Resources
     labels: dict[str, str]  # run, asset, partition: ties what the place shows to Dagster's pages
+    accelerate: str = ACCELERATE  # options of `accelerate launch`, where there are several processes
 
     @property
     def log(self) -> Path:
@@ -85,11 +87,6 @@ class Job:
         """Those of a training, one a GPU, or one a node without; everything else is one process."""
         trains = self.command[:2] == ["vrft", "stage"] and self.command[2] in TRAININGS
         return max(self.resources.gpus, 1) * self.resources.nodes if trains else 1
-
-    @property
-    def accelerate(self) -> str:
-        """Options of `accelerate launch` that the user gave, or its plain ones."""
-        return self.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
 
 
 class Place(Protocol):
@@ -152,6 +149,16 @@ def measured(folder: Path, resources: Resources) -> dict[str, object]:
         "cpu_seconds": round(sum(row["cpu_seconds"] for row in everywhere), 2),
         "peak_memory_mb": max((row["peak_memory_mb"] for row in everywhere), default=0),
     }
+
+
+def passed_on() -> dict[str, str]:
+    """The part of this process's environment that every job gets."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+
+def accelerate_options() -> str:
+    """Those of the user, in VRFT_ACCELERATE. A job of one process is not told them: it would launch itself by them."""
+    return os.environ.get("VRFT_ACCELERATE", ACCELERATE)
 
 
 def job_name(root: Path, command: list[str]) -> str:
@@ -256,12 +263,12 @@ class _Watch:
         return Record(folder, inputs, run_id)
 
     def _submit(self, pipes: dict[str, str]) -> None:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | pipes
+        environment = passed_on() | pipes
         labels = {"run": self.context.run_id, "asset": self.context.asset_key.to_user_string()}
         if self.context.has_partition_key:
             labels["partition"] = self.context.partition_key
         folder = self.record.folder
-        job = Job(self.name, self.root, folder, self.command, environment, self.resources, labels)
+        job = Job(self.name, self.root, folder, self.command, environment, self.resources, labels, accelerate_options())
         self.record.save()  # from here on the job is found, whatever happens
 
         def submit() -> str:

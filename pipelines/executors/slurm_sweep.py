@@ -4,7 +4,6 @@ Each task trains and evaluates its cell, SFT and RFT. What comes out is committe
 find it done; what lies upstream must be up to date before.
 """
 
-import os
 import shlex
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
-from pipelines.executors.jobs import PASSED_ON, Refused, Unreachable, job_name
+from pipelines.executors.jobs import Refused, Unreachable, job_name, passed_on
 from pipelines.executors.slurm import Site, environment, options
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.cell import Cell
@@ -77,7 +76,7 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
             for stage in stages
         ]  # fmt: skip
         cases += [f"{number})", *(f"  {line}" for line in runs), "  ;;"]
-    exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in PASSED_ON if name in os.environ]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in passed_on().items()]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")
     lines = ["#!/bin/bash", *head, "", *environment(root, site), *exports, RUN]
     return "\n".join([*lines, "case $SLURM_ARRAY_TASK_ID in", *cases, "esac", ""])
