@@ -306,6 +306,17 @@ def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_s
     assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
 
 
+def test_an_address_with_a_login_in_it_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org/")
+    failed = run_here(tmp_path)
+    (event,) = (event for event in failed.all_events if event.is_step_failure)
+    assert event.step_failure_data.user_failure_data.description.startswith("MLFLOW_TRACKING_URI: holds a login, which")
+    assert not list(tmp_path.iterdir())
+    for plain in ("https://mlflow.example.org/a@b", "sqlite:////shared/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", plain)
+        assert passed_on()["MLFLOW_TRACKING_URI"] == plain
+
+
 def test_a_jobs_folder_is_numbered_after_the_highest_whatever_else_lies_there(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "EVERY", 0.1)
     folder = tmp_path / "runs/jobs" / job_name(tmp_path, [sys.executable, "-c", "pass"])

@@ -24,6 +24,7 @@ from pipelines.executors.failures import INPUT_ERROR, Cause, job_failure, own_fa
 from pipelines.executors.pipes_files import FileMessages, JobLog
 from pipelines.locks import exclusive
 from vrft_core import io
+from vrft_core.errors import InputError
 from vrft_core.job import attempts
 from vrft_core.params import Resources
 
@@ -152,8 +153,16 @@ def measured(folder: Path, resources: Resources) -> dict[str, object]:
 
 
 def passed_on() -> dict[str, str]:
-    """The part of this process's environment that every job gets."""
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    """The part of this process's environment that every job gets.
+
+    Raises InputError at an address with a user name or a password in it, which would be written down with the job.
+    """
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    for name, value in found.items():
+        if re.match(r"[^/?#]+://[^/?#]*@", value):
+            remedy = "take it out; jobs get MLFLOW_TRACKING_USERNAME and _PASSWORD by their setup file or template"
+            raise InputError(name, "holds a login, which would be written down with each job", remedy)
+    return found
 
 
 def accelerate_options() -> str:
@@ -186,9 +195,13 @@ class JobExecutor(dg.PipesClient):
         commit: Callable[[], None] = lambda: None,
     ) -> dg.PipesClientCompletedInvocation:
         """See `Executor.run`. The machine's fault is raised as dg.RetryRequested."""
+        try:
+            environment = passed_on()
+        except InputError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         name = job_name(self.root, command)
         with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock"):
-            watch = _Watch(self.root, self.place, context, name, command, resources or Resources())
+            watch = _Watch(self.root, self.place, context, name, command, environment, resources or Resources())
             try:
                 return watch.run(inputs, prepare, commit)
             except Refused as error:
@@ -199,9 +212,11 @@ class JobExecutor(dg.PipesClient):
 class _Watch:
     """One job from here to its end."""
 
-    def __init__(self, root, place: Place, context, name: str, command: list[str], resources: Resources) -> None:
+    def __init__(
+        self, root, place: Place, context, name: str, command: list[str], environment: dict, resources: Resources
+    ) -> None:
         self.root, self.place, self.context, self.name = root, place, context, name
-        self.command, self.resources = command, resources
+        self.command, self.environment, self.resources = command, environment, resources
         self.jobs = root / "runs/jobs" / name
         self.patience = math.inf  # an orchestrator that watches a job has all the time
 
@@ -263,11 +278,11 @@ class _Watch:
         return Record(folder, inputs, run_id)
 
     def _submit(self, pipes: dict[str, str]) -> None:
-        environment = passed_on() | pipes
         labels = {"run": self.context.run_id, "asset": self.context.asset_key.to_user_string()}
         if self.context.has_partition_key:
             labels["partition"] = self.context.partition_key
         folder = self.record.folder
+        environment = self.environment | pipes
         job = Job(self.name, self.root, folder, self.command, environment, self.resources, labels, accelerate_options())
         self.record.save()  # from here on the job is found, whatever happens
 

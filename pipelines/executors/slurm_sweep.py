@@ -54,11 +54,12 @@ def sweep(root: Path, study: str) -> list[str]:
             raise InputError(f"Slurm job {left[0]}", "an earlier sweep of this study runs on", f"scancel {left[0]}")
         folder = root / "runs/jobs" / name / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
+        path = folder / "job.sh"
+        path.write_text(script(root, folder, todo, _resources(params, wanted), site), encoding="utf-8")
+        path.chmod(0o700)
         for key, stages in todo.items():
             for stage in stages:
                 project.clear(f"{stage}@{key}")
-        path = folder / "job.sh"
-        path.write_text(script(root, folder, todo, _resources(params, wanted), site), encoding="utf-8")
         id = cli.submit(path)
         print(f"Slurm job {id}: {', '.join(todo)}; files in {folder}", file=sys.stderr, flush=True)
         _wait(cli, name, id)
