@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from pipelines.dvc_assets import pool
-from pipelines.executors import Placement, failures, jobs
+from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
 from pipelines.executors.jobs import (
     Job,
@@ -70,6 +70,17 @@ def test_a_training_on_two_nodes_is_launched_once_a_node_with_a_process_a_gpu():
 
 def test_other_stages_are_one_process_however_many_gpus_they_are_given():
     assert "accelerate" not in "\n".join(lines(Resources(gpus=4), "vrft", "stage", "rft_eval", "--cell", "x"))
+
+
+def test_a_sweeps_trainings_have_the_processes_that_are_asked_for_and_its_evaluations_one(tmp_path):
+    todo = {"x-s0": ["rft"], "x-s1": ["sft_eval", "rft"]}
+    text = slurm_sweep.script(ROOT, tmp_path / "sweep/1", todo, Resources(gpus=4, nodes=2), Site(wrap="box"))
+    assert "#SBATCH --array=0-1" in text and "#SBATCH --gres=gpu:4" in text and "#SBATCH --nodes=2" in text
+    assert text.count("run srun --ntasks-per-node=1") == text.count("--num_machines 2 --num_processes 8") == 2
+    assert (
+        f"  run box python -m vrft_core.job {tmp_path}/sweep/1/x-s1/sft_eval vrft stage sft_eval --cell x-s1\n" in text
+    )
+    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
 
 
 @pytest.mark.parametrize(

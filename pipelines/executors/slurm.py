@@ -110,9 +110,8 @@ def script(job: Job, site: Site) -> str:
     """The batch script: what is asked for, the environment, one command. Holds no secret."""
     comment = "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items())
     exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
-    start = _several_processes(job, site) if job.processes > 1 else _one_process(job, site)
     head = options(job.name, job.log.parent, job.log.name, job.resources, comment=comment)
-    return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start, ""])
+    return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start(job, site, "exec"), ""])
 
 
 def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> list[str]:
@@ -150,11 +149,14 @@ def environment(root: Path, site: Site) -> list[str]:
     ]
 
 
-def _one_process(job: Job, site: Site) -> list[str]:
-    return ["exec " + _words(site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
+def start(job: Job, site: Site, how: str) -> list[str]:
+    """Lines that start the command; `how`: the shell's word for it, such as `exec`."""
+    if job.processes > 1:
+        return _several_processes(job, site, how)
+    return [_words(how, site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
 
 
-def _several_processes(job: Job, site: Site) -> list[str]:
+def _several_processes(job: Job, site: Site, how: str) -> list[str]:
     """The command once a node; it starts its processes itself, by `accelerate launch` (VRFT_ACCELERATE).
 
     Each node measures itself; the first one's notes are the job's.
@@ -174,7 +176,7 @@ def _several_processes(job: Job, site: Site) -> list[str]:
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         'export MASTER_ADDR=$(scontrol show node "$first" --oneliner | grep -o "NodeAddr=[^ ]*" | cut -d= -f2)',
         "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
-        f"exec srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
+        f"{how} srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
         f"{shlex.quote(chr(10).join(on_each))} {shlex.quote(str(job.folder))}",
     ]
 

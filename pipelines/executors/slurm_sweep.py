@@ -1,7 +1,7 @@
 """`python -m pipelines.executors.slurm_sweep lvis-mini-1shot`: what a study lacks, as one job array, a task a seed.
 
-Each task trains and evaluates its cell, SFT and RFT. What comes out is committed to DVC, so that Dagster and `vrft run`
-find it done; what lies upstream must be up to date before.
+Each task trains and evaluates its cell, SFT and RFT, with what RFT asks for. What comes out is committed to DVC, so
+that Dagster and `vrft run` find it done; what lies upstream must be up to date before.
 """
 
 import shlex
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
-from pipelines.executors.jobs import Refused, Unreachable, job_name, passed_on
-from pipelines.executors.slurm import Site, environment, options
+from pipelines.executors.jobs import Job, Refused, Unreachable, accelerate_options, job_name, passed_on
+from pipelines.executors.slurm import Site, environment, options, start
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
@@ -22,9 +22,10 @@ from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
 
 EVERY = 5.0  # seconds between questions
-# Warnings go to the command at hand; the shell itself would end by them.
+# Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on: at SIGTERM it
+# ends its processes.
 RUN = """\
-trap 'kill -TERM $child 2>/dev/null || true' USR1 TERM
+trap 'kill -USR1 $child 2>/dev/null || true' USR1 TERM
 run() {
   "$@" &
   child=$! status=0
@@ -68,16 +69,15 @@ def sweep(root: Path, study: str) -> list[str]:
 
 def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resources, site: Site) -> str:
     """The array's batch script. Task i works on the i-th cell; a stage that fails ends its task."""
-    cases = []
+    cases, told = [], passed_on()
     for number, (key, stages) in enumerate(todo.items()):
-        runs = [
-            " ".join(filter(None, ["run", site.wrap, shlex.join(
-                ["python", "-m", "vrft_core.job", str(folder / key / stage), "vrft", "stage", stage, "--cell", key]
-            )]))
-            for stage in stages
-        ]  # fmt: skip
-        cases += [f"{number})", *(f"  {line}" for line in runs), "  ;;"]
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in passed_on().items()]
+        commands = {stage: ["vrft", "stage", stage, "--cell", key] for stage in stages}
+        jobs = [
+            Job(folder.parent.name, root, folder / key / stage, command, told, need, {}, accelerate_options())
+            for stage, command in commands.items()
+        ]
+        cases += [f"{number})", *(f"  {line}" for job in jobs for line in start(job, site, "run")), "  ;;"]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")
     lines = ["#!/bin/bash", *head, "", *environment(root, site), *exports, RUN]
     return "\n".join([*lines, "case $SLURM_ARRAY_TASK_ID in", *cases, "esac", ""])
