@@ -335,3 +335,33 @@ def test_a_jobs_folder_is_numbered_after_the_highest_whatever_else_lies_there(tm
     (folder / "lock-0").touch()
     assert run_here(tmp_path).success
     assert [path.name[:5] for path in sorted(folder.glob("*-*"))] == ["00007", "00008", "lock-"]
+
+
+def test_a_sweep_takes_a_result_that_is_seen_late_and_names_a_stage_without_one(tmp_path, monkeypatch):
+    class Project:
+        def __init__(self) -> None:
+            self.committed: list[str] = []
+
+        def commit(self, target: str) -> None:
+            self.committed.append(target)
+
+    folder, project = tmp_path / "x/rft", Project()
+
+    def storage_shows_it(seconds: float) -> None:
+        folder.mkdir(parents=True)
+        (folder / ATTEMPTS).write_text('{"event": "start"}\n{"event": "end", "status": 0}\n')
+
+    monkeypatch.setattr(slurm_sweep.time, "sleep", storage_shows_it)
+    assert slurm_sweep._commit(project, tmp_path, "x", ["rft"], time.monotonic() + 60) == []
+    assert project.committed == ["rft@x"]
+    (line,) = slurm_sweep._commit(project, tmp_path, "x", ["sft"], time.monotonic())
+    assert line.startswith("sft of x did not end well") and project.committed == ["rft@x"]
+
+
+def test_a_sweep_whose_slurm_does_not_answer_ends_with_one_line(monkeypatch, capsys):
+    def sweep(root: Path, study: str) -> list[str]:
+        raise Unreachable("Unable to contact slurm controller")
+
+    monkeypatch.setattr(slurm_sweep, "sweep", sweep)
+    assert slurm_sweep.main("lvis-mini-1shot") == 1
+    assert capsys.readouterr().err.startswith("Slurm does not answer: Unable to contact slurm controller; ")

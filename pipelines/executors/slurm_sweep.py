@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
-from pipelines.executors.jobs import Job, Refused, Unreachable, accelerate_options, job_name, passed_on
+from pipelines.executors.jobs import SECONDS_OF_LAG, Job, Refused, Unreachable, accelerate_options, job_name, passed_on
 from pipelines.executors.slurm import Site, environment, options, start
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.cell import Cell
@@ -64,7 +64,8 @@ def sweep(root: Path, study: str) -> list[str]:
         id = cli.submit(path)
         print(f"Slurm job {id}: {', '.join(todo)}; files in {folder}", file=sys.stderr, flush=True)
         _wait(cli, name, id)
-        return [line for key, stages in todo.items() for line in _commit(project, folder, key, stages)]
+        deadline = time.monotonic() + SECONDS_OF_LAG
+        return [line for key, stages in todo.items() for line in _commit(project, folder, key, stages, deadline)]
 
 
 def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resources, site: Site) -> str:
@@ -121,13 +122,20 @@ def _wait(cli: SlurmCli, name: str, id: str) -> None:
         raise
 
 
-def _commit(project: DvcProject, folder: Path, key: str, stages: list[str]) -> list[str]:
+def _commit(project: DvcProject, folder: Path, key: str, stages: list[str], deadline: float) -> list[str]:
+    """`deadline`: until then shared storage may be late with what a task wrote."""
     for stage in stages:
-        rows = attempts(folder / key / stage)
-        if not rows or rows[-1].get("status") != 0:
+        while not (ended := _ended(folder / key / stage)) and time.monotonic() < deadline:
+            time.sleep(EVERY)
+        if not ended or ended["status"] != 0:
             return [f"{stage} of {key} did not end well; see {folder}/log-*.txt"]
         project.commit(f"{stage}@{key}")
     return []
+
+
+def _ended(folder: Path) -> dict | None:
+    rows = attempts(folder)
+    return rows[-1] if rows and rows[-1]["event"] == "end" else None
 
 
 def main(study: str) -> int:
@@ -136,6 +144,9 @@ def main(study: str) -> int:
     except (InputError, Refused) as error:
         print(error, file=sys.stderr)
         return 2
+    except Unreachable as error:
+        print(f"Slurm does not answer: {error}; a job that was submitted goes on: `squeue --me`", file=sys.stderr)
+        return 1
     print("\n".join(failed or [f"{study}: trained and evaluated"]), file=sys.stderr)
     return 1 if failed else 0
 
