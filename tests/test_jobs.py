@@ -27,7 +27,7 @@ from pipelines.executors.jobs import (
     passed_on,
 )
 from pipelines.executors.pipes_files import FileMessages, GrowingFile
-from pipelines.executors.slurm import Site, cpu_seconds, mebibytes, script, status
+from pipelines.executors.slurm import Site, cpu_seconds, environment, mebibytes, script, status
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
@@ -83,6 +83,16 @@ def test_a_sweeps_trainings_have_the_processes_that_are_asked_for_and_its_evalua
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
 
 
+def test_a_script_runs_the_projects_own_code_whatever_a_sites_careless_setup_does(tmp_path):
+    setup = tmp_path / "setup.sh"
+    setup.write_text("export LOADED=$NOT_SET_ANYWHERE:yes PYTHONPATH=/site\n")
+    head = environment(tmp_path, Site(setup=setup))
+    shown = subprocess.run(
+        ["bash", "-c", "\n".join([*head, 'echo "$LOADED $PYTHONPATH $-"'])], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert shown[:2] == [":yes", f"{tmp_path}:/site"] and "u" in shown[2]
+
+
 @pytest.mark.parametrize(
     ("state", "phase", "cause"),
     [
@@ -109,6 +119,7 @@ def test_a_job_that_slurm_will_start_again_says_so_and_one_that_never_can_is_ref
     assert again.text == "is pending (BeginTime), to start again after 1 start(s)" and again.cause is None
     never = status(JobInfo("PENDING", "PartitionTimeLimit"), tmp_path)
     assert never.text == "will never run (PartitionTimeLimit)" and never.cause is Cause.REFUSED
+    assert status(JobInfo("PENDING", "PartitionNodeLimit"), tmp_path).cause is None, "nodes may be down"
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,9 @@ CAUSES = {
     "FAILED": Cause.OWN,
 }
 RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "SUSPENDED", "STOPPED"}
-# Accepted, and yet nothing but a changed request or another setting of the cluster lets it run.
-NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
+# Accepted, and yet nothing but a changed request or another setting of the cluster lets it run. PartitionNodeLimit is
+# not among them: it is also the reason while nodes are down.
+NEVER = re.compile(r"PartitionTimeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
 MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill|OutOfMemoryError: CUDA", re.IGNORECASE)
 SECONDS_TO_SAVE = 300  # before the time limit, at most: for a last checkpoint
 TAIL = 20_000  # bytes of a log in which Slurm's own lines are looked for
@@ -139,13 +140,14 @@ def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> 
 
 
 def environment(root: Path, site: Site) -> list[str]:
-    """Lines that every script begins with."""
-    setup = [f"# from {site.setup}", *_lines(site.setup)] if site.setup else []
+    """Lines that every script begins with. A site's own may use variables that are not set, as module files do."""
+    setup = ["set +u", f"# from {site.setup}", *_lines(site.setup), "set -u"] if site.setup else []
     return [
         "set -euo pipefail",
         f"cd {shlex.quote(str(root))}",
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1",
         *setup,
+        f"export PYTHONPATH={shlex.quote(str(root))}${{PYTHONPATH:+:$PYTHONPATH}}",  # the code that DVC records
     ]
 
 
