@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def job(resources: Resources, *command: str) -> Job:
 
 def lines(resources: Resources, *command: str, site: Site | None = None) -> list[str]:
     return script(job(resources, *command), site or Site()).splitlines()
+
+
+def wait(for_what: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_the_batch_script_asks_for_what_the_stage_needs_and_runs_its_command():
@@ -168,10 +176,24 @@ def test_a_warning_is_passed_on_as_sigterm_and_noted(tmp_path):
     started = subprocess.Popen(
         [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", program], cwd=ROOT
     )
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.05)
+    wait((tmp_path / "ready").exists)
     started.send_signal(signal.SIGUSR1)
     assert started.wait(30) == 7
+    assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
+
+
+def test_a_warning_that_comes_before_the_command_runs_is_not_lost(tmp_path):
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from vrft_core import job\n"
+        "note = job._note\n"
+        "def warned(folder, row):\n"
+        "    note(folder, row)\n"
+        "    if row['event'] == 'start': os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "job._note = warned\n"
+        "sys.exit(job.run(pathlib.Path(sys.argv[1]), [sys.executable, '-c', 'import time; time.sleep(60)']))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, timeout=50).returncode == 143
     assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
 
 

@@ -24,6 +24,19 @@ def run(folder: Path, command: list[str]) -> int:
     Each warning is passed on as SIGTERM, so that a training seals a last checkpoint; the first one is noted.
     """
     warned: list[str] = []
+    process: subprocess.Popen | None = None
+
+    def pass_on() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+
+    def warn(number: int, frame: object) -> None:
+        warned.append(signal.Signals(number).name)
+        if process:
+            pass_on()
+
+    for number in WARNINGS:
+        signal.signal(number, warn)
     folder.mkdir(parents=True, exist_ok=True)
     _note(folder, {"event": "start", "node": os.environ.get("SLURMD_NODENAME") or platform.node()})
     began = time.monotonic()
@@ -33,14 +46,8 @@ def run(folder: Path, command: list[str]) -> int:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         _note(folder, {"event": "end", "status": 127})
         return 127
-
-    def pass_on(number: int, frame: object) -> None:
-        warned.append(signal.Signals(number).name)
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-
-    for number in WARNINGS:
-        signal.signal(number, pass_on)
+    if warned:  # before there was a process to tell
+        pass_on()
     _, ended, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(ended)
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
