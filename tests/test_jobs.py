@@ -245,6 +245,17 @@ def test_results_count_from_a_jobs_last_start_only(tmp_path):
     assert handler.got == ["opened", "log", "log", "report_asset_materialization"]
 
 
+def test_a_torn_line_ends_no_healthy_job(tmp_path):
+    torn = b'{"method": "lo\n\0\0\xe2\n7\n'
+    path, handler = tmp_path / "messages.jsonl", Handler()
+    path.write_bytes(b'{"method": "opened"}\n' + torn + b'{"method": "log"}\n')
+    with FileMessages(path).read_messages(handler):
+        pass
+    assert handler.got == ["opened", "log"]
+    (tmp_path / ATTEMPTS).write_bytes(b'{"event": "start"}\n' + torn + b'{"event": "end"}\n')
+    assert [row["event"] for row in attempts(tmp_path)] == ["start", "end"]
+
+
 def test_a_jobs_name_follows_from_project_and_command():
     command = ["vrft", "stage", "rft", "--cell", "lvis-mini-1shot-s0"]
     name = job_name(Path("/a"), command)

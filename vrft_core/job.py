@@ -68,10 +68,19 @@ def run(folder: Path, command: list[str]) -> int:
 def attempts(folder: Path) -> list[dict]:
     """The rows noted so far; a line that is still being written is left out."""
     try:
-        lines = (folder / ATTEMPTS).read_text(encoding="utf-8").split("\n")[:-1]
+        lines = (folder / ATTEMPTS).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines]
+    return objects(lines)
+
+
+def objects(lines: list[str]) -> list[dict]:
+    """JSON objects, one a line. A line that was torn, as when storage went away or filled up, is left out."""
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [row for row in found if isinstance(row, dict)]
 
 
 def _note(folder: Path, row: dict) -> None:
