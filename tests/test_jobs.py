@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -409,3 +410,14 @@ def test_a_sweep_whose_slurm_does_not_answer_ends_with_one_line(monkeypatch, cap
     monkeypatch.setattr(slurm_sweep, "sweep", sweep)
     assert slurm_sweep.main("lvis-mini-1shot") == 1
     assert capsys.readouterr().err.startswith("Slurm does not answer: Unable to contact slurm controller; ")
+
+
+def test_the_apptainer_image_has_the_files_that_its_build_needs():
+    lines = (ROOT / "deploy/slurm/vrft.def").read_text().splitlines()
+    copied = {
+        line.split()[0] for line in lines if line.startswith("    ") and line.split()[-1].startswith("/opt/vrft/")
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    setup = {"Makefile", "pyproject.toml", "requirements.lock", "deploy"}
+    assert copied == setup | packages | {project["project"]["readme"]}
