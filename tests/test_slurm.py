@@ -53,10 +53,12 @@ def cluster() -> Iterator[Cluster]:
     place = Path(tempfile.mkdtemp(prefix="slurm-"))  # munge's socket wants a short path
     place.chmod(0o755)
     cluster = Cluster(place / "s")
-    cluster.up()
-    yield cluster
-    cluster.down()
-    shutil.rmtree(place)
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()
+        shutil.rmtree(place)
 
 
 @pytest.fixture(autouse=True)
@@ -182,17 +184,8 @@ def test_a_cancelled_run_ends_its_running_job_and_frees_the_gpu(cluster, tmp_pat
         "pathlib.Path('there').touch()\n"
         "time.sleep(120)\n"
     )
-    began = []
-
-    def there() -> bool:
-        if (tmp_path / "there").exists():
-            began.append(time.monotonic())
-        return bool(began)
-
-    outcome = interrupted(tmp_path, program, there, gpus=2)
-
+    outcome = interrupted(tmp_path, program, (tmp_path / "there").exists, gpus=2)
     assert not outcome.success and no_job_of(tmp_path, cluster)
-    assert time.monotonic() - began[0] < 3 * 10, "ten seconds on a quiet machine"
 
 
 def test_a_cancelled_run_takes_its_waiting_job_out_of_the_queue(cluster, tmp_path):
