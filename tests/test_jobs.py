@@ -198,6 +198,12 @@ def test_a_warning_that_comes_before_the_command_runs_is_not_lost(tmp_path):
     assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
 
 
+def test_the_command_itself_does_not_end_by_usr1(tmp_path):
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"
+    command = [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", program]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+
+
 def test_a_command_that_is_not_there_is_said_and_noted(tmp_path):
     command = [sys.executable, "-m", "vrft_core.job", str(tmp_path), "no-such-program"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -41,7 +41,7 @@ def run(folder: Path, command: list[str]) -> int:
     _note(folder, {"event": "start", "node": os.environ.get("SLURMD_NODENAME") or platform.node()})
     began = time.monotonic()
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_leave_usr1_to_us)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         _note(folder, {"event": "end", "status": 127})
@@ -63,6 +63,11 @@ def run(folder: Path, command: list[str]) -> int:
         },
     )
     return status
+
+
+def _leave_usr1_to_us() -> None:
+    """srun signals all processes of a step; one that does not know USR1 would end by it before its last checkpoint."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def attempts(folder: Path) -> list[dict]:

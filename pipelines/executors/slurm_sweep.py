@@ -22,8 +22,7 @@ from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
 
 EVERY = 5.0  # seconds between questions
-# Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on: at SIGTERM it
-# ends its processes.
+# Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on.
 RUN = """\
 trap 'kill -USR1 $child 2>/dev/null || true' USR1 TERM
 run() {
