@@ -17,6 +17,7 @@ from dagster_pipes import open_dagster_pipes
 with open_dagster_pipes() as pipes:
     pipes.report_asset_materialization(metadata={'lvis/AP': 0.41})
 """
+SECONDS = 300  # that a run may take at most
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Orchestrator:
         self.process.join()
 
     def outcome(self) -> Outcome:
+        assert self._outcome.poll(SECONDS), "the run does not end"
         return self._outcome.recv()
 
 

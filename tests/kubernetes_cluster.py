@@ -27,7 +27,7 @@ ADMIN = STATE / "kubeconfig"
 @contextmanager
 def cluster() -> Iterator[None]:
     """Up with the namespace and the rights of deploy/kubernetes; one that was up before stays up."""
-    mine = not ADMIN.exists()
+    mine = not _answers()
     try:
         done = subprocess.run(["bash", TOOLS / "up.sh"], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
@@ -39,7 +39,13 @@ def cluster() -> Iterator[None]:
         yield
     finally:
         if mine:
-            subprocess.run(["bash", TOOLS / "down.sh"], check=True)
+            subprocess.run(["bash", TOOLS / "down.sh"], check=True, timeout=300)
+
+
+def _answers() -> bool:
+    """Whether an API server is up. A kubeconfig alone may be left from one that is not."""
+    ask = ["kubectl", "--kubeconfig", str(ADMIN), "--request-timeout=10s", "get", "--raw", "/healthz"]
+    return ADMIN.exists() and subprocess.run(ask, capture_output=True, timeout=60).returncode == 0
 
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
@@ -62,11 +68,15 @@ def pods(phase: str = "Running") -> list[dict]:
 
 def running_pod(root: Path) -> dict:
     """The running pod of a project's command, as soon as the command has made its mark `starts`."""
-    of_project = []
-    while not of_project:
-        wait((root / "starts").exists)
-        of_project = [pod for pod in pods() if pod["spec"]["containers"][0]["workingDir"] == str(root)]
-    return of_project[0]
+    found = []
+
+    def there() -> bool:
+        found[:] = [pod for pod in pods() if pod["spec"]["containers"][0]["workingDir"] == str(root)]
+        return bool(found)
+
+    wait((root / "starts").exists)
+    wait(there)
+    return found[0]
 
 
 def kubeconfig_of(account: str, path: Path) -> Path:

@@ -33,7 +33,11 @@ class Cluster:
 
     def _tool(self, name: str, **variables: str) -> None:
         done = subprocess.run(
-            ["bash", str(TOOLS / name)], env={**self.environment, **variables}, capture_output=True, text=True
+            ["bash", str(TOOLS / name)],
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
 
@@ -80,10 +84,21 @@ def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
 
 
 def _free_ports() -> int:
-    """The first of some twenty ports that nobody listens on now."""
+    """The first of twenty ports that nobody has now, below those that the kernel gives to callers."""
+    for number in range(600):
+        first = 20000 + (os.getpid() + number) % 600 * 20
+        if all(_free(port) for port in range(first, first + 20)):
+            return first
+    raise AssertionError("no twenty free ports in a row")
+
+
+def _free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(probe.getsockname()[1], 65000)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _processes(title: str) -> list[int]:

@@ -6,18 +6,31 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from pipelines.dvc_assets import pool
-from pipelines.executors import Placement, failures
+from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import Job, Phase, job_name, measured
+from pipelines.executors.jobs import (
+    Job,
+    JobExecutor,
+    Phase,
+    Refused,
+    Status,
+    Unreachable,
+    job_name,
+    measured,
+    passed_on,
+)
 from pipelines.executors.pipes_files import FileMessages, GrowingFile
-from pipelines.executors.slurm import Site, cpu_seconds, mebibytes, script, status
-from pipelines.executors.slurm_cli import JobInfo
+from pipelines.executors.slurm import Site, cpu_seconds, environment, mebibytes, script, status
+from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
 from vrft_core.params import Params, Resources
@@ -32,6 +45,13 @@ def job(resources: Resources, *command: str) -> Job:
 
 def lines(resources: Resources, *command: str, site: Site | None = None) -> list[str]:
     return script(job(resources, *command), site or Site()).splitlines()
+
+
+def wait(for_what: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_the_batch_script_asks_for_what_the_stage_needs_and_runs_its_command():
@@ -61,6 +81,27 @@ def test_other_stages_are_one_process_however_many_gpus_they_are_given():
     assert "accelerate" not in "\n".join(lines(Resources(gpus=4), "vrft", "stage", "rft_eval", "--cell", "x"))
 
 
+def test_a_sweeps_trainings_have_the_processes_that_are_asked_for_and_its_evaluations_one(tmp_path):
+    todo = {"x-s0": ["rft"], "x-s1": ["sft_eval", "rft"]}
+    text = slurm_sweep.script(ROOT, tmp_path / "sweep/1", todo, Resources(gpus=4, nodes=2), Site(wrap="box"))
+    assert "#SBATCH --array=0-1" in text and "#SBATCH --gres=gpu:4" in text and "#SBATCH --nodes=2" in text
+    assert text.count("run srun --ntasks-per-node=1") == text.count("--num_machines 2 --num_processes 8") == 2
+    assert (
+        f"  run box python -m vrft_core.job {tmp_path}/sweep/1/x-s1/sft_eval vrft stage sft_eval --cell x-s1\n" in text
+    )
+    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
+
+
+def test_a_script_runs_the_projects_own_code_whatever_a_sites_careless_setup_does(tmp_path):
+    setup = tmp_path / "setup.sh"
+    setup.write_text("export LOADED=$NOT_SET_ANYWHERE:yes PYTHONPATH=/site\n")
+    head = environment(tmp_path, Site(setup=setup))
+    shown = subprocess.run(
+        ["bash", "-c", "\n".join([*head, 'echo "$LOADED $PYTHONPATH $-"'])], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert shown[:2] == [":yes", f"{tmp_path}:/site"] and "u" in shown[2]
+
+
 @pytest.mark.parametrize(
     ("state", "phase", "cause"),
     [
@@ -87,6 +128,7 @@ def test_a_job_that_slurm_will_start_again_says_so_and_one_that_never_can_is_ref
     assert again.text == "is pending (BeginTime), to start again after 1 start(s)" and again.cause is None
     never = status(JobInfo("PENDING", "PartitionTimeLimit"), tmp_path)
     assert never.text == "will never run (PartitionTimeLimit)" and never.cause is Cause.REFUSED
+    assert status(JobInfo("PENDING", "PartitionNodeLimit"), tmp_path).cause is None, "nodes may be down"
 
 
 @pytest.mark.parametrize(
@@ -135,11 +177,31 @@ def test_a_warning_is_passed_on_as_sigterm_and_noted(tmp_path):
     started = subprocess.Popen(
         [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", program], cwd=ROOT
     )
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.05)
+    wait((tmp_path / "ready").exists)
     started.send_signal(signal.SIGUSR1)
     assert started.wait(30) == 7
     assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
+
+
+def test_a_warning_that_comes_before_the_command_runs_is_not_lost(tmp_path):
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from vrft_core import job\n"
+        "note = job._note\n"
+        "def warned(folder, row):\n"
+        "    note(folder, row)\n"
+        "    if row['event'] == 'start': os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "job._note = warned\n"
+        "sys.exit(job.run(pathlib.Path(sys.argv[1]), [sys.executable, '-c', 'import time; time.sleep(60)']))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, timeout=50).returncode == 143
+    assert attempts(tmp_path)[-1]["warned"] == "SIGUSR1"
+
+
+def test_the_command_itself_does_not_end_by_usr1(tmp_path):
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"
+    command = [sys.executable, "-m", "vrft_core.job", str(tmp_path), sys.executable, "-c", program]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
 
 
 def test_a_command_that_is_not_there_is_said_and_noted(tmp_path):
@@ -190,6 +252,17 @@ def test_results_count_from_a_jobs_last_start_only(tmp_path):
     assert handler.got == ["opened", "log", "log", "report_asset_materialization"]
 
 
+def test_a_torn_line_ends_no_healthy_job(tmp_path):
+    torn = b'{"method": "lo\n\0\0\xe2\n7\n'
+    path, handler = tmp_path / "messages.jsonl", Handler()
+    path.write_bytes(b'{"method": "opened"}\n' + torn + b'{"method": "log"}\n')
+    with FileMessages(path).read_messages(handler):
+        pass
+    assert handler.got == ["opened", "log"]
+    (tmp_path / ATTEMPTS).write_bytes(b'{"event": "start"}\n' + torn + b'{"event": "end"}\n')
+    assert [row["event"] for row in attempts(tmp_path)] == ["start", "end"]
+
+
 def test_a_jobs_name_follows_from_project_and_command():
     command = ["vrft", "stage", "rft", "--cell", "lvis-mini-1shot-s0"]
     name = job_name(Path("/a"), command)
@@ -222,3 +295,135 @@ def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch)
     assert pool({"pool": "gpu"}) == "gpu"
     monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
     assert pool({"pool": "gpu"}) is None
+
+
+class Here:
+    """A place that runs a job at once, as a process of this machine, and keeps no accounts."""
+
+    title, every = "Here", 0.1
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault
+
+    def submit(self, job: Job) -> str:
+        command = [sys.executable, "-m", "vrft_core.job", str(job.folder), *job.command]
+        with open(job.log, "ab") as log:
+            self.process = subprocess.Popen(command, cwd=job.root, env={**os.environ, **job.environment}, stdout=log)
+        return "1"
+
+    def find(self, name: str) -> list[str]:
+        return []
+
+    def look(self, id: str, folder: Path) -> Status:
+        if self.process.poll() is None:
+            return Status(Phase.RUNNING, "is running")
+        return Status(Phase.ENDED, "has ended", Cause.OWN if self.process.returncode else None)
+
+    def cancel(self, id: str, now: bool) -> None:
+        self.process.kill()
+
+    def cost(self, id: str, folder: Path, resources: Resources) -> dict:
+        if self.fault:
+            raise self.fault
+        return measured(folder, resources)
+
+
+def run_here(root: Path, fault: Exception | None = None) -> dg.ExecuteInProcessResult:
+    """An asset whose command does nothing; `committed` in its project is made when its result is taken."""
+    executor = JobExecutor(root, Here(fault))
+
+    @dg.asset
+    def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        command = [sys.executable, "-c", "pass"]
+        done = executor.run(context=context, command=command, commit=(root / "committed").touch)
+        return done.get_materialize_result()
+
+    return dg.materialize([made], raise_on_error=False)
+
+
+@pytest.mark.parametrize("fault", [Unreachable("slurmdbd is down"), Refused("there is no program 'sacct' here")])
+def test_a_result_is_taken_even_where_nobody_tells_its_cost(fault, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "EVERY", 0.1)
+    done = run_here(tmp_path, fault)
+    assert done.success and (tmp_path / "committed").exists()
+    (event,) = done.get_asset_materialization_events()
+    assert event.materialization.metadata["seconds"].value > 0
+
+
+def test_without_the_program_sacct_there_is_no_accounting(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert SlurmCli().usage("7") == []
+    with pytest.raises(Unknown, match="no record of job 7"):
+        SlurmCli().remembered("7")
+
+
+def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_several(monkeypatch):
+    monkeypatch.setenv("VRFT_VLLM_URL", "http://gpu1:8000")
+    monkeypatch.setenv("VRFT_ACCELERATE", "--config_file mine.yaml")
+    told = passed_on()
+    assert told["VRFT_VLLM_URL"] == "http://gpu1:8000" and "VRFT_ACCELERATE" not in told
+    training = ("vrft", "stage", "rft", "--cell", "x")
+    one, several = (replace(job(Resources(gpus=gpus), *training), accelerate="--fp8") for gpus in (1, 2))
+    assert "VRFT_ACCELERATE" not in script(one, Site())
+    assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
+
+
+def test_an_address_with_a_login_in_it_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@mlflow.example.org/")
+    failed = run_here(tmp_path)
+    (event,) = (event for event in failed.all_events if event.is_step_failure)
+    assert event.step_failure_data.user_failure_data.description.startswith("MLFLOW_TRACKING_URI: holds a login, which")
+    assert not list(tmp_path.iterdir())
+    for plain in ("https://mlflow.example.org/a@b", "sqlite:////shared/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", plain)
+        assert passed_on()["MLFLOW_TRACKING_URI"] == plain
+
+
+def test_a_jobs_folder_is_numbered_after_the_highest_whatever_else_lies_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "EVERY", 0.1)
+    folder = tmp_path / "runs/jobs" / job_name(tmp_path, [sys.executable, "-c", "pass"])
+    (folder / "00007-5f0c1a2b").mkdir(parents=True)
+    (folder / "lock-0").touch()
+    assert run_here(tmp_path).success
+    assert [path.name[:5] for path in sorted(folder.glob("*-*"))] == ["00007", "00008", "lock-"]
+
+
+def test_a_sweep_takes_a_result_that_is_seen_late_and_names_a_stage_without_one(tmp_path, monkeypatch):
+    class Project:
+        def __init__(self) -> None:
+            self.committed: list[str] = []
+
+        def commit(self, target: str) -> None:
+            self.committed.append(target)
+
+    folder, project = tmp_path / "x/rft", Project()
+
+    def storage_shows_it(seconds: float) -> None:
+        folder.mkdir(parents=True)
+        (folder / ATTEMPTS).write_text('{"event": "start"}\n{"event": "end", "status": 0}\n')
+
+    monkeypatch.setattr(slurm_sweep.time, "sleep", storage_shows_it)
+    assert slurm_sweep._commit(project, tmp_path, "x", ["rft"], time.monotonic() + 60) == []
+    assert project.committed == ["rft@x"]
+    (line,) = slurm_sweep._commit(project, tmp_path, "x", ["sft"], time.monotonic())
+    assert line.startswith("sft of x did not end well") and project.committed == ["rft@x"]
+
+
+def test_a_sweep_whose_slurm_does_not_answer_ends_with_one_line(monkeypatch, capsys):
+    def sweep(root: Path, study: str) -> list[str]:
+        raise Unreachable("Unable to contact slurm controller")
+
+    monkeypatch.setattr(slurm_sweep, "sweep", sweep)
+    assert slurm_sweep.main("lvis-mini-1shot") == 1
+    assert capsys.readouterr().err.startswith("Slurm does not answer: Unable to contact slurm controller; ")
+
+
+def test_the_apptainer_image_has_the_files_that_its_build_needs():
+    lines = (ROOT / "deploy/slurm/vrft.def").read_text().splitlines()
+    copied = {
+        line.split()[0] for line in lines if line.startswith("    ") and line.split()[-1].startswith("/opt/vrft/")
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    setup = {"Makefile", "pyproject.toml", "requirements.lock", "deploy"}
+    assert copied == setup | packages | {project["project"]["readme"]}

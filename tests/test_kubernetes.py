@@ -9,12 +9,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import yaml
-from asset_runs import REPORT, Orchestrator, Outcome, materialize
+from asset_runs import REPORT, SECONDS, Orchestrator, Outcome, materialize
 from kubernetes_cluster import (
     DEPLOY,
     NAMESPACE,
@@ -67,10 +67,22 @@ def look_often(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def beside() -> Iterator[Callable[..., Future]]:
-    """What runs while a test does other things."""
-    with ThreadPoolExecutor() as threads:
-        yield threads.submit
+def beside() -> Callable[..., Future]:
+    """What runs while a test does other things. One that never ends is left behind."""
+
+    def start(function: Callable, *arguments, **options) -> Future:
+        future = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*arguments, **options))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+    return start
 
 
 def project(folder: Path) -> Path:
@@ -106,7 +118,7 @@ def test_lines_arrive_while_the_pod_runs_and_at_the_end_metrics_and_cost(tmp_pat
     wait(shown)
     pod = running_pod(tmp_path)
     (tmp_path / "go").touch()
-    outcome = outcome.result()
+    outcome = outcome.result(SECONDS)
     assert outcome.success and outcome.metadata["lvis/AP"] == 0.41
     assert outcome.metadata["gpu_hours"] > 0 and outcome.metadata["peak_memory_mb"] > 5
     assert outcome.metadata["job"] == f"Kubernetes {NAMESPACE}/{pod['metadata']['labels']['vrft/id']}"
@@ -189,7 +201,7 @@ def test_an_evicted_pod_starts_again_and_waits_for_its_last_checkpoint(tmp_path,
     )
     outcome = beside(run, tmp_path, program)
     evict(running_pod(tmp_path))
-    outcome = outcome.result()
+    outcome = outcome.result(SECONDS)
     assert outcome.success and outcome.metadata["lvis/AP"] == 0.41
     assert (tmp_path / "starts").read_text().count("started") == outcome.metadata["starts"] == 2
 
@@ -197,7 +209,7 @@ def test_an_evicted_pod_starts_again_and_waits_for_its_last_checkpoint(tmp_path,
 def test_a_pod_that_is_lost_with_its_node_starts_again(tmp_path, beside):
     outcome = beside(run, tmp_path, FIRST_HANGS)
     lose_node_under(running_pod(tmp_path))
-    assert outcome.result().success
+    assert outcome.result(SECONDS).success
     assert (tmp_path / "starts").read_text().count("started") == 2
 
 
@@ -206,7 +218,7 @@ def test_a_preempted_pod_waits_and_starts_again(tmp_path, beside):
     preempted = beside(run, tmp_path / "preempted", FIRST_HANGS, gpus=3)
     running_pod(tmp_path / "preempted")
     urgent = run(tmp_path / "urgent", START, gpus=3, priority="urgent")
-    assert urgent.success and preempted.result().success
+    assert urgent.success and preempted.result(SECONDS).success
     assert (tmp_path / "preempted/starts").read_text().count("started") == 2
 
 
@@ -216,7 +228,7 @@ def test_of_two_runs_that_want_the_last_gpus_one_waits(tmp_path, beside):
     second = beside(run, tmp_path / "second", START, gpus=3)
     wait(lambda: pods("Pending"))
     (tmp_path / "first/go").touch()
-    first, second = first.result(), second.result()
+    first, second = first.result(SECONDS), second.result(SECONDS)
     assert first.success and second.success
     assert second.says("waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 
@@ -227,7 +239,7 @@ def test_the_job_of_an_orchestrator_that_was_killed_is_taken_over(tmp_path, besi
     killed.kill()
     outcome = beside(run, tmp_path, START + UNTIL_GO + REPORT)
     (tmp_path / "go").touch()
-    outcome = outcome.result()
+    outcome = outcome.result(SECONDS)
     assert outcome.success and outcome.metadata["lvis/AP"] == 0.41
     assert (tmp_path / "starts").read_text().count("started") == 1
     assert (tmp_path / "committed").read_text() == "x"
@@ -241,7 +253,7 @@ def test_while_the_api_server_is_away_the_pod_goes_on_and_its_end_is_seen_afterw
         (tmp_path / "go").touch()
         wait(lambda: "end" in next(tmp_path.rglob("attempts.jsonl")).read_text())
         time.sleep(5)
-    outcome = outcome.result()
+    outcome = outcome.result(SECONDS)
     assert outcome.success and outcome.says("does not answer, asking on") and outcome.says("answers again after")
 
 
@@ -262,6 +274,6 @@ def test_the_rights_that_are_shipped_are_those_that_are_needed(tmp_path):
 
 
 def test_the_time_limit_is_named_and_not_retried(limited_to_a_minute):
-    outcome = limited_to_a_minute.result()
+    outcome = limited_to_a_minute.result(SECONDS)
     assert "reached its time limit on localhost; it had 1m" in outcome.failure
     assert "a last checkpoint is written" in outcome.failure and outcome.attempts == 1

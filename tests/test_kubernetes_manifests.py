@@ -11,7 +11,7 @@ from kubernetes_cluster import DEPLOY, ROOT
 
 from pipelines.executors.failures import Cause
 from pipelines.executors.jobs import Job, Phase
-from pipelines.executors.kubernetes import RIGHTS
+from pipelines.executors.kubernetes import RIGHTS, missing_rights
 from pipelines.executors.kubernetes_manifests import SERVICE, amount, job_manifest
 from pipelines.executors.kubernetes_status import read
 from vrft_core.errors import InputError
@@ -126,6 +126,12 @@ def test_current_kubernetes_knows_every_field(version):
 def test_the_role_that_is_shipped_is_what_is_asked_for():
     (role,) = (part for part in yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()) if part["kind"] == "Role")
     assert {rule["resources"][0]: tuple(rule["verbs"]) for rule in role["rules"]} == RIGHTS
+
+
+def test_a_right_may_be_given_for_any_verb_or_any_resource():
+    assert missing_rights({("*", "*")}) == []
+    assert missing_rights({(verb, "*") for verbs in RIGHTS.values() for verb in verbs}) == []
+    assert missing_rights({("*", "jobs"), ("list", "*")}) == ["deletecollection pods", "get pods/log"]
 
 
 def test_the_image_of_a_stage_has_what_the_project_needs_less_the_orchestrators_tools():

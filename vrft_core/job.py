@@ -24,23 +24,30 @@ def run(folder: Path, command: list[str]) -> int:
     Each warning is passed on as SIGTERM, so that a training seals a last checkpoint; the first one is noted.
     """
     warned: list[str] = []
+    process: subprocess.Popen | None = None
+
+    def pass_on() -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGTERM)
+
+    def warn(number: int, frame: object) -> None:
+        warned.append(signal.Signals(number).name)
+        if process:
+            pass_on()
+
+    for number in WARNINGS:
+        signal.signal(number, warn)
     folder.mkdir(parents=True, exist_ok=True)
     _note(folder, {"event": "start", "node": os.environ.get("SLURMD_NODENAME") or platform.node()})
     began = time.monotonic()
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_leave_usr1_to_us)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
         _note(folder, {"event": "end", "status": 127})
         return 127
-
-    def pass_on(number: int, frame: object) -> None:
-        warned.append(signal.Signals(number).name)
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-
-    for number in WARNINGS:
-        signal.signal(number, pass_on)
+    if warned:  # before there was a process to tell
+        pass_on()
     _, ended, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(ended)
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
@@ -58,13 +65,27 @@ def run(folder: Path, command: list[str]) -> int:
     return status
 
 
+def _leave_usr1_to_us() -> None:
+    """srun signals all processes of a step; one that does not know USR1 would end by it before its last checkpoint."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 def attempts(folder: Path) -> list[dict]:
     """The rows noted so far; a line that is still being written is left out."""
     try:
-        lines = (folder / ATTEMPTS).read_text(encoding="utf-8").split("\n")[:-1]
+        lines = (folder / ATTEMPTS).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in lines]
+    return objects(lines)
+
+
+def objects(lines: list[str]) -> list[dict]:
+    """JSON objects, one a line. A line that was torn, as when storage went away or filled up, is left out."""
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [row for row in found if isinstance(row, dict)]
 
 
 def _note(folder: Path, row: dict) -> None:

@@ -24,6 +24,7 @@ from pipelines.executors.failures import INPUT_ERROR, Cause, job_failure, own_fa
 from pipelines.executors.pipes_files import FileMessages, JobLog
 from pipelines.locks import exclusive
 from vrft_core import io
+from vrft_core.errors import InputError
 from vrft_core.job import attempts
 from vrft_core.params import Resources
 
@@ -35,7 +36,8 @@ SECONDS_TO_STOP_ASKING = 30  # a place that is away, when the run is to end
 SECONDS_OF_LAG = 60  # how much later than a job's end its files may be seen here
 EVERY = 1.0  # seconds between looks at the files
 # What a job must know besides its command. Nothing secret: it is written down with the job.
-PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_ACCELERATE")
+PASSED_ON = ("MLFLOW_TRACKING_URI", "HF_HOME", "HF_HUB_OFFLINE", "VRFT_VLLM_URL")
+ACCELERATE = "--multi_gpu --mixed_precision no --dynamo_backend no"
 
 
 class Refused(Exception):
@@ -75,6 +77,7 @@ class Job:
     environment: dict[str, str]
     resources: Resources
     labels: dict[str, str]  # run, asset, partition: ties what the place shows to Dagster's pages
+    accelerate: str = ACCELERATE  # options of `accelerate launch`, where there are several processes
 
     @property
     def log(self) -> Path:
@@ -85,11 +88,6 @@ class Job:
         """Those of a training, one a GPU, or one a node without; everything else is one process."""
         trains = self.command[:2] == ["vrft", "stage"] and self.command[2] in TRAININGS
         return max(self.resources.gpus, 1) * self.resources.nodes if trains else 1
-
-    @property
-    def accelerate(self) -> str:
-        """Options of `accelerate launch` that the user gave, or its plain ones."""
-        return self.environment.get("VRFT_ACCELERATE", "--multi_gpu --mixed_precision no --dynamo_backend no")
 
 
 class Place(Protocol):
@@ -154,6 +152,24 @@ def measured(folder: Path, resources: Resources) -> dict[str, object]:
     }
 
 
+def passed_on() -> dict[str, str]:
+    """The part of this process's environment that every job gets.
+
+    Raises InputError at an address with a user name or a password in it, which would be written down with the job.
+    """
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    for name, value in found.items():
+        if re.match(r"[^/?#]+://[^/?#]*@", value):
+            remedy = "take it out; jobs get MLFLOW_TRACKING_USERNAME and _PASSWORD by their setup file or template"
+            raise InputError(name, "holds a login, which would be written down with each job", remedy)
+    return found
+
+
+def accelerate_options() -> str:
+    """Those of the user, in VRFT_ACCELERATE. A job of one process is not told them: it would launch itself by them."""
+    return os.environ.get("VRFT_ACCELERATE", ACCELERATE)
+
+
 def job_name(root: Path, command: list[str]) -> str:
     """The same for the same command of the same project: `vrft-rft-lvis-mini-1shot-s0-1f0c9a2b`."""
     words = [word for word in command if word not in ("vrft", "stage", "--cell")]
@@ -179,9 +195,13 @@ class JobExecutor(dg.PipesClient):
         commit: Callable[[], None] = lambda: None,
     ) -> dg.PipesClientCompletedInvocation:
         """See `Executor.run`. The machine's fault is raised as dg.RetryRequested."""
+        try:
+            environment = passed_on()
+        except InputError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
         name = job_name(self.root, command)
         with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock"):
-            watch = _Watch(self.root, self.place, context, name, command, resources or Resources())
+            watch = _Watch(self.root, self.place, context, name, command, environment, resources or Resources())
             try:
                 return watch.run(inputs, prepare, commit)
             except Refused as error:
@@ -192,9 +212,11 @@ class JobExecutor(dg.PipesClient):
 class _Watch:
     """One job from here to its end."""
 
-    def __init__(self, root, place: Place, context, name: str, command: list[str], resources: Resources) -> None:
+    def __init__(
+        self, root, place: Place, context, name: str, command: list[str], environment: dict, resources: Resources
+    ) -> None:
         self.root, self.place, self.context, self.name = root, place, context, name
-        self.command, self.resources = command, resources
+        self.command, self.environment, self.resources = command, environment, resources
         self.jobs = root / "runs/jobs" / name
         self.patience = math.inf  # an orchestrator that watches a job has all the time
 
@@ -219,7 +241,7 @@ class _Watch:
         except BaseException:  # Dagster's interruption is one of these: a cancelled run leaves nothing running
             self._stop()
             raise
-        cost = self._insist(lambda: self.place.cost(self.record.id, self.record.folder, self.resources))
+        cost = self._cost()
         commit()
         self._settle()
         where = {
@@ -250,18 +272,18 @@ class _Watch:
 
     def _new(self, inputs: str) -> Record:
         run_id = self.context.run_id
-        number = len(list(self.jobs.glob("*"))) + 1
+        number = 1 + max((int(folder.name[:5]) for folder in self.jobs.glob("[0-9]" * 5 + "-*")), default=0)
         folder = self.jobs / f"{number:05}-{run_id[:8]}"
         folder.mkdir(parents=True)
         return Record(folder, inputs, run_id)
 
     def _submit(self, pipes: dict[str, str]) -> None:
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | pipes
         labels = {"run": self.context.run_id, "asset": self.context.asset_key.to_user_string()}
         if self.context.has_partition_key:
             labels["partition"] = self.context.partition_key
         folder = self.record.folder
-        job = Job(self.name, self.root, folder, self.command, environment, self.resources, labels)
+        environment = self.environment | pipes
+        job = Job(self.name, self.root, folder, self.command, environment, self.resources, labels, accelerate_options())
         self.record.save()  # from here on the job is found, whatever happens
 
         def submit() -> str:
@@ -318,6 +340,16 @@ class _Watch:
             "under `resources` in params.yaml",
         }.get(status.cause, "")
         return job_failure(status.cause, what, last_lines, remedy)
+
+    def _cost(self) -> Mapping[str, object]:
+        """Asked for once: a result that is there waits for nobody's accounting."""
+        try:
+            return self.place.cost(self.record.id, self.record.folder, self.resources)
+        except (Unreachable, Refused) as error:
+            self.context.log.warning(
+                f"{self.place.title} does not tell the cost; the job's own measure is taken: {error}"
+            )
+            return measured(self.record.folder, self.resources)
 
     def _stop(self) -> None:
         """End the job because the run is. Where that cannot be done now, the next run of this work will."""

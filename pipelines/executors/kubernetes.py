@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -133,10 +134,17 @@ class Kubernetes:
                 given = api.rights(namespace)
             except api.Denied as error:
                 raise Refused(str(error)) from None
-            for resource, verbs in RIGHTS.items() if given is not None else ():
-                lacking = [verb for verb in verbs if not {(verb, resource), ("*", resource), ("*", "*")} & given]
-                missing += [f"{', '.join(lacking)} {resource} in {namespace}"] if lacking else []
+            missing += [f"{lacking} in {namespace}" for lacking in missing_rights(given)] if given is not None else []
         return missing
+
+
+def missing_rights(given: set[tuple[str, str]]) -> list[str]:
+    """Of RIGHTS, those not among the (verb, resource) pairs given, a line a resource. "*" is any."""
+    missing = []
+    for resource, verbs in RIGHTS.items():
+        lacking = [verb for verb in verbs if not {*product((verb, "*"), (resource, "*"))} & given]
+        missing += [f"{', '.join(lacking)} {resource}"] if lacking else []
+    return missing
 
 
 def _insist(ask: Callable[..., T], *arguments, **selectors) -> T:

@@ -4,7 +4,6 @@ Both are read when asked to, from where reading stopped, so that storage may lag
 orchestrator reads from the start what an earlier one has read before.
 """
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.executors.failures import LINES_SHOWN
+from vrft_core.job import objects
 
 AT_ONCE = ("log", "log_external_stream", "report_custom_message")
 
@@ -78,8 +78,7 @@ class FileMessages(dg.PipesMessageReader):
                 handler.handle_message(message)
 
     def pump(self) -> None:
-        for line in self._file.lines():
-            message = json.loads(line)
+        for message in objects(self._file.lines()):
             if message["method"] == "opened":
                 self._held = []
                 if self._opened:

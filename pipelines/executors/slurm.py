@@ -31,8 +31,9 @@ CAUSES = {
     "FAILED": Cause.OWN,
 }
 RUNNING = {"RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "SUSPENDED", "STOPPED"}
-# Accepted, and yet nothing but a changed request or another setting of the cluster lets it run.
-NEVER = re.compile(r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
+# Accepted, and yet nothing but a changed request or another setting of the cluster lets it run. PartitionNodeLimit is
+# not among them: it is also the reason while nodes are down.
+NEVER = re.compile(r"PartitionTimeLimit|BadConstraints|InvalidAccount|InvalidQOS|.*NotAllowed")
 MEMORY = re.compile(r"exceeded job memory limit|oom[-_ ]kill|OutOfMemoryError: CUDA", re.IGNORECASE)
 SECONDS_TO_SAVE = 300  # before the time limit, at most: for a last checkpoint
 TAIL = 20_000  # bytes of a log in which Slurm's own lines are looked for
@@ -110,9 +111,8 @@ def script(job: Job, site: Site) -> str:
     """The batch script: what is asked for, the environment, one command. Holds no secret."""
     comment = "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items())
     exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
-    start = _several_processes(job, site) if job.processes > 1 else _one_process(job, site)
     head = options(job.name, job.log.parent, job.log.name, job.resources, comment=comment)
-    return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start, ""])
+    return "\n".join(["#!/bin/bash", *head, "", *environment(job.root, site), *exports, *start(job, site, "exec"), ""])
 
 
 def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> list[str]:
@@ -140,21 +140,25 @@ def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> 
 
 
 def environment(root: Path, site: Site) -> list[str]:
-    """Lines that every script begins with."""
-    setup = [f"# from {site.setup}", *_lines(site.setup)] if site.setup else []
+    """Lines that every script begins with. A site's own may use variables that are not set, as module files do."""
+    setup = ["set +u", f"# from {site.setup}", *_lines(site.setup), "set -u"] if site.setup else []
     return [
         "set -euo pipefail",
         f"cd {shlex.quote(str(root))}",
         f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH PYTHONUNBUFFERED=1",
         *setup,
+        f"export PYTHONPATH={shlex.quote(str(root))}${{PYTHONPATH:+:$PYTHONPATH}}",  # the code that DVC records
     ]
 
 
-def _one_process(job: Job, site: Site) -> list[str]:
-    return ["exec " + _words(site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
+def start(job: Job, site: Site, how: str) -> list[str]:
+    """Lines that start the command; `how`: the shell's word for it, such as `exec`."""
+    if job.processes > 1:
+        return _several_processes(job, site, how)
+    return [_words(how, site.wrap, shlex.join(["python", "-m", "vrft_core.job", str(job.folder), *job.command]))]
 
 
-def _several_processes(job: Job, site: Site) -> list[str]:
+def _several_processes(job: Job, site: Site, how: str) -> list[str]:
     """The command once a node; it starts its processes itself, by `accelerate launch` (VRFT_ACCELERATE).
 
     Each node measures itself; the first one's notes are the job's.
@@ -174,7 +178,7 @@ def _several_processes(job: Job, site: Site) -> list[str]:
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         'export MASTER_ADDR=$(scontrol show node "$first" --oneliner | grep -o "NodeAddr=[^ ]*" | cut -d= -f2)',
         "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
-        f"exec srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
+        f"{how} srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
         f"{shlex.quote(chr(10).join(on_each))} {shlex.quote(str(job.folder))}",
     ]
 

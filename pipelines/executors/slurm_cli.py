@@ -74,24 +74,30 @@ class SlurmCli:
     def remembered(self, id: str) -> JobInfo:
         """From accounting, or from the job completion file where there is none. Raises Unknown."""
         for completion, columns in (((), "State,NodeList,ExitCode"), (("--completion",), "State,NodeList")):
-            done = self._run("sacct", *completion, *_TABLE, "--allocations", f"--jobs={id}", f"--format={columns}")
-            if done.returncode == 0 and done.stdout.strip():
-                state, nodes, *code = done.stdout.splitlines()[-1].split("|")
+            if lines := self._sacct(*completion, "--allocations", f"--jobs={id}", f"--format={columns}"):
+                state, nodes, *code = lines[-1].split("|")
                 return JobInfo(state=state.split()[0], nodes=nodes, exit_code="".join(code))
-        raise Unknown(done.stderr.strip())
+        raise Unknown(f"there is no record of job {id}")
 
     def usage(self, id: str) -> list[dict[str, str]]:
         """Accounting's rows of a job, its earlier starts included; none where there is no accounting."""
         columns = ("JobIDRaw", "ElapsedRaw", "TotalCPU", "MaxRSS")
-        done = self._run("sacct", *_TABLE, "--duplicates", f"--jobs={id}", f"--format={','.join(columns)}")
-        rows = done.stdout.splitlines() if done.returncode == 0 else []
-        return [dict(zip(columns, row.split("|"), strict=True)) for row in rows]
+        lines = self._sacct("--duplicates", f"--jobs={id}", f"--format={','.join(columns)}")
+        return [dict(zip(columns, line.split("|"), strict=True)) for line in lines]
 
     def cancel(self, id: str, now: bool) -> None:
         """One that waits is gone. One that runs gets SIGTERM, or SIGKILL `now`: once plain `scancel` has begun,
         Slurm lets the job have its KillWait and takes no further signal."""
         self._run("scancel", "--state=PENDING", id)
         self._run("scancel", f"--signal={'KILL' if now else 'TERM'}", "--full", id)
+
+    def _sacct(self, *arguments: str) -> list[str]:
+        """Its lines; none where there is no accounting, or not even the program."""
+        try:
+            done = self._run("sacct", "--noheader", "--parsable2", *arguments)
+        except Refused:
+            return []
+        return [line for line in done.stdout.splitlines() if line.strip()] if done.returncode == 0 else []
 
     def _run(self, *command: str) -> subprocess.CompletedProcess:
         """Raises Unreachable when the controller or the login node does not answer."""
@@ -108,6 +114,3 @@ class SlurmCli:
         if self.ssh and done.returncode == 127:
             raise Refused(f"{self.ssh} has no program {command[0]!r}")
         return done
-
-
-_TABLE = ("--noheader", "--parsable2")

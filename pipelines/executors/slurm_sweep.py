@@ -1,10 +1,9 @@
 """`python -m pipelines.executors.slurm_sweep lvis-mini-1shot`: what a study lacks, as one job array, a task a seed.
 
-Each task trains and evaluates its cell, SFT and RFT. What comes out is committed to DVC, so that Dagster and `vrft run`
-find it done; what lies upstream must be up to date before.
+Each task trains and evaluates its cell, SFT and RFT, with what RFT asks for. What comes out is committed to DVC, so
+that Dagster and `vrft run` find it done; what lies upstream must be up to date before.
 """
 
-import os
 import shlex
 import sys
 import time
@@ -14,8 +13,8 @@ from pathlib import Path
 
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
-from pipelines.executors.jobs import PASSED_ON, Refused, Unreachable, job_name
-from pipelines.executors.slurm import Site, environment, options
+from pipelines.executors.jobs import SECONDS_OF_LAG, Job, Refused, Unreachable, accelerate_options, job_name, passed_on
+from pipelines.executors.slurm import Site, environment, options, start
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
@@ -23,9 +22,9 @@ from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
 
 EVERY = 5.0  # seconds between questions
-# Warnings go to the command at hand; the shell itself would end by them.
+# Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on.
 RUN = """\
-trap 'kill -TERM $child 2>/dev/null || true' USR1 TERM
+trap 'kill -USR1 $child 2>/dev/null || true' USR1 TERM
 run() {
   "$@" &
   child=$! status=0
@@ -55,29 +54,30 @@ def sweep(root: Path, study: str) -> list[str]:
             raise InputError(f"Slurm job {left[0]}", "an earlier sweep of this study runs on", f"scancel {left[0]}")
         folder = root / "runs/jobs" / name / time.strftime("%Y%m%d-%H%M%S")
         folder.mkdir(parents=True)
+        path = folder / "job.sh"
+        path.write_text(script(root, folder, todo, _resources(params, wanted), site), encoding="utf-8")
+        path.chmod(0o700)
         for key, stages in todo.items():
             for stage in stages:
                 project.clear(f"{stage}@{key}")
-        path = folder / "job.sh"
-        path.write_text(script(root, folder, todo, _resources(params, wanted), site), encoding="utf-8")
         id = cli.submit(path)
         print(f"Slurm job {id}: {', '.join(todo)}; files in {folder}", file=sys.stderr, flush=True)
         _wait(cli, name, id)
-        return [line for key, stages in todo.items() for line in _commit(project, folder, key, stages)]
+        deadline = time.monotonic() + SECONDS_OF_LAG
+        return [line for key, stages in todo.items() for line in _commit(project, folder, key, stages, deadline)]
 
 
 def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resources, site: Site) -> str:
     """The array's batch script. Task i works on the i-th cell; a stage that fails ends its task."""
-    cases = []
+    cases, told = [], passed_on()
     for number, (key, stages) in enumerate(todo.items()):
-        runs = [
-            " ".join(filter(None, ["run", site.wrap, shlex.join(
-                ["python", "-m", "vrft_core.job", str(folder / key / stage), "vrft", "stage", stage, "--cell", key]
-            )]))
-            for stage in stages
-        ]  # fmt: skip
-        cases += [f"{number})", *(f"  {line}" for line in runs), "  ;;"]
-    exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in PASSED_ON if name in os.environ]
+        commands = {stage: ["vrft", "stage", stage, "--cell", key] for stage in stages}
+        jobs = [
+            Job(folder.parent.name, root, folder / key / stage, command, told, need, {}, accelerate_options())
+            for stage, command in commands.items()
+        ]
+        cases += [f"{number})", *(f"  {line}" for job in jobs for line in start(job, site, "run")), "  ;;"]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")
     lines = ["#!/bin/bash", *head, "", *environment(root, site), *exports, RUN]
     return "\n".join([*lines, "case $SLURM_ARRAY_TASK_ID in", *cases, "esac", ""])
@@ -121,13 +121,20 @@ def _wait(cli: SlurmCli, name: str, id: str) -> None:
         raise
 
 
-def _commit(project: DvcProject, folder: Path, key: str, stages: list[str]) -> list[str]:
+def _commit(project: DvcProject, folder: Path, key: str, stages: list[str], deadline: float) -> list[str]:
+    """`deadline`: until then shared storage may be late with what a task wrote."""
     for stage in stages:
-        rows = attempts(folder / key / stage)
-        if not rows or rows[-1].get("status") != 0:
+        while not (ended := _ended(folder / key / stage)) and time.monotonic() < deadline:
+            time.sleep(EVERY)
+        if not ended or ended["status"] != 0:
             return [f"{stage} of {key} did not end well; see {folder}/log-*.txt"]
         project.commit(f"{stage}@{key}")
     return []
+
+
+def _ended(folder: Path) -> dict | None:
+    rows = attempts(folder)
+    return rows[-1] if rows and rows[-1]["event"] == "end" else None
 
 
 def main(study: str) -> int:
@@ -136,6 +143,9 @@ def main(study: str) -> int:
     except (InputError, Refused) as error:
         print(error, file=sys.stderr)
         return 2
+    except Unreachable as error:
+        print(f"Slurm does not answer: {error}; a job that was submitted goes on: `squeue --me`", file=sys.stderr)
+        return 1
     print("\n".join(failed or [f"{study}: trained and evaluated"]), file=sys.stderr)
     return 1 if failed else 0
 
