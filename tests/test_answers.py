@@ -307,9 +307,9 @@ def test_bytes_flipped_cut_and_repeated_are_parsed_to_something_sound():
             assert is_sound(parse(text)), text
 
 
-SPELLED = st.sampled_from(
-    ["0", "7", "250", "1000", "1001", "-1", "+30", "007", "12.5", "3.", ".5", "1e2", "0.95", "2", ""]
-)
+NUMBERS = ["0", "7", "250", "1000", "1001", "-1", "+30", "007", "12.5", "3.", ".5", "1e2", "0.95", "2"]
+NEARLY_NUMBERS = ["", "1 2", "1.2.3", "+-5", "9" * 19, " 8\u3000", "\x1c8", "\n"]
+SPELLED = st.sampled_from(NUMBERS + NEARLY_NUMBERS)
 
 
 @given(st.lists(st.lists(SPELLED, min_size=5, max_size=5), min_size=1, max_size=3), st.sampled_from([", ", ",\n", " "]))

@@ -11,6 +11,7 @@ What every parser here does with any text, in time linear in its length:
 * only the first MAX_CHARACTERS of an answer and MAX_BOXES boxes are read (`too_long`).
 """
 
+import math
 import re
 from functools import partial
 from typing import NamedTuple
@@ -55,10 +56,12 @@ class Named(NamedTuple):
 
 
 _NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
+_SLOT = r"([-+.0-9\s]++)"  # cheap to match, space included; whether it holds a number is for `_FLOATS` to say
 _ITEM = (
-    rf"""\{{\s*+(["'])Position\1\s*+:\s*+\[\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+,\s*+({_NUMBER})"""
-    rf"""\s*+\]\s*+,\s*+\1Confidence\1\s*+:\s*+({_NUMBER})\s*+\}}\s*+([,\]])\s*+"""
+    rf"""\{{\s*+(["'])Position\1\s*+:\s*+\[{_SLOT},{_SLOT},{_SLOT},{_SLOT}\]"""
+    rf"""\s*+,\s*+\1Confidence\1\s*+:{_SLOT}\}}\s*+([,\]])\s*+"""
 )
+_SPACED_NUMBER = re.compile(rf"\s*+{_NUMBER}\s*+")
 _FIRST_ITEM = re.compile(r"\s*+\[\s*+" + _ITEM)
 _NEXT_ITEM = re.compile(_ITEM)
 _ANY_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
@@ -73,17 +76,19 @@ _BOX_AS_ASKED = re.compile(
 )
 _NO_OBJECTS = re.compile(r"no\s++objects?+\b", re.IGNORECASE)
 _THEN_ANSWER = re.compile(r"</think>\s*+<answer>")
-_detection = partial(tuple.__new__, Detection)  # Detection(*fields), in half the time
+# Detection(*fields) and Parsed(*fields), in half the time
+_detection, _answer = partial(tuple.__new__, Detection), partial(tuple.__new__, Parsed)
 
 
 class _Floats(dict):
-    """`_FLOATS[text]` is `float(text)`, ready for the numbers that most answers are made of."""
+    """`_FLOATS[text]` is the `_NUMBER` in `text`, or NaN; ready are those that most answers are made of."""
 
     def __missing__(self, text: str) -> float:
-        return float(text)
+        return float(text.strip()) if _SPACED_NUMBER.fullmatch(text) else math.nan
 
 
-_FLOATS = _Floats({str(n): float(n) for n in range(1001)} | {f"{n / 100:.2f}": n / 100 for n in range(100)})
+_USUAL = [*map(str, range(1001)), *(str(n / 100) for n in range(101)), *(f"{n / 100:.2f}" for n in range(101))]
+_FLOATS = _Floats({space + text: float(text) for text in _USUAL for space in ("", " ")})
 
 
 def answer_span(text: str) -> tuple[int, int, list[str]]:
@@ -199,14 +204,16 @@ def parse_classification(text: str, limit: object = None) -> Named:
 def _as_asked(text: str, start: int, end: int, limit: tuple[float, float]) -> list[Detection] | None:
     """The detections of an answer in which nothing is amiss; None where something is."""
     max_x, max_y = limit
+    floats, detection = _FLOATS, _detection
     found = []
     item = _FIRST_ITEM.match(text, start, end)
     while item:
         _, x1, y1, x2, y2, confidence, then = item.groups()
-        x1, y1, x2, y2, confidence = _FLOATS[x1], _FLOATS[y1], _FLOATS[x2], _FLOATS[y2], _FLOATS[confidence]
-        if not (0 <= x1 < x2 <= max_x and 0 <= y1 < y2 <= max_y and 0 <= confidence <= 1):
+        box = x1, y1, x2, y2 = floats[x1], floats[y1], floats[x2], floats[y2]
+        confidence = floats[confidence]
+        if not (0.0 <= x1 < x2 <= max_x and 0.0 <= y1 < y2 <= max_y and 0.0 <= confidence <= 1.0):
             return None
-        found.append(_detection(((x1, y1, x2, y2), confidence, True)))
+        found.append(detection((box, confidence, True)))
         if then == "]":
             return found if item.end() == end and len(found) <= MAX_BOXES else None
         item = _NEXT_ITEM.match(text, item.end(), end)
@@ -311,7 +318,7 @@ def _name_residue(rest: str, reasons: list[str]) -> None:
 def _parsed(found: list[Detection], reasons: list[str], dropped: int) -> Parsed:
     """Equal boxes become one, the most confident; equal reasons become one."""
     if len(found) == 1 or len({detection[0] for detection in found}) == len(found):
-        return Parsed(tuple(found), tuple(dict.fromkeys(reasons)) if reasons else (), False, dropped)
+        return _answer((tuple(found), tuple(dict.fromkeys(reasons)) if reasons else (), False, dropped))
     best: dict[Box, Detection] = {}
     for detection in found:
         known = best.get(detection.box)

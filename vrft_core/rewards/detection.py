@@ -105,7 +105,9 @@ def match(
     Each detection in turn takes the best true box that is still free, if their IoU > gate (>= gate if inclusive).
     Equal confidences go by their boxes, left to right: neither the answer's order nor the truth's matters.
     """
-    free = list(truth) if len(truth) < 2 else sorted(map(tuple, truth))
+    free = list(truth)
+    if len(free) > 1:  # floats, since each will be compared often, and comparing floats with integers is slow
+        free = sorted([(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in free])
     left_edges = [box[0] for box in free] if len(free) > MANY and gate > 0 else None
     if len(detections) > 1:
         detections = sorted(sorted(detections), key=_CONFIDENCE, reverse=True)
