@@ -17,6 +17,9 @@ from vrft_core.tracking import tracking_uri
 HOST = "127.0.0.1"
 PORTS = {"VRFT_DAGSTER_PORT": 3000, "VRFT_MLFLOW_PORT": 5000}  # may be changed by these variables
 SECONDS_TO_STOP = 20
+TRAININGS = (
+    "/#/experiments/1/runs?workflowType=machine_learning"  # MLflow's own first page shows traces, and there are none
+)
 
 
 def main() -> int:
@@ -31,8 +34,11 @@ def main() -> int:
     environment = {**os.environ, "DAGSTER_HOME": str(root / "dagster_home"), "VRFT_ROOT": str(root)}
     commands = [_dagster(dagster), *([_mlflow(store, mlflow)] if ours else [])]
     processes = [subprocess.Popen(c, cwd=root, env=environment, start_new_session=True) for c in commands]
-    where = f"http://{HOST}:{mlflow}" if ours else store
-    print(f"Dagster http://{HOST}:{dagster}   MLflow {where}   (Ctrl-C stops what runs here)", flush=True)
+    where = f"http://{HOST}:{mlflow}{TRAININGS}" if ours else store
+    print(
+        f"In a minute: Dagster http://{HOST}:{dagster}   MLflow {where}   (Ctrl-C stops what runs here)",
+        flush=True,
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         while all(process.poll() is None for process in processes):

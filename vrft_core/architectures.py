@@ -34,7 +34,9 @@ def outline(recipe: Recipe) -> PreTrainedModel:
     if recipe.policy.pretraining:
         categories = [name for group in ("f", "c", "r") for name in recipe.scenes.categories[group]]
         tokenizer = build_tokenizer(categories, recipe.policy.coordinate_step, recipe.policy.family)
-        return build_model(tokenizer, 0).to("meta")
+        model = build_model(tokenizer, 0).to("meta")
+        model.tie_weights()  # moving them has parted the embedding and the head
+        return model
     repo = recipe.policy.hub.repo
     if repo not in PUBLISHED:
         raise InputError("params.yaml", f"no plan for {repo}", f"its shape is not known; known: {', '.join(PUBLISHED)}")

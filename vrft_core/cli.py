@@ -29,7 +29,7 @@ def _dagster_pipes() -> Iterator[Callable[[dict], None]]:
         yield lambda numbers: pipes.report_asset_materialization(metadata=numbers)
 
 
-# The stages' own progress lines say what a library's bars and notices would say again; nothing is sent anywhere.
+# Our own progress lines say what a library's bars and notices would say again; nothing is sent anywhere.
 # Threads that wait do not spin: on cores shared with other work that halves a training's time.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -52,9 +52,6 @@ def stage(args: argparse.Namespace) -> None:
     from vrft_core.params import Params
     from vrft_core.stages import run_stage
 
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
     if args.name in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
         _over_processes(args)
     params = Params.load(args.root / "params.yaml")
@@ -94,8 +91,6 @@ def export(args: argparse.Namespace) -> None:
     from vrft_core.export import export as write
     from vrft_core.params import Params
 
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     params = Params.load(args.root / "params.yaml")
     write(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.directory)
     print(f"{args.directory}: merged weights, and a card in README.md")
@@ -158,8 +153,6 @@ def _job(args: argparse.Namespace):
     from vrft_core.params import Params
     from vrft_core.stages.predict import cell_job, files_job
 
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     params = Params.load(args.root / "params.yaml")
     if args.cell:
         return cell_job(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.categories)
@@ -294,6 +287,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
     try:
         args.run(args)
     except InputError as error:

@@ -50,7 +50,7 @@ def _answers(each: dict) -> list[dict]:
         row(
             "Answers with a fault of form",
             lambda d: _share(d["answers_with_reasons"]),
-            "Not written exactly as asked; what could be read was used. Below, how many answers had each fault.",
+            "Not written exactly as asked; what could be read was used. Each fault that occurred has a line below.",
         )
     ]
     for reason in sorted({reason for d in each.values() for reason in d["reasons"]}):

@@ -24,7 +24,7 @@ SEVERAL_SEEDS = "The interval covers both the choice of evaluation pictures and 
 RANKINGS = {
     "stated": "the confidence it states",
     "likelihood": "the probability of the numbers it wrote",
-    "certainty": "how sure it was of those numbers",
+    "certainty": "how sure it was of the box's coordinates",
     "consistency": "how well it agrees with its sampled answers",
     "oracle": "the truth (a ceiling)",
 }
@@ -138,8 +138,8 @@ def _method(measured: dict, training: dict[str, dict]) -> list[str]:
     ranking = {
         "stated": "the confidence the model states",
         "likelihood": "their likelihood, the mean probability the model gave to the numbers it wrote down for them",
-        "certainty": "the model's certainty, which is high where few other numbers were in question for a box (low "
-        "entropy); the confidence the model states is kept beside it",
+        "certainty": "the model's certainty about a box's coordinates (low entropy of the four numbers it wrote); "
+        "the confidence the model states is kept beside it",
         "consistency": "how well they agree with the boxes of answers drawn at random from the same model",
     }[measured["ranking"]]
     return [
