@@ -92,7 +92,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(change, options, said, tmp_pa
 def test_the_embedded_recipe_can_be_planned_too(capsys):
     assert cli.main(["--root", str(ROOT), "plan", "lvis-mini-1shot-s0"]) == 0
     said = capsys.readouterr().out
-    recipe = Params.load(ROOT / "params.yaml").recipes["mini"]
+    recipe = PARAMS.recipes["mini"]
     assert "1.5 M weights" in said and f"| steps | {recipe.sft.steps} | {recipe.rft.steps} |" in said
 
 
