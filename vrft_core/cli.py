@@ -261,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--images", type=Path, metavar="DIR", help="with --model: the images")
         one.add_argument("--annotations", type=Path, metavar="JSON", help="COCO or LVIS file that lists them")
         one.add_argument("--categories", nargs="+", metavar="NAME", help="what to look for (default: all annotated)")
-        one.add_argument("--output", type=Path, required=True, metavar="FILE", help="what to write: JSON lines, one a question")
+        one.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(
