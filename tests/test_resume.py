@@ -1,6 +1,7 @@
 """The stages `sft` and `rft` killed in the middle of anything end as if nothing had happened."""
 
 import functools
+import importlib
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ from vrft_core.training.record import ROLLOUTS
 CLOCKS = ("wall_seconds", "cpu_seconds")
 # phase → the class and method it happens in; a step is generated or computed while the trainer counts one less
 PHASES = {
-    "generation": ("trl.GRPOTrainer", "_generate_single_turn", 1),
+    "generation": ("vrft_core.training.grpo.ReusingGRPOTrainer", "_generate_single_turn", 1),
     "update": ("transformers.Trainer", "training_step", 1),
     "checkpoint": ("transformers.Trainer", "_save_checkpoint", 0),
 }
@@ -37,8 +38,8 @@ def _stage(root: Path, method: str, kill: tuple[str, int, float] | None) -> None
 
 
 def _kill_in(place: str, name: str, global_step: int, delay: float) -> None:
-    library, _, owner = place.partition(".")
-    owner = getattr(__import__(library), owner)
+    module, _, owner = place.rpartition(".")
+    owner = getattr(importlib.import_module(module), owner)
     whole = getattr(owner, name)
 
     @functools.wraps(whole)

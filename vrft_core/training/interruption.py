@@ -32,6 +32,7 @@ class Interruption(TrainerCallback):
         signal.signal(signal.SIGTERM, self._before)
         if self.noted:
             os.kill(os.getpid(), signal.SIGTERM)
+            raise SystemExit(128 + signal.SIGTERM)  # whoever asked for the signal before lets the process live
 
     def _note(self, number: int, frame: object) -> None:
         self.noted = True
