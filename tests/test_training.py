@@ -63,6 +63,7 @@ def _train_and_keep(
 
     `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`.
     """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the test run itself was started with
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
