@@ -28,8 +28,8 @@ def template() -> dict:
 def job(**resources) -> Job:
     return Job(
         name="vrft-rft-a-benchmark-with-a-rather-long-name-2b-16s-1f0c9a2b",
-        root=Path("/work/vrft"),
-        folder=Path("/work/vrft/runs/jobs/vrft-rft/001-89dd0e53"),
+        root=Path("/srv/vrft"),
+        folder=Path("/srv/vrft/runs/jobs/vrft-rft/001-89dd0e53"),
         command=["vrft", "stage", "rft", "--cell", "lvis-mini-1shot-s0"],
         environment={"HF_HUB_OFFLINE": "1"},
         resources=Resources(**resources),
@@ -53,8 +53,8 @@ def test_the_template_keeps_what_it_says_and_gets_what_the_stage_needs():
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "1", "memory": "400Gi"}
     assert container["resources"]["requests"] == {"nvidia.com/gpu": "1", "memory": "400Gi", "cpu": "32"}
     assert container["command"][-5:] == ["vrft", "stage", "rft", "--cell", "lvis-mini-1shot-s0"]
-    assert container["workingDir"] == "/work/vrft" and {"name": "HF_HUB_OFFLINE", "value": "1"} in container["env"]
-    assert {"name": "HOME", "value": "/work/vrft/.home"} in container["env"]
+    assert container["workingDir"] == "/srv/vrft" and {"name": "HF_HUB_OFFLINE", "value": "1"} in container["env"]
+    assert {"name": "HOME", "value": "/srv/vrft/.home"} in container["env"]
     assert container["image"] == template()["spec"]["template"]["spec"]["containers"][0]["image"]
     assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
     assert (
