@@ -23,6 +23,7 @@ from vrft_core.training.callbacks import Guard, best_step, exhausted, untouched_
 from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
 from vrft_core.training.data import sft_columns
 from vrft_core.training.guards import METRICS, metric
+from vrft_core.training.interruption import Interruption
 from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.record import Record
 
@@ -142,6 +143,18 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
     assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     if method == "rft":
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+
+
+def test_a_signal_handler_from_elsewhere_does_not_let_an_interrupted_training_live_on():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        interruption = Interruption()
+        interruption.on_train_begin(None, None, None)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            interruption.on_train_end(None, None, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
