@@ -230,7 +230,7 @@ def test_of_two_runs_that_want_the_last_gpus_one_waits(tmp_path, beside):
     (tmp_path / "first/go").touch()
     first, second = first.result(SECONDS), second.result(SECONDS)
     assert first.success and second.success
-    assert second.says("waits: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+    assert second.says("waits: 0/1 nodes are available") and second.says("1 Insufficient nvidia.com/gpu")
 
 
 def test_the_job_of_an_orchestrator_that_was_killed_is_taken_over(tmp_path, beside):

@@ -78,10 +78,10 @@ class Prompts(Strict):
 
 
 class Hub(Strict):
-    """Weights on the Hugging Face hub. Without `revision` a recipe can be planned, but not run: nothing is unpinned."""
+    """Weights on the Hugging Face hub, at one commit: nothing is fetched unpinned."""
 
     repo: str
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Pretraining(Strict):
@@ -348,11 +348,6 @@ class Params(Strict):
                 raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
             if row.recipe not in self.recipes:
                 raise ValueError(f"grid.cells.{key}: no recipe {row.recipe!r}")
-            if (hub := self.recipes[row.recipe].policy.hub) and not hub.revision:
-                raise ValueError(
-                    f"grid.cells.{key}: nothing is fetched unpinned; write as recipes.{row.recipe}.policy.hub.revision "
-                    f"the commit that `git ls-remote https://huggingface.co/{hub.repo} HEAD` prints"
-                )
             if row.benchmark not in self.benchmarks:
                 raise ValueError(f"grid.cells.{key}: no benchmark {row.benchmark!r}")
         cells = self.cells()
