@@ -97,6 +97,7 @@ def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
         ({"zero_varience": {"above": 1}}, 0.04, "no 'zero_varience'"),
         ({"reward/accuracy": {"below": 0.1}}, 0.04, "no 'reward/accuracy'"),
         ({"kl": {"above": 1}}, 0.0, "beta is not 0"),
+        ({"resampled": {"above": 0.5}}, 0.04, "resample is not 0"),
         ({"kl": {"then": "stop"}}, 0.04, "give `above`, `below` or both"),
     ],
 )

@@ -31,6 +31,8 @@ METRICS = {
     "reward": "reward",
     "entropy": "entropy",
     "kl": "kl",
+    "resampled": "groups/resampled",
+    "dead": "groups/dead",
 }
 
 

@@ -152,7 +152,9 @@ def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool
     load = flops.Load(cost["completions"], cost["tokens"], cost["completion_tokens"], cost["patches"])
     if isinstance(settings, Sft):
         return flops.supervised(shape, load, adapter)
-    return sum(flops.reinforced(shape, load, adapter, settings.beta != 0).values())
+    parts = flops.reinforced(shape, load, adapter, settings.beta != 0)
+    thrown_away = parts["generation"] * cost["discarded_tokens"] / cost["tokens"]
+    return sum(parts.values()) + thrown_away
 
 
 def _file_parameters(path: Path) -> int:
