@@ -51,6 +51,12 @@ def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda 
     )
 
 
+def changed(method: str, **changes) -> Recipe:
+    """The small recipe with other settings of a method."""
+    recipe = small_recipe()
+    return recipe.model_copy(update={method: getattr(recipe, method).model_copy(update=changes)})
+
+
 def _train_and_keep(
     root: Path,
     run: Path,
@@ -59,10 +65,12 @@ def _train_and_keep(
     largest_file: int | None = None,
     said: Path | None = None,
     how: int = signal.SIGKILL,
+    changes: dict | None = None,
 ) -> None:
     """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number).
 
-    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`.
+    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`. `changes`
+    are settings of the method other than the small recipe's.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the test run itself was started with
     if largest_file:
@@ -73,7 +81,7 @@ def _train_and_keep(
             os.kill(os.getpid(), how)
 
     try:
-        record = run_training(root, run, method, small_recipe(), log)
+        record = run_training(root, run, method, changed(method, **(changes or {})), log)
     except InputError as error:
         said.write_text(str(error))
         raise SystemExit(2) from None
@@ -143,6 +151,28 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
     assert [row["loss"] for row in marker[broken]["log"]] == [row["loss"] for row in marker[whole]["log"]]
     if method == "rft":
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+
+
+def test_stopped_while_it_still_learns_from_a_generation_it_goes_on_from_the_end_of_one(
+    project, tmp_path, in_own_process
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    two_updates = {"changes": {"num_iterations": 2, "save_steps": STEPS}}
+    assert in_own_process(project, whole, "rft", None, **two_updates) == 0
+
+    told = in_own_process(project, broken, "rft", (1, "loss"), how=signal.SIGTERM, **two_updates)
+    assert told == -signal.SIGTERM
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2], "the step between is not one to go on from"
+    assert in_own_process(project, broken, "rft", (3, "loss"), **two_updates) == -signal.SIGKILL
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2]
+    assert in_own_process(project, broken, "rft", None, **two_updates) == 0
+
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
+    assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+    logs = [complete_checkpoints(run)[-1][2]["log"] for run in (whole, broken)]
+    assert [row["loss"] for row in logs[1]] == [row["loss"] for row in logs[0]]
+    assert ["reward" in row for row in logs[0]] == [True, False, True, False], "two generations for four updates"
 
 
 def test_a_signal_handler_from_elsewhere_does_not_let_an_interrupted_training_live_on():

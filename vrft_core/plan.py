@@ -199,11 +199,11 @@ def _work(
         rows = getattr(recipe, name).batch_size
         loads[name] = flops.Load(rows, rows * size.total, rows * size.completion, rows * size.image * shape.merge)
     done["sft"] = flops.supervised(shape, loads["sft"], adapter)
-    parts = flops.reinforced(shape, loads["rft"], adapter, recipe.rft.beta != 0)
+    parts = flops.reinforced(shape, loads["rft"], adapter, recipe.rft.beta != 0, recipe.rft.num_iterations)
     done["rft"] = sum(parts.values())
     each = {name: value / gpus / (peak * UTILISATION) for name, value in (("sft", done["sft"]), *parts.items())}
     seconds["sft"] = each["sft"]
-    writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH)
+    writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH) / recipe.rft.num_iterations
     seconds["rft"] = max(each["generation"], writing) + each["reference"] + each["update"]
     steps = {name: getattr(recipe, name).steps for name in sizes}
 

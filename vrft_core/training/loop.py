@@ -89,7 +89,7 @@ def train(
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
-    trainer.add_callback(Interruption())
+    trainer.add_callback(Interruption(settings.num_iterations if isinstance(settings, Rft) else 1))
     trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
     with full_disk_named(run):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -152,9 +152,9 @@ def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool
     load = flops.Load(cost["completions"], cost["tokens"], cost["completion_tokens"], cost["patches"])
     if isinstance(settings, Sft):
         return flops.supervised(shape, load, adapter)
-    parts = flops.reinforced(shape, load, adapter, settings.beta != 0)
-    thrown_away = parts["generation"] * cost["discarded_tokens"] / cost["tokens"]
-    return sum(parts.values()) + thrown_away
+    parts = flops.reinforced(shape, load, adapter, settings.beta != 0, settings.num_iterations)
+    written_in_vain = parts["generation"] * settings.num_iterations * cost["discarded_tokens"] / cost["tokens"]
+    return sum(parts.values()) + written_in_vain
 
 
 def _file_parameters(path: Path) -> int:

@@ -136,6 +136,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
             **generation(settings),
             num_generations=settings.num_generations,
+            num_iterations=settings.num_iterations,
             max_completion_length=settings.max_completion_length,
             temperature=settings.temperature,  # a model's own generation_config may be near-greedy: never rely on it
             top_k=settings.top_k,
