@@ -422,6 +422,24 @@ def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tm
     assert again.to_dict() == record.to_dict()
 
 
+def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp_path, in_own_process):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    changes = {"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0}
+    assert in_own_process(project, whole, "sft", None, changes=changes) == 0
+    told = in_own_process(project, broken, "sft", (1, "loss"), how=signal.SIGTERM, changes=changes)
+    assert told == -signal.SIGTERM
+    [*_, (step, _, sealed)] = complete_checkpoints(broken)
+    assert step == 2 and [row["step"] for row in sealed["validation"]] == [0, 1], "where it is to end, unjudged"
+
+    assert in_own_process(project, broken, "sft", None, changes=changes) == 0
+
+    markers = [complete_checkpoints(run)[-1][2] for run in (whole, broken)]
+    assert [row["step"] for row in markers[1]["log"]] == [1, 2]
+    assert markers[1]["validation"] == markers[0]["validation"]
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
+
+
 def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):
     records = []
     for micro in (None, 1):

@@ -36,6 +36,10 @@ class Interruption(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args, state, control, **kwargs):
+        self.end()
+
+    def end(self) -> None:
+        """Once the training is over: the signal means again what it did before, and what came meanwhile is done."""
         signal.signal(signal.SIGTERM, self._before)
         if self.noted:
             os.kill(os.getpid(), signal.SIGTERM)

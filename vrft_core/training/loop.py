@@ -28,7 +28,7 @@ from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
-from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged, exhausted
+from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.guards import Watch
@@ -89,10 +89,14 @@ def train(
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
-    trainer.add_callback(Interruption(settings.num_iterations if isinstance(settings, Rft) else 1))
+    interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)
+    trainer.add_callback(interruption)
     trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
-    with full_disk_named(run):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        with full_disk_named(run):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except Exhausted:
+        interruption.end()
     return record
 
 
