@@ -292,7 +292,10 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_the_update():
 
 
 def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, capsys):
-    first, second = ({"settings": {"rft": {"learning_rate": rate}}, "data": "a"} for rate in (0.001, 0.002))
+    first, second = (
+        {"settings": {"rft": {"learning_rate": rate, "beta": 0.0}}, "versions": {"trl": trl}, "data": "a"}
+        for rate, trl in ((0.001, "1.15"), (0.002, "1.16"))
+    )
     run = open_run(tmp_path / "run", first)
     (run / "checkpoint-2").mkdir()
     assert (open_run(run, first) / "checkpoint-2").exists()
@@ -301,7 +304,8 @@ def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, cap
 
     assert not (run / "checkpoint-2").exists()
     said = capsys.readouterr().err
-    assert "settings.rft.learning_rate changed from 0.001 to 0.002; starting from zero" in said
+    assert "settings.rft.learning_rate changed from 0.001 to 0.002, versions.trl changed from 1.15 to 1.16; " in said
+    assert "starting from zero" in said and "beta" not in said
     [aside] = [path for path in tmp_path.iterdir() if path != run]
     assert aside.name in said and (aside / "checkpoint-2").exists()
 
