@@ -111,7 +111,7 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
         "## Where it came from",
         "",
         f"- command: `{came['command']}`",
-        f"- commit: {_commit(came['git'])}",
+        *_commits(record.get("git"), came["git"]),
         f"- weights, DVC digest: {provenance.directory_digest(layout.model(cell, method))}",
         f"- starting weights, DVC digest: {provenance.directory_digest(layout.policy(cell))}",
         f"- training examples, DVC digest: {provenance.directory_digest(layout.prompts(cell))}",
@@ -143,8 +143,14 @@ def _interval(entry: dict) -> str:
     return f"{100 * value:.1f}" + ("" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
 
 
+def _commits(trained: dict | None, exported: dict | None) -> list[str]:
+    """Where the code stood; the export's only if it is another. A record of an earlier version names none."""
+    lines = [f"- trained at commit: {_commit(trained)}"]
+    return lines if exported == trained else [*lines, f"- exported at commit: {_commit(exported)}"]
+
+
 def _commit(git: dict | None) -> str:
-    return "–" if git is None else git["commit"] + (" (with changes)" if git["dirty"] else "")
+    return "not recorded" if git is None else git["commit"] + (" (with changes)" if git["dirty"] else "")
 
 
 def _value(value: object) -> str:
