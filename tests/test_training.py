@@ -263,6 +263,28 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]
 
 
+def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16_bits(project, tmp_path):
+    from safetensors.torch import load_file
+
+    base, name = tmp_path / "models/mini/policy", "model.language_model.layers.0.self_attn.q_proj.weight"
+    model, processor = policy.load(project / "models/mini/policy")
+    base.mkdir(parents=True)
+    policy.save(base, model.to(torch.bfloat16), processor)
+    (tmp_path / "prompts").symlink_to(project / "prompts")
+    before = load_file(base / "model.safetensors")[name]
+    recipe = small_recipe(adapter=False)
+    settings = recipe.sft.model_copy(update={"learning_rate": 1e-6, "warmup_steps": 0, "steps": 2})
+
+    record = run_training(tmp_path, tmp_path / "run", "sft", recipe.model_copy(update={"sft": settings}))
+
+    after = load_file(tmp_path / "run/checkpoint-2/model.safetensors")[name]
+    moved = (after - before.float()).abs()
+    assert moved.median() > 5e-7 and moved.max() < 2e-6
+    assert ((before.float() + 1e-6).to(torch.bfloat16) == before).float().mean() > 0.9, "16 bits would have lost it"
+    keep(tmp_path / "run", record, "last", base, tmp_path / "kept")
+    assert policy.load(base, tmp_path / "kept")[0].dtype == torch.bfloat16, "evaluated as the starting weights are"
+
+
 def test_a_reward_that_is_no_number_stops_the_run_and_names_the_example(monkeypatch):
     monkeypatch.setattr(rewards, "get", lambda name: lambda completion, truth: float("nan"))
     function = rft.reward_function("iou", small_recipe())

@@ -75,7 +75,9 @@ def train(
     queries, truth = validation_set(load_examples(prompts / "val"), recipe.policy)
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    trainer = make_trainer(load_model(policy), processor, examples, record)
+    # Weights of 16 bits are too coarse for an update of 1e-6; those that are trained have 32 (an adapter's own have)
+    model = load_model(policy, torch.float32 if recipe.adapter is None else None)
+    trainer = make_trainer(model, processor, examples, record)
 
     def validate(model: PreTrainedModel) -> float:
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens", "samples")}
