@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 from small_policy import example, small_recipe, taught_policy
-from small_project import CELL, edit_params, small_project
+from small_project import CELL, edit_params, run, small_project
 
 from vrft_core import policy
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.export import USE, export
+from vrft_core.export import USE, card, export
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
 
@@ -27,10 +27,19 @@ def exported(tmp_path_factory) -> tuple[Layout, Params, Path]:
     recipe = small_recipe().model_dump(mode="json")
     edit_params(root, lambda params: params["recipes"].update(mini=recipe))
     layout, params = Layout(root), Params.load(root / "params.yaml")
+    _commit(root)
     taught_policy(layout.policy(WHERE), layout.prompts(WHERE))
     run_stage("sft", layout, params, WHERE)
     export(layout, params, WHERE, "sft", root / "exported")
     return layout, params, root / "exported"
+
+
+def _commit(root: Path) -> str:
+    """A new commit of a project, whatever has changed; its name."""
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    run("git", "add", "-A", cwd=root)
+    run("git", *who, "commit", "-q", "--allow-empty", "-m", "test", cwd=root)
+    return run("git", "rev-parse", "HEAD", cwd=root).strip()
 
 
 def likelihoods(model, processor) -> torch.Tensor:
@@ -98,6 +107,18 @@ def test_the_card_tells_where_the_model_came_from(exported):
     ):
         assert fact in text
     assert str(layout.root) not in text
+
+
+def test_the_card_names_the_commit_of_the_training_and_the_exports_if_it_is_another(exported):
+    layout, params, directory = exported
+    trained = run("git", "rev-parse", "HEAD", cwd=layout.root).strip()
+    text = (directory / "README.md").read_text()
+    assert f"- trained at commit: {trained}\n" in text and "exported at commit" not in text
+
+    later = _commit(layout.root)
+
+    text = card(layout, params, WHERE, "sft")
+    assert f"- trained at commit: {trained}\n- exported at commit: {later}\n" in text
 
 
 def test_an_export_replaces_nothing_and_invents_nothing(exported, tmp_path):

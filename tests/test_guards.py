@@ -77,6 +77,21 @@ def test_a_warning_comes_once_an_episode_and_only_after_enough_steps(capsys):
     ]
 
 
+def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_its_warning():
+    record = Record()
+    watch = Watch({"faulty": Limit(above=0.5, steps=2)}, record)
+    for step, row in enumerate([{"answers/faulty": 0.9}, {}, {"answers/faulty": 0.8}, {}, {"answers/faulty": 0.8}], 1):
+        record.log.append({"step": step, **row})
+        state = type("State", (), {"global_step": step, "is_world_process_zero": False})
+        watch.on_log(None, state, None, logs={"loss": 0.0})
+    assert [warning["step"] for warning in record.warnings] == [3]
+
+
+def test_checkpoints_fall_between_generations():
+    with pytest.raises(ValidationError, match="save_steps 15 is no multiple of num_iterations 2"):
+        type(RFT).model_validate(RFT.model_dump() | {"num_iterations": 2})
+
+
 def test_a_run_that_goes_on_from_a_record_says_what_it_would_have_said_in_one_go():
     whole = watched([1, 0.001, 0.001, 0.001], Limit(below=0.01, steps=3), "entropy")
     record = Record(log=[{"step": step, "entropy": value} for step, value in ((1, 1), (2, 0.001), (3, 0.001))])
@@ -97,6 +112,7 @@ def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
         ({"zero_varience": {"above": 1}}, 0.04, "no 'zero_varience'"),
         ({"reward/accuracy": {"below": 0.1}}, 0.04, "no 'reward/accuracy'"),
         ({"kl": {"above": 1}}, 0.0, "beta is not 0"),
+        ({"resampled": {"above": 0.5}}, 0.04, "resample is not 0"),
         ({"kl": {"then": "stop"}}, 0.04, "give `above`, `below` or both"),
     ],
 )

@@ -51,6 +51,12 @@ def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda 
     )
 
 
+def changed(method: str, **changes) -> Recipe:
+    """The small recipe with other settings of a method."""
+    recipe = small_recipe()
+    return recipe.model_copy(update={method: getattr(recipe, method).model_copy(update=changes)})
+
+
 def _train_and_keep(
     root: Path,
     run: Path,
@@ -59,10 +65,12 @@ def _train_and_keep(
     largest_file: int | None = None,
     said: Path | None = None,
     how: int = signal.SIGKILL,
+    changes: dict | None = None,
 ) -> None:
     """In a process of its own; kills itself when it is about to log `kill_at` = (step, name of a number).
 
-    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`.
+    `largest_file` (bytes) makes writes fail as on a full disk; what the user is told then goes to `said`. `changes`
+    are settings of the method other than the small recipe's.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the test run itself was started with
     if largest_file:
@@ -73,7 +81,7 @@ def _train_and_keep(
             os.kill(os.getpid(), how)
 
     try:
-        record = run_training(root, run, method, small_recipe(), log)
+        record = run_training(root, run, method, changed(method, **(changes or {})), log)
     except InputError as error:
         said.write_text(str(error))
         raise SystemExit(2) from None
@@ -145,6 +153,28 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
 
 
+def test_stopped_while_it_still_learns_from_a_generation_it_goes_on_from_the_end_of_one(
+    project, tmp_path, in_own_process
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    two_updates = {"changes": {"num_iterations": 2, "save_steps": STEPS}}
+    assert in_own_process(project, whole, "rft", None, **two_updates) == 0
+
+    told = in_own_process(project, broken, "rft", (1, "loss"), how=signal.SIGTERM, **two_updates)
+    assert told == -signal.SIGTERM
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2], "the step between is not one to go on from"
+    assert in_own_process(project, broken, "rft", (3, "loss"), **two_updates) == -signal.SIGKILL
+    assert [step for step, *_ in complete_checkpoints(broken)] == [2]
+    assert in_own_process(project, broken, "rft", None, **two_updates) == 0
+
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
+    assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
+    logs = [complete_checkpoints(run)[-1][2]["log"] for run in (whole, broken)]
+    assert [row["loss"] for row in logs[1]] == [row["loss"] for row in logs[0]]
+    assert ["reward" in row for row in logs[0]] == [True, False, True, False], "two generations for four updates"
+
+
 def test_a_signal_handler_from_elsewhere_does_not_let_an_interrupted_training_live_on():
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
@@ -181,7 +211,7 @@ def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
     _, record = grpo_run
     rewards_too = [f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in ("iou", "confidence", "format")]
     missing = [name for name in [*METRICS, *rewards_too] if metric(name) not in record.log[0]]
-    assert not missing
+    assert missing == ["resampled", "dead"], "only where the recipe resamples: test_resampling.py"
 
 
 def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
@@ -233,6 +263,28 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]
 
 
+def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16_bits(project, tmp_path):
+    from safetensors.torch import load_file
+
+    base, name = tmp_path / "models/mini/policy", "model.language_model.layers.0.self_attn.q_proj.weight"
+    model, processor = policy.load(project / "models/mini/policy")
+    base.mkdir(parents=True)
+    policy.save(base, model.to(torch.bfloat16), processor)
+    (tmp_path / "prompts").symlink_to(project / "prompts")
+    before = load_file(base / "model.safetensors")[name]
+    recipe = small_recipe(adapter=False)
+    settings = recipe.sft.model_copy(update={"learning_rate": 1e-6, "warmup_steps": 0, "steps": 2})
+
+    record = run_training(tmp_path, tmp_path / "run", "sft", recipe.model_copy(update={"sft": settings}))
+
+    after = load_file(tmp_path / "run/checkpoint-2/model.safetensors")[name]
+    moved = (after - before.float()).abs()
+    assert moved.median() > 5e-7 and moved.max() < 2e-6
+    assert ((before.float() + 1e-6).to(torch.bfloat16) == before).float().mean() > 0.9, "16 bits would have lost it"
+    keep(tmp_path / "run", record, "last", base, tmp_path / "kept")
+    assert policy.load(base, tmp_path / "kept")[0].dtype == torch.bfloat16, "evaluated as the starting weights are"
+
+
 def test_a_reward_that_is_no_number_stops_the_run_and_names_the_example(monkeypatch):
     monkeypatch.setattr(rewards, "get", lambda name: lambda completion, truth: float("nan"))
     function = rft.reward_function("iou", small_recipe())
@@ -262,7 +314,10 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_the_update():
 
 
 def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, capsys):
-    first, second = ({"settings": {"rft": {"learning_rate": rate}}, "data": "a"} for rate in (0.001, 0.002))
+    first, second = (
+        {"settings": {"rft": {"learning_rate": rate, "beta": 0.0}}, "versions": {"trl": trl}, "data": "a"}
+        for rate, trl in ((0.001, "1.15"), (0.002, "1.16"))
+    )
     run = open_run(tmp_path / "run", first)
     (run / "checkpoint-2").mkdir()
     assert (open_run(run, first) / "checkpoint-2").exists()
@@ -271,7 +326,8 @@ def test_other_parameters_never_go_on_with_a_run_and_never_lose_it(tmp_path, cap
 
     assert not (run / "checkpoint-2").exists()
     said = capsys.readouterr().err
-    assert "settings.rft.learning_rate changed from 0.001 to 0.002; starting from zero" in said
+    assert "settings.rft.learning_rate changed from 0.001 to 0.002, versions.trl changed from 1.15 to 1.16; " in said
+    assert "starting from zero" in said and "beta" not in said
     [aside] = [path for path in tmp_path.iterdir() if path != run]
     assert aside.name in said and (aside / "checkpoint-2").exists()
 
@@ -390,6 +446,24 @@ def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tm
     assert describe(record, settings, 1)["steps"] == 2
     again = run_training(project, tmp_path / "run", "sft", recipe)
     assert again.to_dict() == record.to_dict()
+
+
+def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp_path, in_own_process):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    changes = {"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0}
+    assert in_own_process(project, whole, "sft", None, changes=changes) == 0
+    told = in_own_process(project, broken, "sft", (1, "loss"), how=signal.SIGTERM, changes=changes)
+    assert told == -signal.SIGTERM
+    [*_, (step, _, sealed)] = complete_checkpoints(broken)
+    assert step == 2 and [row["step"] for row in sealed["validation"]] == [0, 1], "where it is to end, unjudged"
+
+    assert in_own_process(project, broken, "sft", None, changes=changes) == 0
+
+    markers = [complete_checkpoints(run)[-1][2] for run in (whole, broken)]
+    assert [row["step"] for row in markers[1]["log"]] == [1, 2]
+    assert markers[1]["validation"] == markers[0]["validation"]
+    weights = "kept/adapter_model.safetensors"
+    assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
 
 
 def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):

@@ -9,14 +9,12 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-
 from vrft_core import io, provenance
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
-from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter
+from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, stored_dtype
 from vrft_core.prompts import question
 
 SHOWN = ("lvis/AP", "lvis/AP50", "coco/AP")
@@ -56,7 +54,7 @@ def export(layout: Layout, params: Params, cell: Cell, method: str, directory: P
     if not trained.is_dir():
         raise InputError(trained, "no trained model here", f"run `vrft run {cell.key}` first, or `dvc pull`")
     model, processor = policies.load(base, trained)
-    dtype = _stored_dtype(base)
+    dtype = stored_dtype(base)
     with io.new_directory(directory) as target:
         policies.save(target, model.to(dtype) if dtype else model, processor)
         if is_adapter(trained):
@@ -111,7 +109,7 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
         "## Where it came from",
         "",
         f"- command: `{came['command']}`",
-        f"- commit: {_commit(came['git'])}",
+        *_commits(record.get("git"), came["git"]),
         f"- weights, DVC digest: {provenance.directory_digest(layout.model(cell, method))}",
         f"- starting weights, DVC digest: {provenance.directory_digest(layout.policy(cell))}",
         f"- training examples, DVC digest: {provenance.directory_digest(layout.prompts(cell))}",
@@ -143,8 +141,14 @@ def _interval(entry: dict) -> str:
     return f"{100 * value:.1f}" + ("" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
 
 
+def _commits(trained: dict | None, exported: dict | None) -> list[str]:
+    """Where the code stood; the export's only if it is another. A record of an earlier version names none."""
+    lines = [f"- trained at commit: {_commit(trained)}"]
+    return lines if exported == trained else [*lines, f"- exported at commit: {_commit(exported)}"]
+
+
 def _commit(git: dict | None) -> str:
-    return "–" if git is None else git["commit"] + (" (with changes)" if git["dirty"] else "")
+    return "not recorded" if git is None else git["commit"] + (" (with changes)" if git["dirty"] else "")
 
 
 def _value(value: object) -> str:
@@ -156,9 +160,3 @@ def _name_processor(directory: Path, name: str) -> None:
         content = io.read_json(directory / file)
         if "processor_class" in content:
             io.write_json(directory / file, content | {"processor_class": name})
-
-
-def _stored_dtype(directory: Path) -> torch.dtype | None:
-    """The number format of the starting weights, which training may have widened."""
-    name = io.read_json(directory / "config.json").get("dtype")
-    return getattr(torch, name) if name else None

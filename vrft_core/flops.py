@@ -86,12 +86,16 @@ def supervised(shape: Shape, load: Load, adapter: bool) -> float:
     return vision * (1 if adapter else 3) + language * (2 if adapter else 3)
 
 
-def reinforced(shape: Shape, load: Load, adapter: bool, reference: bool) -> dict[str, float]:
-    """{"generation", "reference", "update"}: writing the completions, their likelihoods, and the update."""
+def reinforced(shape: Shape, load: Load, adapter: bool, reference: bool, updates: int = 1) -> dict[str, float]:
+    """{"generation", "reference", "update"}: writing the completions, their likelihoods, and the update.
+
+    `load` is that of the updates; `updates` of them learn from one generation, and more than one need the likelihoods
+    under the policy that wrote it.
+    """
     vision, language = load.forward(shape)
     return {
-        "generation": vision + language,
-        "reference": vision + language if reference else 0.0,
+        "generation": (vision + language) / updates,
+        "reference": (vision + language) * (reference + (updates > 1)) / updates,
         "update": supervised(shape, load, adapter),
     }
 

@@ -164,7 +164,7 @@ class Limit(Strict):
 
 GUARDED = Literal[
     "zero_variance", "identical", "faulty", "repeating", "box_inflation", "confidence_zero", "confidence_one",
-    "truncated", "length", "reward", "entropy", "kl",
+    "truncated", "length", "reward", "entropy", "kl", "resampled", "dead",
 ]  # fmt: skip
 
 
@@ -177,6 +177,8 @@ class Rft(Strict):
     gradient_checkpointing: bool = False
     generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
     num_generations: Annotated[int, Field(ge=2)]
+    num_iterations: Positive = 1  # updates that learn from one generation (GRPO's μ)
+    resample: Natural = 0  # rounds a step in which groups without variance give way to others; docs/training.md
     temperature: float
     top_k: Natural
     top_p: Share
@@ -191,7 +193,7 @@ class Rft(Strict):
     guards: dict[str, Limit] = {}  # of GUARDED, or `zero_variance/REWARD`, `reward/REWARD`; docs/training-at-scale.md
 
     @model_validator(mode="after")
-    def _guards_exist(self):
+    def _consistent(self):
         known = {*get_args(GUARDED)} | {
             f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in self.rewards
         }
@@ -199,6 +201,10 @@ class Rft(Strict):
             raise ValueError(f"guards: no {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if "kl" in self.guards and self.beta == 0:
             raise ValueError("guards: kl is only measured where beta is not 0")
+        if self.save_steps % self.num_iterations:
+            raise ValueError(f"save_steps {self.save_steps} is no multiple of num_iterations {self.num_iterations}")
+        if not self.resample and (useless := {"resampled", "dead"} & set(self.guards)):
+            raise ValueError(f"guards: {min(useless)} is only measured where resample is not 0")
         return self
 
 

@@ -165,12 +165,15 @@ def _memory(
     gpus: int,
     sharded: bool,
 ) -> dict[str, float]:
-    """GiB of one GPU, by part. Adam, mixed precision: whole weights are trained in 32 bits, frozen ones held in 16."""
+    """GiB of one GPU, by part. Adam, mixed precision: whole weights are trained in 32 bits, frozen ones held in 16.
+
+    A pass computes with copies of 16 bits; of whole weights they stay for the backward pass.
+    """
     settings, text, full = getattr(recipe, method), model.config.text_config, recipe.adapter is None
     spread = gpus if sharded else 1
     share = settings.batch_size // gpus
     micro = min(settings.micro_batch_size or share, share)
-    weights = total * (6 if sharded else 4) if full else total * 2 + trained * 4
+    weights = total * 6 if full else total * 2 + trained * 4
     layer = 2 * (6 * text.hidden_size + 4 * text.intermediate_size)  # bytes a token leaves in a layer for its gradient
     layers = text.num_hidden_layers
     held = 2 * text.hidden_size * layers + layer if settings.gradient_checkpointing else layer * layers
@@ -199,11 +202,11 @@ def _work(
         rows = getattr(recipe, name).batch_size
         loads[name] = flops.Load(rows, rows * size.total, rows * size.completion, rows * size.image * shape.merge)
     done["sft"] = flops.supervised(shape, loads["sft"], adapter)
-    parts = flops.reinforced(shape, loads["rft"], adapter, recipe.rft.beta != 0)
+    parts = flops.reinforced(shape, loads["rft"], adapter, recipe.rft.beta != 0, recipe.rft.num_iterations)
     done["rft"] = sum(parts.values())
     each = {name: value / gpus / (peak * UTILISATION) for name, value in (("sft", done["sft"]), *parts.items())}
     seconds["sft"] = each["sft"]
-    writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH)
+    writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH) / recipe.rft.num_iterations
     seconds["rft"] = max(each["generation"], writing) + each["reference"] + each["update"]
     steps = {name: getattr(recipe, name).steps for name in sizes}
 

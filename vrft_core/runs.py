@@ -2,8 +2,8 @@
 
 A run is never continued with other parameters, data or packages than it was begun with. It is not refused either:
 DVC and Dagster run a stage again *because* its parameters changed, and a stage that then refuses would have to be
-unblocked by hand, at night too. So the old folder is moved aside, hours of checkpoints and all, one line names what
-changed, and putting the parameter back brings the folder back. Nothing is deleted here.
+unblocked by hand, at night too. So the old folder is moved aside, hours of checkpoints and all, one line names all
+that changed, and putting the parameter back brings the folder back. Nothing is deleted here.
 
 Checkpoints and their completeness belong to `training.checkpoints`.
 """
@@ -30,8 +30,7 @@ def open_run(directory: Path, fingerprint: dict) -> Path:
             return directory
         target = _free(_aside(directory, old))
         directory.rename(target)
-        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
-        _say(directory, f"{changes[0]}{more}; starting from zero, the old run is kept as {target.name}")
+        _say(directory, f"{', '.join(changes)}; starting from zero, the old run is kept as {target.name}")
     kept = _aside(directory, fingerprint)
     if (kept / FINGERPRINT).is_file() and io.read_json(kept / FINGERPRINT) == fingerprint:
         kept.rename(directory)

@@ -5,8 +5,10 @@ Making weights belongs to `pretraining` and `training`.
 
 from pathlib import Path
 
+import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
+from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.policy.processor import ImageProcessor, load_processor
 
@@ -22,12 +24,14 @@ def save(directory: Path, model: PreTrainedModel, processor: ImageProcessor) -> 
 def load(directory: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, ImageProcessor]:
     """A policy in evaluation mode with its processor; a LoRA adapter is merged into the weights.
 
-    `adapter` may be a folder of full weights as well: whatever training left behind. Raises InputError when a folder
-    is missing or holds no safetensors.
+    `adapter` may be a folder of full weights as well: whatever training left behind, read in the number format of
+    `directory`. Raises InputError when a folder is missing or holds no safetensors.
     """
+    dtype = None
     if adapter is not None and not is_adapter(adapter):
+        dtype = stored_dtype(directory)
         directory, adapter = adapter, None
-    model = load_model(directory)
+    model = load_model(directory, dtype)
     if adapter is not None:
         if not (Path(adapter) / ADAPTER_WEIGHTS).is_file():
             raise InputError(adapter, f"no {ADAPTER_WEIGHTS}", "train the model again, or fetch it with dvc pull")
@@ -37,14 +41,26 @@ def load(directory: Path, adapter: Path | None = None) -> tuple[PreTrainedModel,
     return model.eval(), load_processor(directory)
 
 
-def load_model(directory: Path) -> PreTrainedModel:
-    """The bare model. Raises InputError when the directory is no saved policy."""
+def load_model(directory: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """The bare model, in the number format it is stored in or `dtype`. Raises InputError where there is none."""
     directory = Path(directory)
     if not (directory / "config.json").is_file() or not any(directory.glob("*.safetensors")):
         raise InputError(directory, "no policy here (config.json and safetensors)", "run the stage `policy` first")
     return AutoModelForImageTextToText.from_pretrained(
-        directory, use_safetensors=True, trust_remote_code=False, local_files_only=True, attn_implementation="sdpa"
+        directory,
+        dtype=dtype or "auto",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        attn_implementation="sdpa",
     )
+
+
+def stored_dtype(directory: Path) -> torch.dtype | None:
+    """The number format of weights, if their configuration names it."""
+    config = Path(directory) / "config.json"
+    name = io.read_json(config).get("dtype") if config.is_file() else None
+    return getattr(torch, name) if name else None
 
 
 def is_adapter(directory: Path) -> bool:

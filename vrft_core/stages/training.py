@@ -46,6 +46,7 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         model = layout.model(cell, method)
         chosen = keep(run, record, settings.checkpoint, policy, model)
         facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
+        facts["git"] = provenance.git(layout.root)
         facts["flops"] = count_flops(record, settings, policy, recipe.adapter is not None)
         io.write_json(layout.training(cell, method), describe(record, settings, chosen, **facts))
         tracked.artifact(layout.training(cell, method))

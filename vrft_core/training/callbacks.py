@@ -57,11 +57,16 @@ class Guard(TrainerCallback):
                 raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
 
 
+class Exhausted(Exception):
+    """Early stopping, found out before the first step: the trainer looks at `control` only after one."""
+
+
 class Validation(TrainerCallback):
     """Validates where a checkpoint is due, then declares the checkpoint complete.
 
     One that an interruption asks for is only sealed, since there is no time; what is due there is made up for by the
-    run that goes on from it. Of all checkpoints the last is kept, to go on from, and the best one, to choose.
+    run that goes on from it, which raises `Exhausted` where it should have ended there. Of all checkpoints the last is
+    kept, to go on from, and the best one, to choose.
     """
 
     def __init__(
@@ -76,6 +81,8 @@ class Validation(TrainerCallback):
             self._validate(model, step)
             if step > 0:
                 self._seal(state)
+            if exhausted(self.record, self.patience):
+                raise Exhausted
 
     def on_save(self, args, state, control, model=None, **kwargs):
         if control.should_training_stop and state.global_step < state.max_steps:

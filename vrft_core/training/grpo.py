@@ -42,13 +42,18 @@ class ReusingGRPOTrainer(GRPOTrainer):
             self._patches = PatchCache(self.processing_class.image_processor, limit)
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
+        output = super()._generate_and_score_completions(self._take(inputs))
+        return output if self._prompts is None else {**output, "prompts": self._prompts}
+
+    def _take(self, inputs: list[dict]) -> list[dict]:
+        """Make `inputs` the rows at hand; returns them as TRL is to see them."""
         self._prompts, self._rows = None, inputs
-        rows = [_multimodal(row) for row in inputs]
+        rows = [multimodal(row) for row in inputs]
         if not any(self.reuse.model_dump().values()) or not all(map(_holds_pictures, rows)):
-            return super()._generate_and_score_completions(inputs)
+            return inputs
         # Without an image column TRL runs no processor of its own: prompts come from here, below
         self._prompts = self._read(rows)
-        return {**super()._generate_and_score_completions(rows), "prompts": self._prompts}
+        return rows
 
     def _read(self, rows: list[dict]) -> list[Prompt]:
         template = {"chat_template": self.chat_template, **self.chat_template_kwargs}
@@ -234,7 +239,7 @@ def _bare(model: nn.Module) -> PreTrainedModel:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _multimodal(row: dict) -> dict:
+def multimodal(row: dict) -> dict:
     """The row with its images inside its prompt, as TRL puts them there."""
     images = row.get("images") or [row[name] for name in ("image",) if row.get(name) is not None]
     others = {name: value for name, value in row.items() if name not in IMAGE_COLUMNS}

@@ -31,6 +31,8 @@ METRICS = {
     "reward": "reward",
     "entropy": "entropy",
     "kl": "kl",
+    "resampled": "groups/resampled",
+    "dead": "groups/dead",
 }
 
 
@@ -95,8 +97,10 @@ class Watch(TrainerCallback):
         if not logs or "loss" not in logs:
             return
         for name, limit in self.limits.items():
-            values = [row.get(metric(name)) for row in self.record.log[-limit.steps - 1 :]]
-            broken = [value is not None and limit.broken_by(value) for value in values]
+            if metric(name) not in self.record.log[-1]:
+                continue  # nothing was generated in this step, or there was nothing to measure
+            values = [row[metric(name)] for row in self.record.log if metric(name) in row][-limit.steps - 1 :]
+            broken = [limit.broken_by(value) for value in values]
             if len(broken) < limit.steps or not all(broken[-limit.steps :]):
                 continue
             if limit.then == "stop":

@@ -14,21 +14,32 @@ from transformers import TrainerCallback
 
 
 class Interruption(TrainerCallback):
-    """Notes the signal, ends the training with the step at hand and then the process, as the signal would have."""
+    """Notes the signal, ends the training with the step at hand and then the process, as the signal would have.
+
+    A generation is made use of to its end, for `updates` steps: a run could not go on from its middle. If time runs
+    out before, the checkpoint before it is the last.
+    """
 
     noted = False
     _before = None
+
+    def __init__(self, updates: int = 1) -> None:
+        self.updates = updates
 
     def on_train_begin(self, args, state, control, **kwargs):
         self._before = signal.signal(signal.SIGTERM, self._note)
 
     def on_step_end(self, args, state, control, **kwargs):
         self.noted = _any_process(self.noted, args.device)
-        if self.noted and state.global_step < state.max_steps:
+        if self.noted and state.global_step < state.max_steps and state.global_step % self.updates == 0:
             print(f"SIGTERM: a checkpoint at step {state.global_step}, then the end", file=sys.stderr, flush=True)
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args, state, control, **kwargs):
+        self.end()
+
+    def end(self) -> None:
+        """Once the training is over: the signal means again what it did before, and what came meanwhile is done."""
         signal.signal(signal.SIGTERM, self._before)
         if self.noted:
             os.kill(os.getpid(), signal.SIGTERM)

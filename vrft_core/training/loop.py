@@ -28,7 +28,7 @@ from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
-from vrft_core.training.callbacks import Guard, Log, Logging, Validation, best_step, diverged, exhausted
+from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
 from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
 from vrft_core.training.data import load_examples, validation_set
 from vrft_core.training.guards import Watch
@@ -75,7 +75,9 @@ def train(
     queries, truth = validation_set(load_examples(prompts / "val"), recipe.policy)
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    trainer = make_trainer(load_model(policy), processor, examples, record)
+    # Weights of 16 bits are too coarse for an update of 1e-6; those that are trained have 32 (an adapter's own have)
+    model = load_model(policy, torch.float32 if recipe.adapter is None else None)
+    trainer = make_trainer(model, processor, examples, record)
 
     def validate(model: PreTrainedModel) -> float:
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens", "samples")}
@@ -89,10 +91,14 @@ def train(
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(settings.guards, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
-    trainer.add_callback(Interruption())
+    interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)
+    trainer.add_callback(interruption)
     trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
-    with full_disk_named(run):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        with full_disk_named(run):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except Exhausted:
+        interruption.end()
     return record
 
 
@@ -152,7 +158,9 @@ def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool
     load = flops.Load(cost["completions"], cost["tokens"], cost["completion_tokens"], cost["patches"])
     if isinstance(settings, Sft):
         return flops.supervised(shape, load, adapter)
-    return sum(flops.reinforced(shape, load, adapter, settings.beta != 0).values())
+    parts = flops.reinforced(shape, load, adapter, settings.beta != 0, settings.num_iterations)
+    written_in_vain = parts["generation"] * settings.num_iterations * cost["discarded_tokens"] / cost["tokens"]
+    return sum(parts.values()) + written_in_vain
 
 
 def _file_parameters(path: Path) -> int:

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
-COUNTERS = ("wall_seconds", "cpu_seconds", "completions", "tokens", "completion_tokens", "images", "patches")
+COUNTERS = (
+    "wall_seconds", "cpu_seconds",
+    "completions", "tokens", "completion_tokens", "images", "patches", "discarded_tokens",
+)  # fmt: skip
 
 
 @dataclass
@@ -14,8 +17,8 @@ class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
     `log`: one row a step. `validation`: {"step", "coco/AP"}. `warnings`: {"step", "guard", "value"}. `cost` counts
-    training alone: seconds, completions learned from, tokens, images and their patches; `validation_cost` is what
-    choosing a checkpoint took.
+    training alone: seconds, completions learned from, tokens, images and their patches, and the tokens of groups that
+    gave way to others; `validation_cost` is what choosing a checkpoint took.
     """
 
     log: list[dict] = field(default_factory=list)

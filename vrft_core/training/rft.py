@@ -27,17 +27,17 @@ from vrft_core.prompts import frame
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
-from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.guards import measure
 from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Record
+from vrft_core.training.resampling import ResamplingGRPOTrainer
 from vrft_core.training.shared_prompt import image_grid
 
 ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
 
 
-class GrpoTrainer(Counting, ReusingGRPOTrainer):
+class GrpoTrainer(Counting, ResamplingGRPOTrainer):
     """TRL's without the waste, and it writes down every completion with its rewards and advantage."""
 
     def __init__(self, *args: Any, recipe: Recipe, record: Record, rollouts: Path, **kwargs: Any) -> None:
@@ -48,8 +48,11 @@ class GrpoTrainer(Counting, ReusingGRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         self.batch_examples = [row["example_id"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
+        self.batch_examples = [row["example_id"] for row in self._rows]
+        self.record.cost["discarded_tokens"] += self.discarded_tokens
         self._log_constant_rewards()
-        rows = gather_object([{name: row[name] for name in ROLLOUT} for row in inputs])  # TRL's logs span processes too
+        # TRL's logs span processes too
+        rows = gather_object([{name: row[name] for name in ROLLOUT} for row in self._rows])
         self._log_health(rows)
         if self.accelerator.is_main_process:
             self._write_rollouts(rows)
@@ -133,6 +136,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
             **generation(settings),
             num_generations=settings.num_generations,
+            num_iterations=settings.num_iterations,
             max_completion_length=settings.max_completion_length,
             temperature=settings.temperature,  # a model's own generation_config may be near-greedy: never rely on it
             top_k=settings.top_k,
@@ -153,6 +157,7 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             record=record,
             rollouts=run / ROLLOUTS,
             reuse=settings.reuse,
+            resample=settings.resample,
         )
 
     return make
