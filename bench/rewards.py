@@ -5,13 +5,20 @@
 
 Measured: parsing once and the three strict detection rewards (`strict_us`); a whole line of `vrft score`, its JSON
 included (`line_us`); the three published ones as restated here, with what math_verify comes to (`published_us`) and
-without it (`without_number_us`); and the peer's own functions without math_verify (`peer_us`; their code is read from
-the checkout; nothing of it is imported or stored). `ratio` is the peer, or without a checkout our restatement without
-the number, over strict; like the peer's, the restated functions parse and match each for itself. Where a peer is given,
-equality with our published variant is asserted first. One thread, best of repeats, CPU microseconds a completion.
+without it (`without_number_us`); and the peer's own functions without math_verify, called for a group of eight as
+training calls them (`peer_us`; their code is read from the checkout; nothing of it is imported or stored). `ratio` is
+the peer, or without a checkout our restatement without the number, over strict; like the peer's, the restated
+functions parse and match each for itself, but they are leaner than the peer's. Where a peer is given, equality with our
+published variant is asserted first. The truth is handed over as `vrft score` hands it over, read from the solution.
+One thread, best of repeats, CPU microseconds a completion.
 
-Seen without a checkout, `ratio` in three runs on a busy machine with 2 cores (--repeats 10): 2.8-2.9 at 1 box, 2.6-2.8
-at 5, 5.5-6.0 at 20, 19.7-19.8 at 100. At 1 and 5 boxes this is short of the 3 that is wanted.
+Seen in two runs on a busy machine with 2 cores (--repeats 10 --peer-root, with the reward functions of a public copy of
+grpo.py; hostile texts at most 12 ms):
+
+boxes                      1     2     3     5    20    100
+`strict_us`              8.3  12.7    16    22    87    477
+`peer_us` / strict       4.5   4.1   3.9   4.6   7.2   22.6   (lower of the two)
+without_number / strict  2.7   2.5   2.4   3.2   6.0   21.1
 """
 
 import argparse
@@ -26,10 +33,11 @@ from pathlib import Path
 from vrft_core import answers, rewards, scoring
 from vrft_core.rewards import published
 
-BOXES = (1, 5, 20, 100)
+BOXES = (1, 2, 3, 5, 20, 100)
+GROUP = 8
 
 
-def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, list[list[int]], str]]:
+def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, list[answers.Box], str]]:
     """(text, truth, solution text) of answers that find most objects, roughly, and invent a few."""
     drawn = []
     for _ in range(number):
@@ -48,7 +56,8 @@ def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, 
             inside = [min(1000, max(0, v)) for v in box]
             listed.append(f"{{'Position': {inside}, 'Confidence': {rng.randrange(101) / 100}}}")
         text = f"<think>There is one on the left.</think>\n<answer>[{', '.join(listed)}]</answer>"
-        drawn.append((text, truth, published.detection_solution(truth)))
+        solution = published.detection_solution(truth)
+        drawn.append((text, scoring.truth_of({"solution": solution}, "", "detection", (1000, 1000)), solution))
     return drawn
 
 
@@ -68,27 +77,23 @@ def without_number(text: str, solution: str) -> tuple[float, float, float]:
 IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"]["detection"].values())
 
 
-def peer_functions(root: Path) -> Callable[[str, str], tuple[float, float, float]]:
-    """The peer's three detection rewards for one completion, its symbolic comparison switched off."""
+def peer_functions(root: Path) -> Callable[[list[str], list[str]], list[tuple[float, float, float]]]:
+    """The peer's three detection rewards for the completions of a group; its symbolic comparison finds nothing equal."""
     path = root / "src/virft/src/open_r1/grpo.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: dict = {"__name__": "peer"}
-
-    def parse(text):
-        raise RuntimeError("switched off")
-
+    names: dict = {"__name__": "peer", "parse": lambda text: None, "verify": lambda answer, solution: 0.0}
     exec("import json, os, re\nfrom datetime import datetime", names)
-    names.update(parse=parse, verify=parse)
     kept = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name != "main"]
     exec(compile(ast.Module(kept, []), str(path), "exec"), names)
 
-    def three(text: str, solution: str) -> tuple[float, float, float]:
-        wrapped = [[{"content": text}]]
-        return (
-            names["accuracy_reward_iou"](wrapped, [solution])[0],
-            names["accuracy_reward_confidence"](wrapped, [solution])[0],
-            names["format_reward"](wrapped)[0],
+    def three(texts: list[str], solutions: list[str]) -> list[tuple[float, float, float]]:
+        wrapped = [[{"content": text}] for text in texts]
+        rewarded = (
+            names["accuracy_reward_iou"](wrapped, solutions),
+            names["accuracy_reward_confidence"](wrapped, solutions),
+            names["format_reward"](wrapped),
         )
+        return list(zip(*rewarded, strict=True))
 
     return three
 
@@ -149,11 +154,14 @@ def measure(boxes: int, peer: Callable | None, log: Path, args: argparse.Namespa
         "without_number_us": (without_number, texts),
     }
     if peer:
-        for text, solution in texts:
-            if as_published(text, solution) != peer(text, solution):
-                raise ValueError(f"differs from the peer: {text!r} {solution!r}")
-        runs["peer_us"] = (peer, texts)
+        groups = [tuple(zip(*texts[at : at + GROUP], strict=True)) for at in range(0, len(texts), GROUP)]
+        for group in groups:
+            if [as_published(*one) for one in zip(*group, strict=True)] != peer(*group):
+                raise ValueError(f"differs from the peer: {group}")
+        runs["peer_us"] = (peer, groups)
     row = microseconds(runs, args.repeats)
+    if peer:
+        row["peer_us"] *= len(groups) / len(texts)
     whole = {"line_us": (lambda: list(scoring.score_log(str(log), "detection", "strict")), [()])}
     row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(texts)
     row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]

@@ -57,13 +57,12 @@ class Named(NamedTuple):
 
 _NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
 _SLOT = r"([-+.0-9\s]++)"  # cheap to match, space included; whether it holds a number is for `_FLOATS` to say
-_ITEM = (
-    rf"""\{{\s*+(["'])Position\1\s*+:\s*+\[{_SLOT},{_SLOT},{_SLOT},{_SLOT}\]"""
-    rf"""\s*+,\s*+\1Confidence\1\s*+:{_SLOT}\}}\s*+([,\]])\s*+"""
+_ITEMS = re.compile(  # of a list as asked, each with the bracket or comma before it; or else all that is left
+    rf"""\s*+([\[,])\s*+\{{\s*+(["'])Position\2\s*+:\s*+\[{_SLOT},{_SLOT},{_SLOT},{_SLOT}\]"""
+    rf"""\s*+,\s*+\2Confidence\2\s*+:{_SLOT}\}}\s*+(?:(?=,)|\]\s*+\Z)|.+""",
+    re.DOTALL,
 )
 _SPACED_NUMBER = re.compile(rf"\s*+{_NUMBER}\s*+")
-_FIRST_ITEM = re.compile(r"\s*+\[\s*+" + _ITEM)
-_NEXT_ITEM = re.compile(_ITEM)
 _ANY_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
 _OBJECT = re.compile(r"\{([^{}]*+)\}")
 _POSITION = re.compile(r"""\b(position|bbox_2d|bbox|box)["']?\s*+[:=]\s*+[\[(]++([^\[\](){}]*+)[\])]""", re.IGNORECASE)
@@ -153,8 +152,7 @@ def parse_detection(text: str, limit: tuple[float, float] = (1000, 1000)) -> Par
         limit: largest x and y of the answer's frame.
     """
     start, end, reasons = answer_span(text)
-    found = _as_asked(text, start, end, limit)
-    return _tolerant(text[start:end], reasons, limit) if found is None else _parsed(found, reasons, 0)
+    return _as_asked(text, start, end, reasons, limit) or _tolerant(text[start:end], reasons, limit)
 
 
 def parse_grounding(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
@@ -168,7 +166,7 @@ def parse_grounding(text: str, limit: tuple[float, float] = (1000, 1000)) -> Par
     found: list[Detection] = []
     if asked := _BOX_AS_ASKED.fullmatch(text, start, end):
         dropped = _accept(tuple(map(float, asked.groups())), 1.0, limit, found, reasons)
-        return Parsed(tuple(found), tuple(reasons), False, dropped)
+        return _parsed(found, reasons, dropped)
     dropped = 0
     for corners in _CORNERS.finditer(text, start, end):
         if len(found) + dropped == MAX_BOXES:
@@ -182,7 +180,7 @@ def parse_grounding(text: str, limit: tuple[float, float] = (1000, 1000)) -> Par
     if len(found) > 1:
         reasons.append("several_boxes")
         dropped += len(found) - 1
-    return Parsed(tuple(found[:1]), tuple(dict.fromkeys(reasons)), False, dropped)
+    return _parsed(found[:1], reasons, dropped)
 
 
 def parse_classification(text: str, limit: object = None) -> Named:
@@ -201,23 +199,24 @@ def parse_classification(text: str, limit: object = None) -> Named:
     return Named(name, tuple(dict.fromkeys(reasons)))
 
 
-def _as_asked(text: str, start: int, end: int, limit: tuple[float, float]) -> list[Detection] | None:
-    """The detections of an answer in which nothing is amiss; None where something is."""
+def _as_asked(text: str, start: int, end: int, reasons: list[str], limit: tuple[float, float]) -> Parsed | None:
+    """What an answer says in which nothing is amiss but equal boxes; None where something is."""
+    items = _ITEMS.findall(text, start, end)
+    if not items or items[0][0] != "[" or len(items) > MAX_BOXES:
+        return None
     max_x, max_y = limit
-    floats, detection = _FLOATS, _detection
-    found = []
-    item = _FIRST_ITEM.match(text, start, end)
-    while item:
-        _, x1, y1, x2, y2, confidence, then = item.groups()
+    floats, best = _FLOATS, {}
+    for _, _, x1, y1, x2, y2, confidence in items:
         box = x1, y1, x2, y2 = floats[x1], floats[y1], floats[x2], floats[y2]
         confidence = floats[confidence]
         if not (0.0 <= x1 < x2 <= max_x and 0.0 <= y1 < y2 <= max_y and 0.0 <= confidence <= 1.0):
-            return None
-        found.append(detection((box, confidence, True)))
-        if then == "]":
-            return found if item.end() == end and len(found) <= MAX_BOXES else None
-        item = _NEXT_ITEM.match(text, item.end(), end)
-    return None
+            return None  # also what is left, which has no numbers
+        detection = box, confidence, True
+        if best.setdefault(box, detection)[1] < confidence:
+            best[box] = detection
+    if repeated := len(items) - len(best):
+        reasons.append("duplicate_box")
+    return _answer((tuple(map(_detection, best.values())), tuple(reasons), False, repeated))
 
 
 def _tolerant(content: str, reasons: list[str], limit: tuple[float, float]) -> Parsed:
@@ -317,12 +316,10 @@ def _name_residue(rest: str, reasons: list[str]) -> None:
 
 def _parsed(found: list[Detection], reasons: list[str], dropped: int) -> Parsed:
     """Equal boxes become one, the most confident; equal reasons become one."""
-    if len(found) == 1 or len({detection[0] for detection in found}) == len(found):
-        return _answer((tuple(found), tuple(dict.fromkeys(reasons)) if reasons else (), False, dropped))
     best: dict[Box, Detection] = {}
     for detection in found:
-        known = best.get(detection.box)
-        if known is None or detection[1:] > known[1:]:
+        if best.setdefault(detection.box, detection)[1:] < detection[1:]:
             best[detection.box] = detection
-    reasons.append("duplicate_box")
-    return Parsed(tuple(best.values()), tuple(dict.fromkeys(reasons)), False, dropped + len(found) - len(best))
+    if repeated := len(found) - len(best):
+        reasons.append("duplicate_box")
+    return Parsed(tuple(best.values()), tuple(dict.fromkeys(reasons)), False, dropped + repeated)

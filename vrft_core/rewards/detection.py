@@ -15,7 +15,7 @@ from vrft_core.rewards.completion import Completion
 PUBLISHED_GATE = 0.5
 MANY = 8  # true boxes from which on it pays to skip those out of reach
 AP_THRESHOLDS = tuple((50 + 5 * step) / 100 for step in range(10))
-_CONFIDENCE = itemgetter(1)
+_BOX, _CONFIDENCE = itemgetter(0), itemgetter(1)
 
 
 def iou(completion: Completion, truth: Sequence[Box], gate: float = PUBLISHED_GATE) -> float:
@@ -105,27 +105,29 @@ def match(
     Each detection in turn takes the best true box that is still free, if their IoU > gate (>= gate if inclusive).
     Equal confidences go by their boxes, left to right: neither the answer's order nor the truth's matters.
     """
-    free = list(truth)
-    if len(free) > 1:  # floats, since each will be compared often, and comparing floats with integers is slow
+    free, left_edges = list(truth), None
+    if len(free) > MANY:  # floats, since each will be compared often, and comparing floats with integers is slow
         free = sorted([(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in free])
-    left_edges = [box[0] for box in free] if len(free) > MANY and gate > 0 else None
-    if len(detections) > 1:
-        detections = sorted(sorted(detections), key=_CONFIDENCE, reverse=True)
+        left_edges = [box[0] for box in free]
+    ranked = list(detections)
+    if len(ranked) > 1:
+        ranked.sort(key=_BOX)
+        ranked.sort(key=_CONFIDENCE, reverse=True)
     matched = []
-    for detection in detections:
+    for detection in ranked:
         x1, y1, x2, y2 = detection[0]
         best, taken = 0.0, None
-        # IoU > gate needs a width <= (x2 - x1) / gate, so no true box that begins further left can reach it
-        first = bisect_left(left_edges, x1 - (x2 - x1) / gate) if left_edges else 0
-        for box in free[first:] if first else free:
+        near = free
+        if left_edges:  # IoU > gate needs a width <= (x2 - x1) / gate: no box that begins further left can reach it
+            first = bisect_left(left_edges, x1 - (x2 - x1) / gate) if gate else 0
+            near = free[first : bisect_left(left_edges, x2, first)]
+        for box in near:
             tx1, ty1, tx2, ty2 = box
-            if tx1 >= x2:
-                break
-            if tx2 > x1 and ty1 < y2 and ty2 > y1:
+            if tx1 < x2 and tx2 > x1 and ty1 < y2 and ty2 > y1:
                 width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
                 overlap = width * ((y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1))
                 overlap /= (x2 - x1) * (y2 - y1) + (tx2 - tx1) * (ty2 - ty1) - overlap
-                if overlap > best:
+                if overlap > best or (overlap == best and tuple(box) < tuple(taken)):
                     best, taken = overlap, box
         if best > gate or (inclusive and best >= gate and best):
             index = bisect_left(free, taken) if left_edges else free.index(taken)
