@@ -59,8 +59,7 @@ def write_rows(layout: Layout, params: Params, cell: Cell, method: str, rows: li
     truth = Annotations.load(layout.raw(cell) / "annotations.json").split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     evaluation = params.recipe(cell).evaluation
-    metrics = score(truth, rows, categories, evaluation.resamples, evaluation.ranking) | {
-        "presence": evaluation.protocol,
+    metrics = score(truth, rows, categories, evaluation.resamples, evaluation.protocol, evaluation.ranking) | {
         "queries": len(rows),
         "images": len(truth.images),
         "diagnostics": diagnose(rows, truth),

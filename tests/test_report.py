@@ -68,21 +68,22 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize(
     ("low", "high", "said"),
     [
-        (0.021, 0.063, "RFT beats SFT by 4.2 AP points (95 % interval +2.1 to +6.3)."),
-        (-0.063, -0.021, "RFT is worse than SFT by 4.2 AP points (95 % interval −6.3 to −2.1)."),
-        (-0.01, 0.05, "No difference between RFT and SFT can be shown; measured: +2.0 AP points"),
-        (0.0, 0.08, "No difference between RFT and SFT can be shown; measured: +4.0 AP points"),
+        (0.021, 0.063, "RFT beats SFT by 4.2 points of LVIS AP (self presence), 95 % interval +2.1 to +6.3."),
+        (-0.063, -0.021, "RFT is worse than SFT by 4.2 points of LVIS AP (self presence), 95 % interval −6.3 to −2.1."),
+        (-0.01, 0.05, "No difference between RFT and SFT can be shown; measured: +2.0 points of LVIS AP (self"),
+        (0.0, 0.08, "No difference between RFT and SFT can be shown; measured: +4.0 points of LVIS AP (self"),
     ],
 )
 def test_the_headline_claims_no_more_than_the_interval(low, high, said):
-    assert sentence("rft-sft", {"value": (low + high) / 2, "low": low, "high": high}).startswith(said)
+    found = {"value": (low + high) / 2, "low": low, "high": high}
+    assert sentence("rft-sft", found, "lvis/self/AP").startswith(said)
 
 
 def test_an_undefined_metric_decides_nothing():
     nothing = {"value": None, "low": None, "high": None}
 
     assert outcome(nothing) == "undecided"
-    assert "cannot be compared" in sentence("rft-sft", nothing)
+    assert "cannot be compared" in sentence("rft-sft", nothing, "lvis/oracle/AP")
     assert points(None) == "–"
 
 
@@ -116,9 +117,9 @@ def test_the_reports_numbers_are_those_of_the_evaluations(made):
         evaluated = io.read_json(layout.evaluation(cell, model) / "metrics.json")["metrics"]
         assert values == {name: evaluated[name] for name in values}
     for pair, values in results["differences"].items():
-        a, b = (results["models"][name]["lvis/AP"]["value"] for name in pair.split("-"))
-        assert values["lvis/AP"]["value"] == pytest.approx(a - b)
-        assert values["lvis/AP"]["low"] <= values["lvis/AP"]["value"] <= values["lvis/AP"]["high"]
+        a, b = (results["models"][name]["lvis/oracle/AP"]["value"] for name in pair.split("-"))
+        assert values["lvis/oracle/AP"]["value"] == pytest.approx(a - b)
+        assert values["lvis/oracle/AP"]["low"] <= values["lvis/oracle/AP"]["value"] <= values["lvis/oracle/AP"]["high"]
 
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_no_script(made):
@@ -254,6 +255,34 @@ def test_models_that_did_not_answer_the_same_questions_are_not_compared(project)
         run_stage("report", layout, params, cell)
 
 
+def test_metrics_named_without_their_presence_protocol_are_refused_with_the_way_out(project):
+    layout, params, cell = project
+    path = layout.evaluation(cell, "sft") / "metrics.json"
+    io.write_json(path, json.loads(path.read_text().replace("/oracle/", "/")))
+
+    with pytest.raises(InputError, match=f"has no 'lvis/oracle/AP'.*vrft run {cell.key}"):
+        run_stage("report", layout, params, cell)
+
+    path = layout.report(cell) / "metrics.json"
+    shutil.copy(layout.evaluation(cell, "rft") / "metrics.json", layout.evaluation(cell, "sft") / "metrics.json")
+    io.write_json(path, json.loads(path.read_text().replace("/oracle/", "/")))
+    with pytest.raises(InputError, match=f"is about 'lvis/AP', not 'lvis/oracle/AP'; .* vrft run {cell.key}"):
+        run_stage("study", layout, params, cell.at("study"))
+
+
+def test_the_report_names_the_presence_protocol_wherever_it_names_ap(made):
+    layout, params = made
+    cell = params.cells()[0]
+
+    text, summary = Elements(page(layout, cell)).text, (layout.report(cell) / "summary.md").read_text()
+
+    assert numbers(layout, cell)["verdict"]["headline"].count("LVIS AP (oracle presence)") == 1
+    assert "| lvis/oracle/AP |" in summary and "| coco/oracle/AP |" in summary
+    for words in ("Average precision (oracle presence)", "LVIS AP (oracle presence), points of 100",
+                  "Differences in LVIS AP (oracle presence)", "LVIS AP (oracle presence) by category"):  # fmt: skip
+        assert words in text, words
+
+
 def test_a_picture_that_cannot_be_read_is_named(project):
     layout, params, cell = project
     for path in (layout.raw(cell) / "images").iterdir():
@@ -281,7 +310,7 @@ def test_a_model_that_says_nothing_and_a_split_without_rare_objects_still_make_a
 
     run_stage("report", layout, params, cell)
 
-    assert numbers(layout, cell)["models"]["rft"]["lvis/APr"]["value"] is None
+    assert numbers(layout, cell)["models"]["rft"]["lvis/oracle/APr"]["value"] is None
     assert "No difference between RFT and SFT can be shown" in page(layout, cell)
 
 
@@ -319,12 +348,12 @@ def test_a_study_pools_its_seeds(made):
     results = numbers(layout, study)
     cells = [numbers(layout, cell) for cell in params.cells()]
 
-    each = [one["models"]["rft"]["lvis/AP"]["value"] for one in cells]
-    assert results["models"]["rft"]["lvis/AP"]["value"] == pytest.approx(sum(each) / len(each))
+    each = [one["models"]["rft"]["lvis/oracle/AP"]["value"] for one in cells]
+    assert results["models"]["rft"]["lvis/oracle/AP"]["value"] == pytest.approx(sum(each) / len(each))
     assert [one["models"]["rft"]["value"] for one in results["per_seed"]] == each
-    assert results["models"]["base"]["lvis/AP"]["std"] == 0
+    assert results["models"]["base"]["lvis/oracle/AP"]["std"] == 0
     assert [one["differences"]["rft-sft"] for one in results["per_seed"]] == [
-        one["differences"]["rft-sft"]["lvis/AP"] for one in cells
+        one["differences"]["rft-sft"]["lvis/oracle/AP"] for one in cells
     ]
     assert results["verdict"]["headline"] in page(layout, study)
 

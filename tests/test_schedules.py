@@ -1,6 +1,7 @@
 """The night shift: a model that has become worse is seen in the morning, one that has not is left in peace."""
 
 import datetime
+from contextlib import nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -68,20 +69,24 @@ def rows(images: int, wrong: int = 0) -> list[dict]:
     ]
 
 
+def compared(now: list[dict], baseline: list[dict]) -> dict:
+    return compare(scene(40), [1], now, baseline, resamples=200, presence="oracle")
+
+
 def test_a_worse_model_does_not_pass():
-    found = compare(scene(40), [1], now=rows(40, wrong=15), baseline=rows(40), resamples=200)
+    found = compared(rows(40, wrong=15), rows(40))
     assert not found["passed"]
     assert found["difference"] < 0 and found["high"] < 0
-    assert found["baseline AP"] == pytest.approx(1.0)
+    assert found["baseline lvis/oracle/AP"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("now", "before"), [(15, 15), (0, 15)], ids=["the same", "better"])
 def test_a_model_that_is_not_worse_passes(now, before):
-    assert compare(scene(40), [1], rows(40, wrong=now), rows(40, wrong=before), resamples=200)["passed"]
+    assert compared(rows(40, wrong=now), rows(40, wrong=before))["passed"]
 
 
 def test_a_difference_that_chance_explains_passes():
-    found = compare(scene(40), [1], rows(40, wrong=9), [*rows(40, wrong=0)[:1], *rows(40, wrong=9)[1:]], resamples=200)
+    found = compared(rows(40, wrong=9), [*rows(40, wrong=0)[:1], *rows(40, wrong=9)[1:]])
     assert found["difference"] < 0 and found["passed"]
 
 
@@ -89,6 +94,47 @@ def test_without_a_baseline_the_way_to_record_one_is_said(tmp_path):
     params = Params.load(ROOT / "params.yaml")
     with pytest.raises(InputError, match=f"no baseline is recorded; record one with `vrft baseline {CELL}`"):
         nightly(Layout(tmp_path), params, params.parse_cell(CELL))
+
+
+def test_a_cell_that_was_not_evaluated_gives_no_baseline(tmp_path):
+    params = Params.load(ROOT / "params.yaml")
+    with pytest.raises(InputError, match=f"evaluate first: vrft run {CELL}"):
+        record_baseline(Layout(tmp_path), params.parse_cell(CELL))
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    """(tonight(), record(rows, **about)): a night that answers forty questions, beside a baseline recorded so."""
+    layout, params = Layout(tmp_path), Params.load(ROOT / "params.yaml")
+    cell = params.parse_cell(CELL)
+    io.write_json(layout.raw(cell) / "annotations.json", {})
+    tonights = [row | {"rankings": {"certainty": row["scores"]}} for row in rows(40)]
+    answered = nullcontext((scene(40), [1], tonights))
+    monkeypatch.setattr("vrft_core.stages.nightly.answers", lambda *args, **kwargs: answered)
+
+    def record(number: int, **about: str) -> None:
+        io.write_jsonl(layout.baseline(cell) / "predictions.jsonl", tonights[:number])
+        digest = io.sha256(layout.raw(cell) / "annotations.json")
+        io.write_json(layout.baseline(cell) / "about.json", {"annotations": digest, **about})
+
+    return lambda: nightly(layout, params, cell), record
+
+
+def test_a_baseline_from_before_metrics_named_the_protocol_is_compared_when_it_answers_the_same_questions(recorded):
+    tonight, record = recorded
+    record(40)
+    found = tonight()
+    assert found["passed"] and found[found["metric"]] == found["baseline lvis/oracle/AP"] == pytest.approx(1)
+
+
+def test_a_baseline_of_other_questions_or_another_protocol_is_not_compared(recorded):
+    tonight, record = recorded
+    record(39)
+    with pytest.raises(InputError, match="answers other questions than are asked now; record it again"):
+        tonight()
+    record(40, metric="lvis/self/AP")
+    with pytest.raises(InputError, match="is of lvis/self/AP, not of lvis/oracle/AP; record it again"):
+        tonight()
 
 
 @pytest.mark.slow

@@ -199,18 +199,21 @@ def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_mod
 
     undefined = {"value": None, "low": None, "high": None}
     for _ in range(2):
-        tracking.log_evaluation(
-            layout, params, cell, "rft", {"lvis/AP": {"value": 0.45, "low": 0.4, "high": 0.5}, "lvis/APr": undefined}
-        )
-        tracking.log_evaluation(layout, params, cell.at("source"), "base", {"lvis/AP": 0.34})
+        trained = {"lvis/oracle/AP": {"value": 0.45, "low": 0.4, "high": 0.5}, "lvis/oracle/APr": undefined}
+        tracking.log_evaluation(layout, params, cell, "rft", trained)
+        tracking.log_evaluation(layout, params, cell.at("source"), "base", {"lvis/oracle/AP": 0.34})
 
     found = {run.info.run_name: run for run in runs(store)}
     assert set(found) == {f"{cell.key}-rft", f"{cell.at('source').key}-base"}
     trained = found[f"{cell.key}-rft"]
-    assert trained.data.metrics == {"lvis/AP": 0.45, "interval/lvis/AP/low": 0.4, "interval/lvis/AP/high": 0.5}
-    assert curve(store, trained, "lvis/AP") == [(0, 0.45)]
+    assert trained.data.metrics == {
+        "lvis/oracle/AP": 0.45,
+        "interval/lvis/oracle/AP/low": 0.4,
+        "interval/lvis/oracle/AP/high": 0.5,
+    }
+    assert curve(store, trained, "lvis/oracle/AP") == [(0, 0.45)]
     [model] = store.search_logged_models([trained.info.experiment_id], filter_string=f"tags.`dvc.md5` = '{digest}'")
-    assert ("lvis/AP", 0.45) in [(metric.key, metric.value) for metric in model.metrics]
+    assert ("lvis/oracle/AP", 0.45) in [(metric.key, metric.value) for metric in model.metrics]
 
 
 def test_a_server_that_is_not_there_stops_a_training_at_its_start_with_one_line(project, monkeypatch):
@@ -230,7 +233,7 @@ def test_a_server_that_is_not_there_costs_an_evaluation_a_warning_only(project, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
-    tracking.log_evaluation(layout, params, cell, "rft", {"lvis/AP": 0.4})
+    tracking.log_evaluation(layout, params, cell, "rft", {"lvis/oracle/AP": 0.4})
 
     [line] = capsys.readouterr().err.splitlines()
     assert "is not recorded there" in line

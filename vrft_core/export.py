@@ -13,11 +13,12 @@ from vrft_core import io, provenance
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.evaluation.scoring import metric_name
 from vrft_core.params import Params
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, stored_dtype
 from vrft_core.prompts import question
 
-SHOWN = ("lvis/AP", "lvis/AP50", "coco/AP")
+SHOWN = (("lvis", "AP"), ("lvis", "AP50"), ("coco", "AP"))
 # A class of this project wrote the folder; to others it is what it is built on.
 PROCESSORS = {"qwen2-vl": "Qwen2VLProcessor", "qwen2.5-vl": "Qwen2_5_VLProcessor", "qwen3-vl": "Qwen3VLProcessor"}
 USE = """\
@@ -127,9 +128,12 @@ def _results(layout: Layout, cell: Cell, method: str) -> list[str]:
         place = layout.evaluation(cell, name) / "metrics.json"
         if not place.is_file():
             return []
-        metrics = io.read_json(place)["metrics"]
-        rows.append([name, *(_interval(metrics[key]) for key in SHOWN)])
-    table = [f"| model | {' | '.join(SHOWN)} |", f"|---{'|---' * len(SHOWN)}|"]
+        found = io.read_json(place)
+        shown = [metric_name(protocol, found["presence"], metric) for protocol, metric in SHOWN]
+        if absent := [key for key in shown if key not in found["metrics"]]:
+            raise InputError(place, f"has no {absent[0]!r}: recorded under another name", f"vrft run {cell.key}")
+        rows.append([name, *(_interval(found["metrics"][key]) for key in shown)])
+    table = [f"| model | {' | '.join(shown)} |", f"|---{'|---' * len(SHOWN)}|"]
     table += [f"| {' | '.join(row)} |" for row in rows]
     return ["## Results", "", *table, "", "Points, with 95 % intervals over evaluation pictures.", ""]
 

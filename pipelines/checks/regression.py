@@ -19,8 +19,11 @@ def no_regression(asset: dg.AssetsDefinition, root: Path, params: Params) -> dg.
     def no_regression(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         cell = params.parse_cell(context.partition_key)
         found = io.read_json(Layout(root).runs(cell, "nightly") / "comparison.json")
+        name = found.get("metric")
+        if name is None:
+            raise dg.Failure(f"{cell.key}: the comparison is older than the metrics' names; run nightly_eval again")
         verdict = (
-            f"{cell.key}: AP {found['AP']:.3f}, baseline {found['baseline AP']:.3f}, difference "
+            f"{cell.key}: {name} {found[name]:.3f}, baseline {found[f'baseline {name}']:.3f}, difference "
             f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
         )
         print(verdict + ("" if found["passed"] else ": WORSE"), flush=True)

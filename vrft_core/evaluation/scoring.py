@@ -17,6 +17,17 @@ PROTOCOLS = ("lvis", "coco")
 SEED = 0  # of the resamples; the same for every model, so that differences are paired
 
 
+def metric_name(protocol: str, presence: str, metric: str) -> str:
+    """`lvis/oracle/AP`: how boxes are counted, how it was decided what to ask (`queries`), what is measured."""
+    return f"{protocol}/{presence}/{metric}"
+
+
+def metric_title(name: str) -> str:
+    """`lvis/oracle/AP` → LVIS AP (oracle presence)"""
+    protocol, presence, metric = name.split("/")
+    return f"{protocol.upper()} {metric} ({presence} presence)"
+
+
 def match_rows(
     truth: Annotations, rows: list[dict], categories: list[int], protocols: Sequence[str] = PROTOCOLS
 ) -> dict[str, Matches]:
@@ -34,11 +45,14 @@ def match_rows(
     return {protocol: match(truth, detections, protocol, categories) for protocol in protocols}
 
 
-def score(truth: Annotations, rows: list[dict], categories: list[int], resamples: int, ranking: str = "stated") -> dict:
+def score(
+    truth: Annotations, rows: list[dict], categories: list[int], resamples: int, presence: str, ranking: str = "stated"
+) -> dict:
     """Metrics of boxes ranked by `ranking`, and AP by every other ranking the rows hold.
 
-    → {"metrics": {"lvis/AP": {"value", "low", "high"}, …}, "per_category": {name: {"AP", "frequency", "boxes"}},
-    "ranking", "ranked_by": {"stated": {"lvis/AP": {…}, "coco/AP": {…}}, …, "oracle": {…}}}.
+    `presence` is the protocol by which the rows were asked for. → {"metrics": {"lvis/oracle/AP": {"value", "low",
+    "high"}, …}, "per_category": {name: {"AP", "frequency", "boxes"}}, "presence", "ranking",
+    "ranked_by": {"stated": {"lvis/oracle/AP": {…}, "coco/oracle/AP": {…}}, …, "oracle": {…}}}.
     Values lie in [0, 1], with 95 % percentile intervals over images; None where nothing can be measured.
     """
     matches = {name: match_rows(truth, ordered, categories) for name, ordered in rankings(rows, truth).items()}
@@ -48,9 +62,9 @@ def score(truth: Annotations, rows: list[dict], categories: list[int], resamples
     metrics = {}
     for protocol in PROTOCOLS:
         found = bootstrap({name: each[protocol] for name, each in matches.items()}, resamples, SEED)["models"]
-        metrics |= {f"{protocol}/{name}": entry for name, entry in found[ranking].items()}
+        metrics |= {metric_name(protocol, presence, name): entry for name, entry in found[ranking].items()}
         for name, values in found.items():
-            ranked_by[name][f"{protocol}/AP"] = values["AP"]
+            ranked_by[name][metric_name(protocol, presence, "AP")] = values["AP"]
     lvis = matches[ranking]["lvis"]
     boxes = np.bincount(lvis.truth_category, minlength=len(lvis.categories)).tolist()
     rows_of = zip(lvis.average_precision()["per_category"].items(), lvis.categories, boxes, strict=True)
@@ -58,7 +72,13 @@ def score(truth: Annotations, rows: list[dict], categories: list[int], resamples
         name: {"AP": value, "frequency": category["frequency"], "boxes": count}
         for (name, value), category, count in rows_of
     }
-    return {"metrics": metrics, "per_category": per_category, "ranking": ranking, "ranked_by": ranked_by}
+    return {
+        "metrics": metrics,
+        "per_category": per_category,
+        "presence": presence,
+        "ranking": ranking,
+        "ranked_by": ranked_by,
+    }
 
 
 def rankings(rows: list[dict], truth: Annotations) -> dict[str, list[dict]]:

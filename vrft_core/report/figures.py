@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from vrft_core.evaluation.scoring import metric_title
 from vrft_core.report import charts
 from vrft_core.report.charts import Bars, Interval, Series
 from vrft_core.report.summary import MODEL_NAMES, pair_name
-from vrft_core.report.verdict import METRIC, PAIRS
+from vrft_core.report.verdict import PAIRS
 
 FREQUENCY_NAMES = {
     "r": "rare (in 1 to 10 training pictures)",
@@ -20,24 +21,25 @@ WINDOW = 5
 FEWEST = 10  # boxes behind a point of the reliability chart
 
 
-def differences(found: dict) -> dict:
+def differences(found: dict, metric: str) -> dict:
+    title = f"Differences in {metric_title(metric)}"
     rows = [
-        Interval(pair_name(pair), pair.split("-")[0], *_points(found[pair][METRIC], "value", "low", "high"))
+        Interval(pair_name(pair), pair.split("-")[0], *_points(found[pair][metric], "value", "low", "high"))
         for pair in PAIRS
     ]
     return _figure(
-        "Differences in AP",
-        charts.intervals("Differences in AP", rows, "AP points, with 95 % interval"),
+        title,
+        charts.intervals(title, rows, "AP points, with 95 % interval"),
         "A bar that does not touch the line at zero is a difference that chance alone does not explain.",
     )
 
 
-def seeds(per_seed: list[dict], pooled: dict) -> dict:
+def seeds(per_seed: list[dict], pooled: dict, metric: str) -> dict:
     rows = [
         Interval(f"seed {one['seed']}", "base", *_points(one["differences"]["rft-sft"], "value", "low", "high"))
         for one in per_seed
     ]
-    rows.append(Interval("all seeds", "rft", *_points(pooled["rft-sft"][METRIC], "value", "low", "high")))
+    rows.append(Interval("all seeds", "rft", *_points(pooled["rft-sft"][metric], "value", "low", "high")))
     return _figure(
         "RFT − SFT, seed by seed",
         charts.intervals("RFT minus SFT by seed", rows, "AP points, with 95 % interval"),
@@ -68,7 +70,8 @@ def _validation(training: dict[str, dict]) -> dict:
     return _figure(
         "Validation AP at each checkpoint",
         charts.lines("Validation AP", curves, "training step", "AP (COCO), points", level=level),
-        "On the validation split, which shares no picture with the evaluation. The ringed checkpoint was evaluated. "
+        "On the validation split, which shares no picture with the evaluation; asked for what is there (oracle "
+        "presence). The ringed checkpoint was evaluated. "
         "A step of RFT costs more than one of SFT: see the table above.",
     )
 

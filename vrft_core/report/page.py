@@ -7,15 +7,13 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from vrft_core.evaluation.scoring import metric_name, metric_title
 from vrft_core.report import diagnostics, figures
 from vrft_core.report.results import TRAINED, Inputs
-from vrft_core.report.summary import MODEL_NAMES, pair_name
+from vrft_core.report.summary import METRICS, MODEL_NAMES, pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
 
-COLUMNS = (
-    ("lvis/AP", "LVIS AP"), ("lvis/AP50", "AP50"), ("lvis/AP75", "AP75"), ("lvis/APr", "rare"), ("lvis/APc", "common"),
-    ("lvis/APf", "frequent"), ("coco/AP", "COCO AP"),
-)  # fmt: skip
+LABELS = ("LVIS AP", "AP50", "AP75", "rare", "common", "frequent", "COCO AP")  # of the summary's METRICS
 ONE_SEED = (
     "This is one choice of example pictures and one run of each training. The interval covers the choice of evaluation "
     "pictures only; the study over several seeds says more."
@@ -35,9 +33,9 @@ def cell_page(results: dict, inputs: Inputs, gallery: list[dict]) -> str:
     """HTML of a cell's report. `gallery`: see `pictures.gallery`."""
     return _render(
         "cell.html.j2",
-        results=results,
+        results,
         remark=ONE_SEED,
-        differences=figures.differences(results["differences"]),
+        differences=figures.differences(results["differences"], results["verdict"]["metric"]),
         rankings=_rankings(results),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
@@ -62,11 +60,11 @@ def study_page(results: dict, inputs: Inputs) -> str:
             rows.append({"seed": one["seed"], "method": MODEL_NAMES[method], "cells": cells})
     return _render(
         "study.html.j2",
-        results=results,
+        results,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
-        differences=figures.differences(results["differences"]),
+        differences=figures.differences(results["differences"], results["verdict"]["metric"]),
         rankings=_rankings(results),
-        by_seed=figures.seeds(per_seed, results["differences"]),
+        by_seed=figures.seeds(per_seed, results["differences"], results["verdict"]["metric"]),
         cost={"head": labels, "rows": rows},
         method=_method(results["measured"], per_seed[0]["training"]),
         attribution=_attribution(inputs.source),
@@ -75,12 +73,12 @@ def study_page(results: dict, inputs: Inputs) -> str:
 
 def _rankings(results: dict) -> list[dict]:
     """Rows {"label", "chosen", "cells": [AP of each model]}: by stated confidence, as chosen, and by the truth."""
-    chosen = results["measured"]["ranking"]
+    chosen, metric = results["measured"]["ranking"], results["verdict"]["metric"]
     return [
         {
             "label": RANKINGS[name],
             "chosen": name == chosen,
-            "cells": [points(results["ranked_by"][model][name]["lvis/AP"]["value"]) for model in MODEL_NAMES],
+            "cells": [points(results["ranked_by"][model][name][metric]["value"]) for model in MODEL_NAMES],
         }
         for name in dict.fromkeys(["stated", chosen, "oracle"])
     ]
@@ -109,7 +107,7 @@ def _chosen(method: str, record: dict) -> str:
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
     best = next((row["coco/AP"] for row in record["validation"] if row["step"] == step), None)
-    reached = f" with COCO AP {points(best)} there" if best is not None else ""
+    reached = f" with COCO AP (oracle presence) {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "
         f"the best on the validation split{reached}. The evaluation pictures had no part in the choice."
@@ -165,11 +163,19 @@ def _attribution(source: dict) -> list[str]:
     return [f"Licences of the pictures as the data set states them: {', '.join(names)}."] if names else []
 
 
-def _render(template: str, **values: object) -> str:
+def _render(template: str, results: dict, **values: object) -> str:
+    names = [metric_name(protocol, results["measured"]["presence"], metric) for protocol, metric in METRICS]
     return (
         _environment()
         .get_template(template)
-        .render(metrics=COLUMNS, model_names=MODEL_NAMES, pairs=PAIRS, style=_style(), **values)
+        .render(
+            results=results,
+            metrics=list(zip(names, LABELS, strict=True)),
+            model_names=MODEL_NAMES,
+            pairs=PAIRS,
+            style=_style(),
+            **values,
+        )
     )
 
 
@@ -185,6 +191,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "points": points,
         "pair_name": pair_name,
+        "metric_title": metric_title,
         "sure": lambda entry: outcome(entry) != "undecided",
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }

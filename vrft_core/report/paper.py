@@ -8,6 +8,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from vrft_core.evaluation.scoring import metric_name
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -36,12 +37,13 @@ def policy_name(policy: Policy) -> str | None:
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, benchmark: str, policy: str | None, shots: int) -> dict | None:
+def compare(results: dict, benchmark: str, policy: str | None, shots: int, presence: str) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    → {"table", "title", "metric", "rows": [{"label", "paper", "here": {"value", "low", "high"}, "inside" (whether the
-    paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}], "notes": [text]}: first the
-    methods, then the gains over the untouched policy. Points of 100 throughout.
+    `presence`: by which protocol the report's questions were asked; the paper's came from maps.
+    → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
+    "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
+    "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
     """
     for table in load()["tables"]:
         column = table["columns"][0] if table["benchmark"] == benchmark else benchmark
@@ -49,15 +51,21 @@ def compare(results: dict, benchmark: str, policy: str | None, shots: int) -> di
             continue
         printed = {method: cells(table["table"], policy or "", method, shots) for method in METHODS}
         if printed["base"] and (printed["sft"] or printed["rft"]):
-            return _beside(results, table, column, policy, shots, {m: row[column] for m, row in printed.items() if row})
+            shown = {m: row[column] for m, row in printed.items() if row}
+            return _beside(results, table, column, policy, shots, presence, shown)
     return None
 
 
 _SHOWN = ("value", "low", "high")
 
 
-def _beside(results: dict, table: dict, column: str, policy: str, shots: int, printed: dict[str, float]) -> dict:
+def _beside(
+    results: dict, table: dict, column: str, policy: str, shots: int, presence: str, printed: dict[str, float]
+) -> dict:
     metric = table["metric"]
+    if metric and metric.count("/") == 2:
+        protocol, _, measure = metric.split("/")
+        metric = metric_name(protocol, presence, measure)
 
     def entry(label: str, paper: float, found: dict | None) -> dict:
         here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
@@ -92,6 +100,7 @@ def _beside(results: dict, table: dict, column: str, policy: str, shots: int, pr
         "table": table["table"],
         "title": table["title"],
         "metric": metric,
+        "paper_metric": table["metric"],
         "rows": rows,
         "claims": claims,
         "notes": notes,

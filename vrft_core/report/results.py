@@ -13,11 +13,11 @@ from vrft_core.evaluation.average_precision import Matches
 from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
 from vrft_core.evaluation.queries import evaluated_categories
 from vrft_core.evaluation.ranking import ranked
-from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows
+from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows, metric_name
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
-from vrft_core.report.verdict import METRIC, verdict
+from vrft_core.report.verdict import deciding, verdict
 
 MODELS = ("base", "sft", "rft")
 TRAINED = ("sft", "rft")
@@ -36,7 +36,7 @@ class Inputs:
 
     @classmethod
     def read(cls, layout: Layout, params: Params, cell: Cell) -> "Inputs":
-        """Raises InputError when the models did not answer the same questions."""
+        """Raises InputError when the models did not answer the same questions, or metrics have other names."""
         data = io.read_json(layout.raw(cell) / "annotations.json")
         truth = Annotations.from_dict(data).split("eval")
         places = {model: layout.evaluation(cell, model) for model in MODELS}
@@ -51,12 +51,21 @@ class Inputs:
                     "answers other questions than the untouched model",
                     f"run the stages base_eval and {model}_eval on the same data",
                 )
+        metrics = {model: io.read_json(place / "metrics.json") for model, place in places.items()}
+        wanted = deciding(metrics["base"]["presence"])
+        for model, place in places.items():
+            if wanted not in metrics[model]["metrics"]:
+                raise InputError(
+                    place / "metrics.json",
+                    f"has no {wanted!r}: recorded under another name, or asked by another presence protocol",
+                    f"evaluate again: vrft run {cell.key}",
+                )
         return cls(
             truth,
             {key: data.get(key) for key in ("info", "licenses")},
             evaluated_categories(truth, params.benchmarks[cell.benchmark]),
             rows,
-            {model: io.read_json(place / "metrics.json") for model, place in places.items()},
+            metrics,
             {method: io.read_json(layout.training(cell, method)) for method in TRAINED},
         )
 
@@ -77,7 +86,8 @@ class Inputs:
 def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, selection: dict) -> dict:
     """Everything a cell's page says in numbers; `selection` is the few-shot stage's. AP in [0, 1]."""
     resamples = params.recipe(cell).evaluation.resamples
-    found = _named({p: bootstrap(matches, resamples, SEED) for p, matches in inputs.matches().items()})
+    presence = inputs.metrics["base"]["presence"]
+    found = _named({p: bootstrap(matches, resamples, SEED) for p, matches in inputs.matches().items()}, presence)
     taught = {name for c in selection["categories"] for name in (c["name"], f"{c['name']} ({c['id']})")}
     per_category = {
         name: {
@@ -89,12 +99,12 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, sel
         for name, row in inputs.metrics["base"]["per_category"].items()
     }
     policy = paper.policy_name(params.recipe(cell).policy)
-    beside = paper.compare(found | {"per_category": per_category}, cell.benchmark, policy, cell.shots)
+    beside = paper.compare(found | {"per_category": per_category}, cell.benchmark, policy, cell.shots, presence)
     return {
         "cell": cell.key,
         "shots": cell.shots,
         "seed": cell.seed,
-        "verdict": verdict(found["differences"]),
+        "verdict": verdict(found["differences"], presence),
         **found,
         "per_category": per_category,
         "paper": beside,
@@ -111,25 +121,32 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
 
     `reports`: what `cell_results` gave for each cell, in the order of `inputs`.
     """
-    resamples = params.recipe(study).evaluation.resamples
+    resamples, presence = params.recipe(study).evaluation.resamples, inputs[0].metrics["base"]["presence"]
+    metric = deciding(presence)
+    for one in reports:
+        if one["verdict"]["metric"] != metric:
+            raise InputError(
+                f"the report of {one['cell']}", f"is about {one['verdict']['metric']!r}, not {metric!r}",
+                f"make it again: vrft run {one['cell']}",
+            )  # fmt: skip
     matches = [one.matches() for one in inputs]
     for one in matches[1:]:
         for protocol in PROTOCOLS:
             one[protocol]["base"] = matches[0][protocol]["base"]  # one and the same model: counted once
-    found = _named({p: bootstrap_seeds([one[p] for one in matches], resamples, SEED) for p in PROTOCOLS})
+    found = _named({p: bootstrap_seeds([one[p] for one in matches], resamples, SEED) for p in PROTOCOLS}, presence)
     return {
         "cell": study.key,
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
-        "verdict": verdict(found["differences"]),
+        "verdict": verdict(found["differences"], presence),
         **found,
         "ranked_by": _mean_ranked_by([one["ranked_by"] for one in reports]),
         "per_seed": [
             {
                 "cell": one["cell"],
                 "seed": one["seed"],
-                "models": {model: values[METRIC] for model, values in one["models"].items()},
-                "differences": {pair: values[METRIC] for pair, values in one["differences"].items()},
+                "models": {model: values[metric] for model, values in one["models"].items()},
+                "differences": {pair: values[metric] for pair, values in one["differences"].items()},
                 "training": one["training"],
             }
             for one in reports
@@ -139,13 +156,14 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
     }
 
 
-def _named(protocols: dict[str, dict]) -> dict:
-    """Results by protocol → {"models", "differences"}, each name → `protocol/metric` → values."""
+def _named(protocols: dict[str, dict], presence: str) -> dict:
+    """Results by protocol → {"models", "differences"}, each name → the metric's name → values."""
     merged: dict = {"models": {}, "differences": {}}
     for protocol, result in protocols.items():
         for kind, entries in merged.items():
             for name, metrics in result[kind].items():
-                entries.setdefault(name, {}).update({f"{protocol}/{metric}": v for metric, v in metrics.items()})
+                named = {metric_name(protocol, presence, metric): value for metric, value in metrics.items()}
+                entries.setdefault(name, {}).update(named)
     return merged
 
 

@@ -1,13 +1,19 @@
 """The Markdown summary: the headline and the tables, for a terminal, a commit or a README."""
 
+from vrft_core.evaluation.scoring import metric_name, metric_title
 from vrft_core.report.verdict import PAIRS, points
 
-METRICS = ("lvis/AP", "lvis/AP50", "lvis/AP75", "lvis/APr", "lvis/APc", "lvis/APf", "coco/AP")
+METRICS = (
+    ("lvis", "AP"), ("lvis", "AP50"), ("lvis", "AP75"), ("lvis", "APr"), ("lvis", "APc"), ("lvis", "APf"),
+    ("coco", "AP"),
+)  # fmt: skip
 MODEL_NAMES = {"base": "Base", "sft": "SFT", "rft": "RFT"}
 
 
 def summary(results: dict) -> str:
     """Markdown of a cell's or a study's results."""
+    measured = results["measured"]
+    metrics = [metric_name(protocol, measured["presence"], metric) for protocol, metric in METRICS]
     rows = [(MODEL_NAMES[m], results["models"][m], False) for m in MODEL_NAMES]
     rows += [(pair_name(pair), results["differences"][pair], True) for pair in PAIRS]
     lines = [
@@ -16,12 +22,11 @@ def summary(results: dict) -> str:
         f"**{results['verdict']['headline']}**",
         " ".join(results["verdict"]["also"]),
         "",
-        "| | " + " | ".join(METRICS) + " |",
-        "|---|" + "---:|" * len(METRICS),
+        "| | " + " | ".join(metrics) + " |",
+        "|---|" + "---:|" * len(metrics),
     ]
     for name, values, sign in rows:
-        lines.append(f"| {name} | " + " | ".join(_cell(values.get(metric), sign) for metric in METRICS) + " |")
-    measured = results["measured"]
+        lines.append(f"| {name} | " + " | ".join(_cell(values.get(metric), sign) for metric in metrics) + " |")
     lines += [
         "",
         f"AP in points of 100; in brackets the 95 % interval ({measured['resamples']} resamples of the "
@@ -30,6 +35,7 @@ def summary(results: dict) -> str:
         f"boxes ranked by `{measured['ranking']}`.",
     ]
     if "per_seed" in results:
+        lines += ["", f"{metric_title(results['verdict']['metric'])}, seed by seed:"]
         lines += ["", "| seed | Base | SFT | RFT | RFT − SFT |", "|---:|---:|---:|---:|---:|"]
         for seed in results["per_seed"]:
             cells = [_cell(seed["models"][model], False) for model in MODEL_NAMES]

@@ -1,8 +1,14 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-METRIC = "lvis/AP"  # the one that decides
+from vrft_core.evaluation.scoring import metric_name, metric_title
+
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 PAIRS = ("rft-sft", "rft-base", "sft-base")
+
+
+def deciding(presence: str) -> str:
+    """The name of the metric that decides, where questions were asked by that presence protocol."""
+    return metric_name("lvis", presence, "AP")
 
 
 def outcome(difference: dict) -> str:
@@ -12,31 +18,35 @@ def outcome(difference: dict) -> str:
     return "better" if difference["low"] > 0 else "worse"
 
 
-def sentence(pair: str, difference: dict) -> str:
-    """For example: RFT beats SFT by 4.2 AP points (95 % interval +2.1 to +6.3)."""
+def sentence(pair: str, difference: dict, metric: str) -> str:
+    """For example: RFT beats SFT by 4.2 points of LVIS AP (oracle presence), 95 % interval +2.1 to +6.3."""
     first, second = (NAMES[name] for name in pair.split("-"))
     if difference["value"] is None:
-        return f"{_capital(first)} and {second} cannot be compared: average precision is not defined here."
-    interval = f"(95 % interval {points(difference['low'], True)} to {points(difference['high'], True)})"
-    by = f"by {points(abs(difference['value']))} AP points {interval}"
+        return f"{_capital(first)} and {second} cannot be compared: {metric_title(metric)} is not defined here."
+    of = (
+        f"points of {metric_title(metric)}, 95 % interval {points(difference['low'], True)} to "
+        f"{points(difference['high'], True)}"
+    )
+    by = f"by {points(abs(difference['value']))} {of}"
     match outcome(difference):
         case "better":
             return f"{_capital(first)} beats {second} {by}."
         case "worse":
             return f"{_capital(first)} is worse than {second} {by}."
-    measured = f"measured: {points(difference['value'], True)} AP points {interval}"
+    measured = f"measured: {points(difference['value'], True)} {of}"
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(differences: dict) -> dict:
+def verdict(differences: dict, presence: str) -> dict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
     `differences`: pair → metric → {"value", "low", "high"}. → {"metric", "outcome", "headline", "also": [sentence]}
     """
-    each = {pair: sentence(pair, differences[pair][METRIC]) for pair in PAIRS}
+    metric = deciding(presence)
+    each = {pair: sentence(pair, differences[pair][metric], metric) for pair in PAIRS}
     return {
-        "metric": METRIC,
-        "outcome": outcome(differences["rft-sft"][METRIC]),
+        "metric": metric,
+        "outcome": outcome(differences["rft-sft"][metric]),
         "headline": each["rft-sft"],
         "also": [each["rft-base"], each["sft-base"]],
     }

@@ -34,9 +34,8 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     settings = params.recipe(cell).evaluation
     with answers(layout, params, cell, method) as (truth, categories, rows):
-        metrics = score(truth, rows, categories, settings.resamples, settings.ranking)
+        metrics = score(truth, rows, categories, settings.resamples, settings.protocol, settings.ranking)
         metrics |= {
-            "presence": settings.protocol,
             "queries": len(rows),
             "images": len(truth.images),
             "diagnostics": diagnose(rows, truth),

@@ -28,7 +28,8 @@ def report(layout: Layout, params: Params, cell: Cell) -> dict:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results))
         io.write_text(directory / "report.html", cell_page(results, inputs, gallery))
-    return {pair: values["lvis/AP"]["value"] for pair, values in results["differences"].items()} | {
+    metric = results["verdict"]["metric"]
+    return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
         "verdict": results["verdict"]["headline"],
         "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
     }
