@@ -56,21 +56,27 @@ class Cluster:
         if self.field(job, "JobState") == "PENDING":
             self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    def lose(self, node: str, job: str) -> None:
-        """As if its power went: the daemon, the job's keepers and all they started."""
-        victims = [int((self.root / f"run/slurmd.{node}.pid").read_text())]
-        for keeper in _processes(rf"^slurmstepd: \[{job}\."):
+    def lose(self, node: str, *jobs: str) -> None:
+        """As if its power went: the daemon, the jobs' keepers and all they started."""
+        victims = [self._daemon(node)]
+        for keeper in _processes(rf"^slurmstepd: \[({'|'.join(jobs)})\."):
             victims += [keeper, *_children(keeper)]
         for victim in victims:
             _kill(victim)
 
     def bring_back(self, node: str) -> None:
-        subprocess.run(["slurmd", "-N", node], check=True)
+        """Once Slurm has found it missing; from one that is back at once it would learn of its lost jobs much later."""
+        if not _alive(self._daemon(node)):
+            wait(lambda: "DOWN" in self.run("scontrol", "show", "node", node, "--oneliner"))
+            subprocess.run(["slurmd", "-N", node], check=True)
+
+    def _daemon(self, node: str) -> int:
+        return int((self.root / f"run/slurmd.{node}.pid").read_text())
 
     def stop_controller(self) -> None:
         pid = int((self.root / "run/slurmctld.pid").read_text())
         os.kill(pid, signal.SIGTERM)
-        wait(lambda: not Path(f"/proc/{pid}").exists())
+        wait(lambda: not _alive(pid))
 
     def start_controller(self) -> None:
         subprocess.run(["slurmctld"], check=True)
@@ -99,6 +105,10 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _processes(title: str) -> list[int]:
