@@ -15,7 +15,7 @@ import pytest
 from asset_runs import REPORT, Orchestrator, materialize
 from slurm_cluster import TOOLS, Cluster, wait
 
-from pipelines.executors import jobs, slurm_sweep
+from pipelines.executors import job_executor, jobs, slurm_sweep
 from pipelines.executors.slurm import Site, Slurm
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.job import attempts
@@ -139,14 +139,14 @@ def test_what_the_command_prints_is_shown_while_it_runs(cluster, tmp_path):
     program = "import pathlib, sys, time\nprint('one', file=sys.stderr, flush=True)\n"
     program += "while not pathlib.Path('seen').exists(): time.sleep(0.1)\n"
 
-    class Pump(jobs.JobLog):
+    class Pump(job_executor.JobLog):
         def pump(self, rest: bool = False) -> None:
             super().pump(rest)
             if "one" in self.last_lines:
                 (tmp_path / "seen").touch()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs, "JobLog", Pump)
+        patch.setattr(job_executor, "JobLog", Pump)
         assert run(tmp_path, program).success
 
 
@@ -254,12 +254,12 @@ def test_after_the_orchestrators_death_the_next_run_watches_the_same_job(cluster
     wait((tmp_path / "count").exists)
     dead.kill()
 
-    class Taken(jobs.JobLog):
+    class Taken(job_executor.JobLog):
         def __init__(self, path: Path) -> None:
             super().__init__(path)
             (tmp_path / "go").touch()
 
-    monkeypatch.setattr(jobs, "JobLog", Taken)
+    monkeypatch.setattr(job_executor, "JobLog", Taken)
     done = materialize(tmp_path, COUNT, "slurm", SMALL, inputs="as before")
 
     assert done.success and done.says("has not ended: it is watched from here")

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import Job, JobExecutor, Phase, Refused, Status, measured
+from pipelines.executors.job_executor import JobExecutor
+from pipelines.executors.jobs import Job, Phase, Refused, Status, measured
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.job import attempts
 from vrft_core.params import Resources
