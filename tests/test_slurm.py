@@ -1,5 +1,6 @@
 """GPU stages on a real Slurm: what its user sees, and everything that goes wrong on the way."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,21 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asset_runs import REPORT, Orchestrator, materialize
+from asset_runs import REPORT, Orchestrator, execute, materialize
 from slurm_cluster import TOOLS, Cluster, wait
+from small_project import CELL, edit_params, small_project
 
 from pipelines.executors import job_executor, jobs, slurm_sweep
 from pipelines.executors.jobs import Unreachable
 from pipelines.executors.slurm import Site, Slurm
 from pipelines.executors.slurm_cli import SlurmCli
+from vrft_core.cell import Cell, Layout
 from vrft_core.job import attempts
 from vrft_core.params import Resources
+from vrft_core.training.record import ROLLOUTS
 
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(not TOOLS.is_dir(), reason=f"needs {TOOLS}, which brings Slurm up on one machine"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can install Slurm and bring it up"),
 ]
+WHERE = Cell("mini", "lvis", 1, 0)
 SMALL = {"cpus": 1, "memory": "500M", "time": "20m"}
 # Counts to 20 in a file, as a training does in checkpoints: whoever starts it again goes on. Not further than 10
 # before there is a file `go`.
@@ -388,6 +393,43 @@ def test_a_sweeps_training_runs_on_each_node_and_is_warned_there_and_its_evaluat
     assert sorted(said[:2]) == ["rft on 0, launched", "rft on 1, launched"]
     assert said[2:] == ["warned", "warned", "rft_eval on 0, "], (folder / "log-0.txt").read_text()
     assert attempts(folder / "x/rft")[-1]["status"] == attempts(folder / "x/rft/node-1")[-1]["status"] == 0
+
+
+def ready_to_train(root: Path) -> Layout:
+    """A project of four examples. Two processes would draw other completions than one: here they follow from the
+    question, the rest is as always."""
+    from small_policy import small_recipe, taught_policy  # torch comes with it
+
+    layout = Layout(small_project(root))
+    edit_params(root, lambda params: params["recipes"].update(mini=small_recipe().model_dump(mode="json")))
+    taught_policy(layout.policy(WHERE), layout.prompts(WHERE), ("cat", "hog", "tiger", "cat"))
+    with open(root / "vrft_core/training/rft.py", "a") as file:
+        file.write(
+            f"import sys\nsys.path.append({str(Path(__file__).parent)!r})\nfrom small_policy import drawn_by_question\n"
+            "GrpoTrainer._generate_single_turn = drawn_by_question\n"
+        )
+    return layout
+
+
+def test_a_training_on_two_nodes_learns_what_one_process_learns(cluster, tmp_path):
+    logs, rollouts = [], []
+    layouts = {1: ready_to_train(tmp_path / "one"), 2: Layout(tmp_path / "two")}
+    shutil.copytree(layouts[1].root, layouts[2].root)
+    for nodes, layout in layouts.items():
+        need = {**SMALL, "memory": "3G", "nodes": nodes}
+        done = execute(layout.root, ["vrft", "stage", "rft", "--cell", CELL], "slurm", need)
+        assert done.success, done.failure
+        folder = Path(done.metadata["log"]).parent
+        assert [bool(attempts(place)) for place in (folder, folder / "node-1")] == [True, nodes == 2]
+        logs.append(json.loads(layout.training(WHERE, "rft").read_text())["log"])
+        lines = (layout.runs(WHERE, "rft") / ROLLOUTS).read_text().splitlines()
+        rollouts.append([json.loads(line) | {"advantage": 0} for line in lines])
+
+    one, two = logs
+    assert [row["step"] for row in two] == [1, 2, 3, 4] and any(row["reward"] != one[0]["reward"] for row in one)
+    for mine, other in zip(one, two, strict=True):
+        assert other | {"step_time": 0} == pytest.approx(mine | {"step_time": 0}, rel=1e-4, abs=1e-6)
+    assert len(rollouts[0]) == 32 and rollouts[0] == rollouts[1], "completions and what each reward gave for them"
 
 
 def test_a_job_whose_node_is_lost_is_started_again_and_goes_on(cluster, on_a_node_that_is_lost):
