@@ -17,7 +17,7 @@ from slurm_cluster import TOOLS, Cluster, wait
 from small_project import CELL, edit_params, small_project
 
 from pipelines.executors import job_executor, jobs, slurm_sweep
-from pipelines.executors.jobs import Unreachable
+from pipelines.executors.jobs import Refused, Unreachable
 from pipelines.executors.slurm import Site, Slurm
 from pipelines.executors.slurm_cli import SlurmCli
 from vrft_core.cell import Cell, Layout
@@ -393,6 +393,18 @@ def test_a_sweeps_training_runs_on_each_node_and_is_warned_there_and_its_evaluat
     assert sorted(said[:2]) == ["rft on 0, launched", "rft on 1, launched"]
     assert said[2:] == ["warned", "warned", "rft_eval on 0, "], (folder / "log-0.txt").read_text()
     assert attempts(folder / "x/rft")[-1]["status"] == attempts(folder / "x/rft/node-1")[-1]["status"] == 0
+
+
+def test_a_sweep_that_can_never_run_is_ended_and_says_why(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(slurm_sweep, "EVERY", 0.2)
+    folder = tmp_path / "runs/jobs/sweep/1"
+    folder.mkdir(parents=True)
+    too_long = Resources(**{**SMALL, "time": "2h"})
+    (folder / "job.sh").write_text(slurm_sweep.script(tmp_path, folder, {"x": ["rft"], "y": ["rft"]}, too_long, Site()))
+    id = SlurmCli().submit(folder / "job.sh")
+    with pytest.raises(Refused, match=r"will never run \(PartitionTimeLimit\); see `resources` in params.yaml"):
+        slurm_sweep._wait(SlurmCli(), "sweep", id, folder)
+    wait(lambda: no_job_of(tmp_path, cluster))
 
 
 def ready_to_train(root: Path) -> Layout:
