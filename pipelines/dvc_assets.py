@@ -10,8 +10,9 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.dvc_project import DvcProject, Stage
-from pipelines.executors import Executor, Placement, executor_name
+from pipelines.executors import Placement, executor_name
 from pipelines.executors import gpu_executor as named_executor
+from pipelines.executors.work import Executor, Work
 from vrft_core.cell import Cell
 from vrft_core.params import Params, Resources
 from vrft_core.stages import STAGES
@@ -123,14 +124,14 @@ def materialize(
         _announce(context, f"{stage.target} is up to date" if cached else stage.command)
         reported: Mapping = {}
         if not cached:
-            completed = executor.run(
-                context=context,
+            work = Work(
                 command=shlex.split(stage.command),
                 resources=resources,
                 inputs=dvc.inputs(stage.target),
                 prepare=lambda: dvc.clear(stage.target),
                 commit=lambda: dvc.commit(stage.target),
             )
+            completed = executor.run(context=context, work=work)
             reported = completed.get_materialize_result().metadata or {}
         return dg.MaterializeResult(
             metadata={

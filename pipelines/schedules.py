@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.dvc_assets import GPU_POOL, partition, pool, prefix
-from pipelines.executors import Executor
+from pipelines.executors.work import Executor, Work
 from vrft_core.cell import Layout
 from vrft_core.params import Params
 
@@ -37,12 +37,12 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
     def nightly_eval(
         context: dg.AssetExecutionContext, gpu_executor: dg.ResourceParam[Executor]
     ) -> dg.MaterializeResult:
-        completed = gpu_executor.run(
-            context=context,
+        work = Work(
             command=["vrft", "nightly", context.partition_key],
             resources=params.resources_of(cells[context.partition_key].recipe, "rft_eval"),
             inputs=context.run.get_root_run_id() or context.run_id,  # each night anew
         )
+        completed = gpu_executor.run(context=context, work=work)
         reported = completed.get_materialize_result().metadata or {}
         where = dg.MetadataValue.path(str(Layout(root).runs(cells[context.partition_key], "nightly")))
         return dg.MaterializeResult(metadata={**reported, "files": where})

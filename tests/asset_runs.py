@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.executors import gpu_executor, jobs, slurm_cli
+from pipelines.executors.work import Work
 from vrft_core.params import Resources
 
 REPORT = """
@@ -32,30 +33,42 @@ class Outcome:
         return any(text in line for line in self.said)
 
 
-def materialize(
-    root: Path, program: str, executor: str, resources: dict, *, inputs: str = "", retries: int = 0, patience: int = 60
+def materialize(root: Path, program: str, executor: str, resources: dict, **options) -> Outcome:
+    """Run `program` in `root` as the command of an asset; see `execute`."""
+    path = root / f"{hashlib.sha256(program.encode()).hexdigest()[:8]}.py"
+    path.write_text(program)
+    return execute(root, [sys.executable, path.name], executor, resources, **options)
+
+
+def execute(
+    root: Path,
+    command: list[str],
+    executor: str,
+    resources: dict,
+    *,
+    inputs: str = "",
+    retries: int = 0,
+    patience: int = 60,
 ) -> Outcome:
-    """Run `program` in `root` as the command of an asset; `prepared` and `committed` there count what was called.
+    """Run an asset's command in `root`; `prepared` and `committed` there count what was called.
 
     `patience`: seconds that one of Slurm's commands is given.
     """
     slurm_cli.PATIENCE = patience
-    path = root / f"{hashlib.sha256(program.encode()).hexdigest()[:8]}.py"
-    path.write_text(program)
     place = gpu_executor(root, executor)
     if executor != "local":
         place.place.every = 1.0
 
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=retries) if retries else None)
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        return place.run(
-            context=context,
-            command=[sys.executable, path.name],
+        work = Work(
+            command=command,
             resources=Resources.model_validate(resources),
             inputs=inputs,
             prepare=lambda: append(root / "prepared"),
             commit=lambda: append(root / "committed"),
-        ).get_materialize_result()
+        )
+        return place.run(context=context, work=work).get_materialize_result()
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([made], instance=instance, raise_on_error=False)

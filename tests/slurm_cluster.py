@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 TOOLS = Path(__file__).parents[2] / "shared/tools/slurm"
@@ -49,6 +50,15 @@ class Cluster:
     def field(self, job: str, name: str) -> str:
         return re.search(rf"\b{name}=(\S*)", self.run("scontrol", "show", "job", job, "--oneliner"))[1]
 
+    def gpus_in_use(self) -> int:
+        used = self.run("sinfo", "--noheader", "--Node", "--partition=gpu", "--Format=GresUsed")
+        return sum(int(number) for number in re.findall(r"gpu:fake:(\d+)", used))
+
+    def seconds_from_cancel_to_end(self, job: str) -> float:
+        log = (self.root / "log/slurmctld.log").read_text()
+        asked = re.search(rf"\[(\S+)\] _slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job} ", log)[1]
+        return (datetime.fromisoformat(self.field(job, "EndTime")) - datetime.fromisoformat(asked)).total_seconds()
+
     def let_run_again(self, job: str) -> None:
         """Slurm keeps a job that it requeued for two minutes; here it need not."""
         wait(lambda: self.field(job, "Restarts") != "0")
@@ -82,7 +92,7 @@ class Cluster:
         subprocess.run(["slurmctld"], check=True)
 
 
-def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
+def wait(for_what: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not for_what():
         assert time.monotonic() < deadline, "waited in vain"
@@ -90,9 +100,10 @@ def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
 
 
 def _free_ports() -> int:
-    """The first of twenty ports that nobody has now, below those that the kernel gives to callers."""
-    for number in range(600):
-        first = 20000 + (os.getpid() + number) % 600 * 20
+    """The first of twenty ports that nobody has now, below those that the kernel gives to callers and above those that
+    the first hundreds of trainings take."""
+    for number in range(550):
+        first = 21000 + (os.getpid() + number) % 550 * 20
         if all(_free(port) for port in range(first, first + 20)):
             return first
     raise AssertionError("no twenty free ports in a row")

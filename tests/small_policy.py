@@ -3,7 +3,9 @@
 For tests that really train: its answers differ, so that rewards, gradients and weights do.
 """
 
+import hashlib
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.prompts import answer, frame, question, thought
 
 BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
+PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]
 STEPS = 4
 
 
@@ -95,3 +98,17 @@ def teach(model, processor, examples: list[dict]) -> None:
         model(**batch, labels=labels).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+
+
+def drawn_by_question(self, prompt_ids, images, fields, num_generations, **_):
+    """In place of a GRPO trainer's `_generate_single_turn`, since processes draw differently.
+
+    Completions follow from question, step and place in the group.
+    """
+    drawn = []
+    for place, prompt in enumerate(prompt_ids):
+        key = f"{self.state.global_step}/{place % num_generations}/{hashlib.md5(str(prompt).encode()).hexdigest()}"
+        lot = random.Random(key)
+        text = answer([lot.choice(PLACES)], [lot.random()], thought("cat", 1)) if lot.random() < 0.8 else "No Objects"
+        drawn.append([*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id])
+    return drawn, None

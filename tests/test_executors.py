@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
+from pipelines.executors.work import Work
 
 
 def materialize(root: Path, program: str, retries: int = 1) -> dg.ExecuteInProcessResult:
@@ -20,8 +21,8 @@ def materialize(root: Path, program: str, retries: int = 1) -> dg.ExecuteInProce
 
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=retries))
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        command = [sys.executable, "program.py"]
-        return LocalExecutor(root).run(context=context, command=command).get_materialize_result()
+        work = Work([sys.executable, "program.py"])
+        return LocalExecutor(root).run(context=context, work=work).get_materialize_result()
 
     return dg.materialize([made], raise_on_error=False)
 
@@ -126,8 +127,8 @@ def test_two_gpu_commands_never_run_at_the_same_time(tmp_path):
     def one() -> None:
         @dg.asset
         def trained(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-            command = [sys.executable, "program.py"]
-            return gpu_executor(tmp_path).run(context=context, command=command).get_materialize_result()
+            work = Work([sys.executable, "program.py"])
+            return gpu_executor(tmp_path).run(context=context, work=work).get_materialize_result()
 
         results.append(dg.materialize([trained], raise_on_error=False).success)
 

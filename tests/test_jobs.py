@@ -17,9 +17,9 @@ import pytest
 from pipelines.dvc_assets import pool
 from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
+from pipelines.executors.job_executor import JobExecutor
 from pipelines.executors.jobs import (
     Job,
-    JobExecutor,
     Phase,
     Refused,
     Status,
@@ -31,6 +31,7 @@ from pipelines.executors.jobs import (
 from pipelines.executors.pipes_files import FileMessages, GrowingFile
 from pipelines.executors.slurm import Site, cpu_seconds, environment, mebibytes, script, status
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
+from pipelines.executors.work import Work
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
 from vrft_core.params import Params, Resources
@@ -334,9 +335,8 @@ def run_here(root: Path, fault: Exception | None = None) -> dg.ExecuteInProcessR
 
     @dg.asset
     def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        command = [sys.executable, "-c", "pass"]
-        done = executor.run(context=context, command=command, commit=(root / "committed").touch)
-        return done.get_materialize_result()
+        work = Work([sys.executable, "-c", "pass"], commit=(root / "committed").touch)
+        return executor.run(context=context, work=work).get_materialize_result()
 
     return dg.materialize([made], raise_on_error=False)
 

@@ -1,28 +1,24 @@
 """One training over several processes: the same numbers as in one, groups whole, and one process that writes."""
 
-import hashlib
 import json
 import multiprocessing
 import os
-import random
 import socket
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from small_policy import small_recipe, taught_policy
+from small_policy import drawn_by_question, small_recipe, taught_policy
 from small_project import CELL, edit_params, run, small_project
 
 from vrft_core import cli
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.prompts import answer, thought
 from vrft_core.training import rft
 from vrft_core.training.loop import batches
 from vrft_core.training.record import ROLLOUTS
 
 WHERE = Cell("mini", "lvis", 1, 0)
-PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]
 
 
 def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
@@ -30,7 +26,7 @@ def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
     if count > 1:
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {name: str(value) for name, value in told.items()} | {"MASTER_ADDR": "127.0.0.1"}
-    rft.GrpoTrainer._generate_single_turn = _drawn_by_question
+    rft.GrpoTrainer._generate_single_turn = drawn_by_question
     whole = rft.GrpoTrainer._generate_and_score_completions
 
     def watched(self, inputs):
@@ -40,17 +36,6 @@ def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
 
     rft.GrpoTrainer._generate_and_score_completions = watched
     raise SystemExit(cli.main(["--root", str(root), "stage", method, "--cell", CELL]))
-
-
-def _drawn_by_question(self, prompt_ids, images, fields, num_generations, **_):
-    """Completions that follow from question, step and place in the group, since processes draw differently."""
-    drawn = []
-    for place, prompt in enumerate(prompt_ids):
-        key = f"{self.state.global_step}/{place % num_generations}/{hashlib.md5(str(prompt).encode()).hexdigest()}"
-        lot = random.Random(key)
-        text = answer([lot.choice(PLACES)], [lot.random()], thought("cat", 1)) if lot.random() < 0.8 else "No Objects"
-        drawn.append([*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id])
-    return drawn, None
 
 
 @pytest.fixture(scope="module")

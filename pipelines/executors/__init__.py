@@ -4,37 +4,17 @@ The command is the same everywhere, straight from dvc.yaml; its side needs neith
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import ValidationError
 
 from pipelines.executors.local import LocalExecutor
+from pipelines.executors.work import Executor
 from vrft_core.params import Resources
 
 NAMES = ("local", "slurm", "kubernetes")
-
-
-class Executor(Protocol):
-    def run(
-        self,
-        *,
-        context: dg.AssetExecutionContext,
-        command: list[str],
-        resources: Resources | None = None,
-        inputs: str = "",
-        prepare: Callable[[], None] = lambda: None,
-        commit: Callable[[], None] = lambda: None,
-    ) -> dg.PipesClientCompletedInvocation:
-        """Return when the command ended well, with what it reported and what it cost.
-
-        `prepare` is called before the work is begun, and not where work begun by an orchestrator that died is taken
-        over, which needs equal `inputs`; `commit` when it ended well, before it is forgotten.
-
-        Raises dg.Failure with the end of its log when it did not; leaves nothing running when interrupted.
-        """
 
 
 class Placement(dg.Config):

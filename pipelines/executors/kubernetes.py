@@ -16,7 +16,8 @@ import yaml
 from pipelines.executors import kubernetes_api as api
 from pipelines.executors import kubernetes_status as status
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import SECONDS_TO_STOP, Job, JobExecutor, Refused, Status, Unreachable, measured
+from pipelines.executors.job_executor import JobExecutor
+from pipelines.executors.jobs import SECONDS_TO_STOP, Job, Refused, Status, Unreachable, measured
 from pipelines.executors.kubernetes_manifests import ID, JOB, amount, job_id, job_manifest, quantities
 from vrft_core import io
 from vrft_core.errors import InputError

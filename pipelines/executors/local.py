@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO
@@ -15,8 +14,8 @@ from typing import IO
 import dagster as dg
 
 from pipelines.executors.failures import LINES_SHOWN, own_failure
+from pipelines.executors.work import Work
 from pipelines.locks import exclusive
-from vrft_core.params import Resources
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
 
@@ -27,16 +26,7 @@ class LocalExecutor(dg.PipesClient):
     def __init__(self, root: Path, lock: Path | None = None) -> None:
         self.root, self.lock = root, lock
 
-    def run(
-        self,
-        *,
-        context: dg.AssetExecutionContext,
-        command: list[str],
-        resources: Resources | None = None,
-        inputs: str = "",
-        prepare: Callable[[], None] = lambda: None,
-        commit: Callable[[], None] = lambda: None,
-    ) -> dg.PipesClientCompletedInvocation:
+    def run(self, *, context: dg.AssetExecutionContext, work: Work) -> dg.PipesClientCompletedInvocation:
         """See `Executor.run`. This machine is as it is: `resources` and `inputs` change nothing here."""
         with (
             exclusive(self.lock) if self.lock else nullcontext(),
@@ -46,10 +36,10 @@ class LocalExecutor(dg.PipesClient):
                 message_reader=dg.PipesTempFileMessageReader(),
             ) as session,
         ):
-            prepare()
+            work.prepare()
             began = time.monotonic()
             process = subprocess.Popen(
-                command,
+                work.command,
                 cwd=self.root,
                 env={**_environment(), **session.get_bootstrap_env_vars()},
                 stdin=subprocess.DEVNULL,
@@ -68,13 +58,13 @@ class LocalExecutor(dg.PipesClient):
             pump.join(timeout=5)
             if process.returncode:
                 killed = " (out of memory?)" if process.returncode == -signal.SIGKILL else ""
-                raise own_failure(command, process.returncode, list(last_lines), killed)
+                raise own_failure(work.command, process.returncode, list(last_lines), killed)
         cost = {
             "seconds": round(time.monotonic() - began, 2),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
             "peak_memory_mb": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)),
         }
-        commit()
+        work.commit()
         return dg.PipesClientCompletedInvocation(session, metadata=cost)
 
 

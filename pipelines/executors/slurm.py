@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import Job, JobExecutor, Phase, Refused, Status, measured
+from pipelines.executors.job_executor import JobExecutor
+from pipelines.executors.jobs import Job, Phase, Refused, Status, measured
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.job import attempts
 from vrft_core.params import Resources
@@ -177,7 +178,7 @@ def _several_processes(job: Job, site: Site, how: str) -> list[str]:
         "export SLURM_EXPORT_ENV=ALL",
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         'export MASTER_ADDR=$(scontrol show node "$first" --oneliner | grep -o "NodeAddr=[^ ]*" | cut -d= -f2)',
-        "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
+        "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 12000))",  # below those that the kernel gives to callers
         f"{how} srun --ntasks-per-node=1 --cpus-per-task={need.cpus} --kill-on-bad-exit=1 bash -c "
         f"{shlex.quote(chr(10).join(on_each))} {shlex.quote(str(job.folder))}",
     ]

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
+from pipelines.executors.failures import Cause
 from pipelines.executors.jobs import SECONDS_OF_LAG, Job, Refused, Unreachable, accelerate_options, job_name, passed_on
-from pipelines.executors.slurm import Site, environment, options, start
-from pipelines.executors.slurm_cli import SlurmCli
+from pipelines.executors.slurm import Site, environment, options, start, status
+from pipelines.executors.slurm_cli import SlurmCli, Unknown
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
@@ -62,7 +63,7 @@ def sweep(root: Path, study: str) -> list[str]:
                 project.clear(f"{stage}@{key}")
         id = cli.submit(path)
         print(f"Slurm job {id}: {', '.join(todo)}; files in {folder}", file=sys.stderr, flush=True)
-        _wait(cli, name, id)
+        _wait(cli, name, id, folder)
         deadline = time.monotonic() + SECONDS_OF_LAG
         return [line for key, stages in todo.items() for line in _commit(project, folder, key, stages, deadline)]
 
@@ -106,15 +107,20 @@ def _resources(params: Params, study: Cell) -> Resources:
     return params.resources_of(study.recipe, "rft").model_copy(update={"time": f"{sum(r.minutes for r in each)}m"})
 
 
-def _wait(cli: SlurmCli, name: str, id: str) -> None:
-    """Until no task waits or runs. Ctrl-C ends them all."""
+def _wait(cli: SlurmCli, name: str, id: str, folder: Path) -> None:
+    """Until no task waits or runs. Ctrl-C ends them all. Raises Refused where none ever can."""
     try:
         while True:
             try:
                 if not cli.named(name):
                     return
+                found = status(cli.show(id), folder)
+                if found.cause is Cause.REFUSED:
+                    raise Refused(f"Slurm job {id} {found.text}; see `resources` in params.yaml")
             except Unreachable as error:
                 print(f"Slurm does not answer, asking on: {error}", file=sys.stderr)
+            except Unknown:
+                pass  # it has ended meanwhile
             time.sleep(EVERY)
     except BaseException:
         cli.cancel(id, now=False)
