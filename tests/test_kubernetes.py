@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+import dagster as dg
+import kubernetes_dagster
 import pytest
 import yaml
 from asset_runs import REPORT, SECONDS, Orchestrator, Outcome, materialize
@@ -23,6 +25,7 @@ from kubernetes_cluster import (
     apply,
     away,
     cluster,
+    dagster_in_pods,
     evict,
     kubeconfig_of,
     kubectl,
@@ -271,6 +274,24 @@ def test_the_rights_that_are_shipped_are_those_that_are_needed(tmp_path):
     finally:
         apply(role)
     assert Kubernetes(project(tmp_path)).find("nothing") == []
+
+
+def test_a_step_that_is_lost_with_its_node_is_tried_again_where_dagster_gives_every_step_a_pod(tmp_path):
+    """K8sRunLauncher starts the run's pod, and that one its step's."""
+    origin = dg.reconstructable(kubernetes_dagster.job).get_python_origin()
+    with dagster_in_pods(tmp_path) as instance:
+        run = instance.create_run_for_job(kubernetes_dagster.job(), job_code_origin=origin)
+        instance.launch_run(run.run_id, workspace=None)
+        wait((tmp_path / "begun").exists, SECONDS)
+        (pod,) = (pod for pod in pods() if "dagster/op" in pod["metadata"]["labels"])
+        lose_node_under(pod)
+        wait(lambda: instance.get_run_by_id(run.run_id).is_finished, SECONDS)
+        assert instance.get_run_by_id(run.run_id).is_success
+        events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
+    (lost,) = (event for event in events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY)
+    assert "was lost with" in lost.step_retry_data.error.message
+    (made,) = (event for event in events if event.is_step_materialization)
+    assert made.materialization.metadata["retry"].value == 1
 
 
 def test_the_time_limit_is_named_and_not_retried(limited_to_a_minute):
