@@ -88,6 +88,31 @@ def pods(phase: str = "Running") -> list[dict]:
     return [pod for pod in found if pod["status"]["phase"] == phase and "deletionTimestamp" not in pod["metadata"]]
 
 
+@contextmanager
+def watched_pods() -> Iterator[Callable[[], list[tuple[str, dict]]]]:
+    """Gives a function that returns what has become of pods since: ADDED, MODIFIED or DELETED, and their metadata."""
+    command = ["kubectl", "--kubeconfig", str(ADMIN), "--namespace", NAMESPACE, "get", "pods", "-o", "json"]
+    with tempfile.TemporaryFile("w+") as file:
+        watch = subprocess.Popen([*command, "--watch", "--output-watch-events"], stdout=file)
+
+        def events() -> list[tuple[str, dict]]:
+            text, found = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(), []
+            while text := text.lstrip():
+                try:
+                    event, end = json.JSONDecoder().raw_decode(text)
+                except json.JSONDecodeError:  # the last one is being written
+                    break
+                found.append((event["type"], event["object"]["metadata"]))
+                text = text[end:]
+            return found
+
+        try:
+            yield events
+        finally:
+            watch.kill()
+            watch.wait()
+
+
 def running_pod(root: Path) -> dict:
     """The running pod of a project's command, as soon as the command has made its mark `starts`."""
     found = []

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -34,6 +35,7 @@ from kubernetes_cluster import (
     running_pod,
     template,
     wait,
+    watched_pods,
 )
 
 from pipelines.executors import jobs, kubernetes_api
@@ -179,19 +181,32 @@ def test_a_template_that_does_not_fit_is_found_out(tmp_path, monkeypatch, what, 
     assert said in run(tmp_path, "").failure
 
 
-def test_a_cancelled_run_leaves_no_pod(tmp_path):
-    """Even where the program does not care to be told."""
+def test_a_cancelled_run_leaves_no_pod_and_frees_its_gpus_within_ten_seconds(tmp_path):
+    """Even where the program does not care to be told. By the API server's clock, which is this machine's."""
     program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + START + UNTIL_GO
-    seen = []
+    noted = []
 
-    def cancel() -> None:
-        seen.append(running_pod(tmp_path))
-        os.kill(os.getpid(), signal.SIGINT)  # what Dagster's run worker gets when its run is cancelled
+    with watched_pods() as watched:
 
-    threading.Thread(target=cancel, daemon=True).start()
-    assert not run(tmp_path, program).success
-    assert seen[0]["metadata"]["name"] not in kubectl("get", "pods", "-o", "name")
-    assert seen[0]["metadata"]["labels"]["vrft/id"] not in kubectl("get", "jobs", "-o", "name")
+        def seen(pod: dict) -> list[tuple[str, dict]]:
+            return [(kind, metadata) for kind, metadata in watched() if metadata["uid"] == pod["metadata"]["uid"]]
+
+        def cancel() -> None:
+            pod = running_pod(tmp_path)
+            wait(lambda: seen(pod))
+            noted.extend((pod, datetime.now(UTC)))
+            os.kill(os.getpid(), signal.SIGINT)  # what Dagster's run worker gets when its run is cancelled
+
+        threading.Thread(target=cancel, daemon=True).start()
+        assert not run(tmp_path, program, gpus=4).success
+        pod, cancelled = noted
+        wait(lambda: seen(pod)[-1][0] == "DELETED")
+        told = next(metadata for _, metadata in seen(pod) if "deletionTimestamp" in metadata)
+    killed = datetime.fromisoformat(told["deletionTimestamp"])  # at the latest: it includes the grace period
+    assert killed < cancelled + timedelta(seconds=10)
+    assert pod["metadata"]["name"] not in kubectl("get", "pods", "-o", "name")
+    assert pod["metadata"]["labels"]["vrft/id"] not in kubectl("get", "jobs", "-o", "name")
+    assert run(tmp_path / "next", "", gpus=4).success
 
 
 def test_an_evicted_pod_starts_again_and_waits_for_its_last_checkpoint(tmp_path, beside):
