@@ -15,7 +15,7 @@ HEAD = "# Made by `make lock` from pyproject.toml; torch is installed apart (dep
 
 
 def main(uv: str = "uv") -> None:
-    command = [uv, "pip", "compile", "pyproject.toml", "--extra=dev", "--universal", "--python-version=3.11"]
+    command = [uv, "pip", "compile", "pyproject.toml", "--all-extras", "--universal", "--python-version=3.11"]
     command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     resolved = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     entries = re.split(r"^(?=\S)", resolved, flags=re.MULTILINE)

@@ -28,6 +28,16 @@ def project_root() -> Path:
     return Path(os.environ.get("VRFT_ROOT") or Path(__file__).parents[1]).resolve()
 
 
+def step_executor() -> dg.ExecutorDefinition:
+    """What starts a run's steps: the run itself, or where VRFT_STEPS=kubernetes, `k8s_job_executor`."""
+    if os.environ.get("VRFT_STEPS") == "kubernetes":
+        from pipelines.executors.kubernetes_steps import kubernetes_steps
+
+        return kubernetes_steps
+    # The heavy work is in other processes already; a process for each step would only cost its start.
+    return dg.in_process_executor
+
+
 def build_definitions(root: Path) -> dg.Definitions:
     """Everything for the project at `root`."""
     project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
@@ -43,8 +53,7 @@ def build_definitions(root: Path) -> dg.Definitions:
         jobs=[*cell_jobs(params), night_shift],
         schedules=[nightly_regression(night_shift, params)],
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
-        # The heavy work is in other processes already; a process for each step would only cost its start.
-        executor=dg.in_process_executor,
+        executor=step_executor(),
     )
 
 

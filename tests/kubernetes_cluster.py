@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import dagster as dg
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,26 @@ DEPLOY = ROOT / "deploy/kubernetes"
 NAMESPACE = "vrft"
 STATE = Path(os.environ.get("K8S_ROOT") or Path(os.environ.get("TMPDIR", "/tmp")) / "k8srun")
 ADMIN = STATE / "kubeconfig"
+# Dagster's account in its Helm chart, with those of its rights that are used here.
+RIGHTS_OF_THE_CHART = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: dagster}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: dagster}
+rules:
+  - {apiGroups: [batch], resources: [jobs], verbs: [create, get, list, delete]}
+  - {apiGroups: [batch], resources: [jobs/status], verbs: [get]}
+  - {apiGroups: [""], resources: [pods], verbs: [get, list, delete]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: dagster}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: dagster}
+subjects: [{kind: ServiceAccount, name: dagster, namespace: vrft}]
+"""
 
 
 @contextmanager
@@ -64,6 +86,31 @@ def pods(phase: str = "Running") -> list[dict]:
     """Those that are not on their way out."""
     found = json.loads(kubectl("get", "pods", "-o", "json"))["items"]
     return [pod for pod in found if pod["status"]["phase"] == phase and "deletionTimestamp" not in pod["metadata"]]
+
+
+@contextmanager
+def watched_pods() -> Iterator[Callable[[], list[tuple[str, dict]]]]:
+    """Gives a function that returns what has become of pods since: ADDED, MODIFIED or DELETED, and their metadata."""
+    command = ["kubectl", "--kubeconfig", str(ADMIN), "--namespace", NAMESPACE, "get", "pods", "-o", "json"]
+    with tempfile.TemporaryFile("w+") as file:
+        watch = subprocess.Popen([*command, "--watch", "--output-watch-events"], stdout=file)
+
+        def events() -> list[tuple[str, dict]]:
+            text, found = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(), []
+            while text := text.lstrip():
+                try:
+                    event, end = json.JSONDecoder().raw_decode(text)
+                except json.JSONDecodeError:  # the last one is being written
+                    break
+                found.append((event["type"], event["object"]["metadata"]))
+                text = text[end:]
+            return found
+
+        try:
+            yield events
+        finally:
+            watch.kill()
+            watch.wait()
 
 
 def running_pod(root: Path) -> dict:
@@ -116,6 +163,53 @@ def template(*, path: str = "", folders: list[str] | None = None, image: str = "
         "metadata": {"namespace": NAMESPACE},
         "spec": {"ttlSecondsAfterFinished": 600, "template": {"spec": pod}},
     }
+
+
+@contextmanager
+def dagster_in_pods(home: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster whose runs K8sRunLauncher starts; `home` holds its database, which its pods see too."""
+    template_ = template()["spec"]["template"]["spec"]
+    (container,) = template_.pop("containers")
+    port = yaml.safe_load(ADMIN.read_text())["clusters"][0]["cluster"]["server"].rpartition(":")[2]
+    environment = {
+        "KUBERNETES_SERVICE_HOST": "127.0.0.1",  # nothing here routes to a service's own address
+        "KUBERNETES_SERVICE_PORT": port,
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests",
+    }
+    launcher = {
+        "service_account_name": "dagster",
+        "job_namespace": NAMESPACE,
+        "job_image": container["image"],
+        "image_pull_policy": "Never",
+        "instance_config_map": "dagster-instance",
+        "dagster_home": str(home),
+        "run_k8s_config": {
+            "container_config": {
+                "env": container["env"] + [{"name": name, "value": value} for name, value in environment.items()],
+                "volume_mounts": container["volumeMounts"],
+            },
+            "pod_spec_config": {
+                "host_network": True,
+                "termination_grace_period_seconds": 5,
+                "volumes": template_["volumes"],
+            },
+        },
+    }
+
+    def settings(**login: object) -> str:
+        config = {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": launcher | login}
+        return yaml.safe_dump({"telemetry": {"enabled": False}, "run_launcher": config})
+
+    for part in yaml.safe_load_all(RIGHTS_OF_THE_CHART):
+        apply(part)
+    config_map = {"dagster.yaml": settings(load_incluster_config=True)}
+    apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dagster-instance"}, "data": config_map})
+    login = kubeconfig_of("dagster", home / "kubeconfig")
+    (home / "dagster.yaml").write_text(settings(load_incluster_config=False, kubeconfig_file=str(login)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        with dg.DagsterInstance.get() as instance:
+            yield instance
 
 
 def evict(pod: dict) -> None:

@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
+import kubernetes_dagster
 import pytest
 import yaml
 from asset_runs import REPORT, SECONDS, Orchestrator, Outcome, materialize
@@ -23,6 +26,7 @@ from kubernetes_cluster import (
     apply,
     away,
     cluster,
+    dagster_in_pods,
     evict,
     kubeconfig_of,
     kubectl,
@@ -31,6 +35,7 @@ from kubernetes_cluster import (
     running_pod,
     template,
     wait,
+    watched_pods,
 )
 
 from pipelines.executors import jobs, kubernetes_api
@@ -176,19 +181,32 @@ def test_a_template_that_does_not_fit_is_found_out(tmp_path, monkeypatch, what, 
     assert said in run(tmp_path, "").failure
 
 
-def test_a_cancelled_run_leaves_no_pod(tmp_path):
-    """Even where the program does not care to be told."""
+def test_a_cancelled_run_leaves_no_pod_and_frees_its_gpus_within_ten_seconds(tmp_path):
+    """Even where the program does not care to be told. By the API server's clock, which is this machine's."""
     program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + START + UNTIL_GO
-    seen = []
+    noted = []
 
-    def cancel() -> None:
-        seen.append(running_pod(tmp_path))
-        os.kill(os.getpid(), signal.SIGINT)  # what Dagster's run worker gets when its run is cancelled
+    with watched_pods() as watched:
 
-    threading.Thread(target=cancel, daemon=True).start()
-    assert not run(tmp_path, program).success
-    assert seen[0]["metadata"]["name"] not in kubectl("get", "pods", "-o", "name")
-    assert seen[0]["metadata"]["labels"]["vrft/id"] not in kubectl("get", "jobs", "-o", "name")
+        def seen(pod: dict) -> list[tuple[str, dict]]:
+            return [(kind, metadata) for kind, metadata in watched() if metadata["uid"] == pod["metadata"]["uid"]]
+
+        def cancel() -> None:
+            pod = running_pod(tmp_path)
+            wait(lambda: seen(pod))
+            noted.extend((pod, datetime.now(UTC)))
+            os.kill(os.getpid(), signal.SIGINT)  # what Dagster's run worker gets when its run is cancelled
+
+        threading.Thread(target=cancel, daemon=True).start()
+        assert not run(tmp_path, program, gpus=4).success
+        pod, cancelled = noted
+        wait(lambda: seen(pod)[-1][0] == "DELETED")
+        told = next(metadata for _, metadata in seen(pod) if "deletionTimestamp" in metadata)
+    killed = datetime.fromisoformat(told["deletionTimestamp"])  # at the latest: it includes the grace period
+    assert killed < cancelled + timedelta(seconds=10)
+    assert pod["metadata"]["name"] not in kubectl("get", "pods", "-o", "name")
+    assert pod["metadata"]["labels"]["vrft/id"] not in kubectl("get", "jobs", "-o", "name")
+    assert run(tmp_path / "next", "", gpus=4).success
 
 
 def test_an_evicted_pod_starts_again_and_waits_for_its_last_checkpoint(tmp_path, beside):
@@ -271,6 +289,24 @@ def test_the_rights_that_are_shipped_are_those_that_are_needed(tmp_path):
     finally:
         apply(role)
     assert Kubernetes(project(tmp_path)).find("nothing") == []
+
+
+def test_a_step_that_is_lost_with_its_node_is_tried_again_where_dagster_gives_every_step_a_pod(tmp_path):
+    """K8sRunLauncher starts the run's pod, and that one its step's."""
+    origin = dg.reconstructable(kubernetes_dagster.job).get_python_origin()
+    with dagster_in_pods(tmp_path) as instance:
+        run = instance.create_run_for_job(kubernetes_dagster.job(), job_code_origin=origin)
+        instance.launch_run(run.run_id, workspace=None)
+        wait((tmp_path / "begun").exists, SECONDS)
+        (pod,) = (pod for pod in pods() if "dagster/op" in pod["metadata"]["labels"])
+        lose_node_under(pod)
+        wait(lambda: instance.get_run_by_id(run.run_id).is_finished, SECONDS)
+        assert instance.get_run_by_id(run.run_id).is_success
+        events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
+    (lost,) = (event for event in events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY)
+    assert "was lost with" in lost.step_retry_data.error.message
+    (made,) = (event for event in events if event.is_step_materialization)
+    assert made.materialization.metadata["retry"].value == 1
 
 
 def test_the_time_limit_is_named_and_not_retried(limited_to_a_minute):

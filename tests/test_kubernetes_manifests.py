@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from kubernetes_cluster import DEPLOY, ROOT
+from kubernetes_validate import validate
 
 from pipelines.executors.failures import Cause
 from pipelines.executors.jobs import Job, Phase
@@ -112,14 +113,35 @@ def test_a_template_without_container_is_refused():
         job_manifest({"metadata": {}, "spec": {"template": {}}}, job(), CURRENT)
 
 
+def with_weights_from_a_bucket(template: dict) -> dict:
+    """As the remark in job.yaml says, and with an annotation for Kueue."""
+    remarks = (DEPLOY / "job.yaml").read_text().split("# - ")
+    (volume,) = (yaml.safe_load(remark) for remark in remarks if remark.startswith("{name: weights, csi: "))
+    pod = template["spec"]["template"]
+    pod["metadata"] = {"annotations": {"kueue.x-k8s.io/podset-required-topology": "rack"}}
+    pod["spec"]["volumes"].append(volume)
+    pod["spec"]["containers"][0]["volumeMounts"].append({"name": "weights", "mountPath": "/weights"})
+    return template
+
+
+def test_what_the_template_mounts_and_says_to_others_stays():
+    asked = with_weights_from_a_bucket(template())
+    manifest = job_manifest(asked, job(nodes=2, gpus=8), CURRENT)
+    assert pod_spec(manifest)["volumes"] == pod_spec(asked)["volumes"]
+    assert pod_spec(manifest)["volumes"][-1]["csi"]["volumeAttributes"] == {"bucketName": "weights"}
+    assert pod_spec(manifest)["containers"][0]["volumeMounts"][-1]["mountPath"] == "/weights"
+    assert manifest["spec"]["template"]["metadata"]["annotations"] == {
+        "kueue.x-k8s.io/podset-required-topology": "rack"
+    }
+
+
 @pytest.mark.parametrize("version", ["1.30", "1.33", "1.37"])
 def test_current_kubernetes_knows_every_field(version):
-    """Only where the schemas are installed: `pip install kubernetes-validate`, a hundred megabytes."""
-    validate = pytest.importorskip("kubernetes_validate").validate
     files = ["rbac.yaml", "nodes.yaml", "service.yaml", "orchestrator.yaml"]
     shipped = [part for file in files for part in yaml.safe_load_all((DEPLOY / file).read_text())]
     one = job_manifest(template(), job(gpus=1, gpu_type="H100", queue="gpu", priority="high"), CURRENT)
-    for manifest in [*shipped, template(), one, job_manifest(template(), job(nodes=2, gpus=8), CURRENT)]:
+    several = job_manifest(with_weights_from_a_bucket(template()), job(nodes=2, gpus=8), CURRENT)
+    for manifest in [*shipped, template(), one, several]:
         validate(manifest, version, strict=True)
 
 

@@ -31,7 +31,7 @@ def read(job: dict, pods: Sequence[dict], events: Sequence[dict], noted: Sequenc
     alive = [pod for pod in pods if not over(pod)]
     if not alive:
         return _without_pods(job, events, ended=bool(pods))
-    if lost := [pod for pod in alive if _lost(pod, now)]:
+    if lost := [pod for pod in alive if is_lost(pod, now)]:
         if len(lost) == len(alive):
             return Status(Phase.WAITING, f"is lost with its node{_on(lost)}", Cause.MACHINE)
         alive = [pod for pod in alive if pod not in lost]
@@ -127,7 +127,7 @@ def _pending(pods: Sequence[dict]) -> Status:
     return Status(Phase.WAITING, f"is starting{_on(pods)}")
 
 
-def _lost(pod: dict, now: datetime) -> bool:
+def is_lost(pod: dict, now: datetime) -> bool:
     """Whether a pod should have been gone for long (its deletion time includes its grace period)."""
     due = pod["metadata"].get("deletionTimestamp")
     return bool(due) and (now - datetime.fromisoformat(due).astimezone(UTC)).total_seconds() > SECONDS_TO_VANISH
