@@ -31,10 +31,20 @@ def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
 
     def watched(self, inputs):
         ids = [row["example_id"] for row in inputs]
-        assert len(ids) == 8 // count and all(len(set(ids[i : i + 4])) == 1 for i in range(0, len(ids), 4)), "groups"
+        assert len(ids) == self.args.generation_batch_size // count
+        assert all(len(set(ids[i : i + 4])) == 1 for i in range(0, len(ids), 4)), "groups"
         return whole(self, inputs)
 
+    dealt = rft.GrpoTrainer._prepare_inputs
+
+    def looked_at(self, batch):
+        inputs = dealt(self, batch)
+        prompts = inputs["prompts"]
+        assert len({prompt.key for prompt in prompts}) == max(len(prompts) // 4, 1), "no more groups than it must hold"
+        return inputs
+
     rft.GrpoTrainer._generate_and_score_completions = watched
+    rft.GrpoTrainer._prepare_inputs = looked_at
     raise SystemExit(cli.main(["--root", str(root), "stage", method, "--cell", CELL]))
 
 
@@ -99,6 +109,23 @@ def test_two_processes_learn_what_one_learns(method, projects, stage):
     if method == "rft":
         lines = [(layout.runs(WHERE, method) / ROLLOUTS).read_text().splitlines() for layout in projects.values()]
         assert [_same(row) for row in lines[0]] == [_same(row) for row in lines[1]]
+
+
+@pytest.mark.slow
+def test_groups_larger_than_what_a_process_computes_at_once_are_not_mixed(projects, stage):
+    for layout in projects.values():
+        halves = {"batch_size": 16, "micro_batch_size": 2}  # two groups of 4 for each of two processes
+        edit_params(layout.root, lambda params, halves=halves: params["recipes"]["mini"]["rft"].update(halves))
+    assert stage(projects[1].root, "rft", 1) == [0]
+    assert stage(projects[2].root, "rft", 2) == [0, 0]
+
+    one, two = (json.loads(layout.training(WHERE, "rft").read_text()) for layout in projects.values())
+    for name in ("loss", "reward", "grad_norm"):
+        mine, other = ([row[name] for row in record["log"]] for record in (one, two))
+        assert other == pytest.approx(mine, rel=1e-4, abs=1e-6)
+    first, second = (load_file(p.model(WHERE, "rft") / "adapter_model.safetensors") for p in projects.values())
+    for name, value in first.items():
+        assert second[name].numpy() == pytest.approx(value.numpy(), abs=1e-6), name
 
 
 def _same(line: str) -> tuple:
