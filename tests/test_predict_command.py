@@ -1,6 +1,7 @@
 """`vrft predict` and `vrft presence` on a model folder and images of one's own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,20 @@ def test_an_image_is_found_by_the_last_part_of_its_listed_name_and_a_missing_one
     assert [row["file_name"] for row in io.read_jsonl(tmp_path / "out.jsonl")] == ["train2017/1.png", "2.png", "3.png"]
     assert main([*command, str(tmp_path)]) == 2
     assert "train2017/1.png: no such image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "command"),
+    [
+        ("lvis-mini-1shot-s0", "rft", "vrft run lvis-mini-1shot-s0"),
+        ("lvis-mini", "base", "dvc repro base_eval@lvis-mini"),
+    ],
+)
+def test_a_cell_that_was_not_made_yet_is_told_how(tmp_path, capsys, key, method, command):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    output = ["--output", str(tmp_path / "out.jsonl")]
+    assert main(["--root", str(tmp_path), "predict", "--cell", key, "--method", method, *output]) == 2
+    assert f"is not there yet; make it with `{command}`" in capsys.readouterr().err
 
 
 def test_what_predict_writes_evaluate_reads_and_finds_what_the_stage_finds(answering, tmp_path, capsys):

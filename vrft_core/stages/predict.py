@@ -59,8 +59,12 @@ class Job:
 
 
 def cell_job(layout: Layout, params: Params, cell: Cell, method: str, categories: Sequence[str] | None) -> Job:
-    """A cell's model (base, sft or rft) and its evaluation images."""
+    """A cell's model (base, sft or rft) and its evaluation images. Raises InputError where they were not made yet."""
     raw = layout.raw(cell)
+    for needed in (raw, layout.policy(cell), layout.model(cell, method)):
+        if not needed.is_dir():
+            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('source').key}"
+            raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
     truth = Annotations.load(raw / "annotations.json").split("eval")
     chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     if categories:
