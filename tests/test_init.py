@@ -177,6 +177,7 @@ def test_a_recipe_that_the_grid_has_not_used_yet_joins_it(root):
         (["--categories", "lion"], ["--categories", "'lion'", "known: cat, dog, mug"]),
         (["--shots", "0"], ["--shots", "at least 1"]),
         (["--seeds", "-1"], ["--seeds", "at least 0"]),
+        (["--seeds", "0", "0"], ["--seeds", "the same number twice", "name different ones"]),
         (["--recipe", "maxi"], ["recipes", "'maxi'", "known: mini"]),
     ],
 )  # fmt: skip

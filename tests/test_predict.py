@@ -16,6 +16,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
+from vrft_core.evaluation import decoding
 from vrft_core.evaluation.decoding import complete
 from vrft_core.evaluation.predict import Query, plan, predict
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -130,6 +131,14 @@ def test_the_size_of_a_batch_changes_no_row(family):
     assert [(row["image_id"], row["category_id"]) for row in rows[0]] == [
         (query.image_id, query.category_id) for query in queries()
     ]
+
+
+def test_reading_in_small_parts_little_room_and_letting_go_at_once_change_no_row(monkeypatch):
+    settings = {"batch_size": 64, "max_new_tokens": 12}
+    whole = predict(model("qwen2-vl"), PROCESSOR, queries(), **settings)
+    for name, value in {"CHUNK": 1, "BLOCK": 0, "CROWD": 1.0}.items():
+        monkeypatch.setattr(decoding, name, value)
+    assert predict(model("qwen2-vl"), PROCESSOR, queries(), **settings) == whole
 
 
 def test_a_model_in_training_answers_as_it_does_once_its_adapter_is_merged():

@@ -1,13 +1,17 @@
 """`vrft predict` and `vrft presence` on a model folder and images of one's own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from small_policy import BOXES, example, small_recipe, taught_policy
 
 from vrft_core import io, policy
+from vrft_core.annotations import Annotations
 from vrft_core.cli import main
+from vrft_core.evaluation.scoring import score
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
@@ -23,6 +27,27 @@ def small_policy(tmp_path_factory) -> Path:
     size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
     policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
     return directory
+
+
+@pytest.fixture(scope="module")
+def answering(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """(policy that answers, folder of images, annotations): three pictures of one object each."""
+    root = tmp_path_factory.mktemp("answering")
+    taught_policy(root / "policy", root / "prompts")
+    (root / "images").mkdir()
+    rows = {"images": [], "annotations": [], "categories": []}
+    for number, (name, boxes) in enumerate(BOXES.items(), 1):
+        example(small_recipe(), name, number)["image"].save(root / f"images/{number}.png")
+        lists = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+        rows["images"].append({"id": number, "file_name": f"{number}.png", "width": 112, "height": 112, **lists})
+        rows["categories"].append({"id": number, "name": name, "frequency": "r"})
+        for x1, y1, x2, y2 in boxes:
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            rows["annotations"].append(
+                {"id": len(rows["annotations"]) + 1, "image_id": number, "category_id": number, **box}
+            )
+    io.write_json(root / "annotations.json", rows)
+    return root / "policy", root / "images", root / "annotations.json"
 
 
 @pytest.fixture
@@ -47,6 +72,75 @@ def test_predict_asks_for_every_category_in_every_image_of_a_folder(small_policy
     assert set(rows[0]["rankings"]) == {"likelihood", "certainty"}
     assert json.loads(capsys.readouterr().out)["questions"] == 4
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_image_is_found_by_the_last_part_of_its_listed_name_and_a_missing_one_is_named(answering, tmp_path, capsys):
+    weights, images, annotations = answering
+    listed = json.loads(annotations.read_text().replace('"1.png"', '"train2017/1.png"'))
+    io.write_json(tmp_path / "listed.json", listed)
+    command = ["--root", str(ROOT), "predict", "--model", str(weights), "--annotations", str(tmp_path / "listed.json"),
+               "--output", str(tmp_path / "out.jsonl"), "--categories", "cat", "--images"]  # fmt: skip
+    assert main([*command, str(images)]) == 0
+    assert [row["file_name"] for row in io.read_jsonl(tmp_path / "out.jsonl")] == ["train2017/1.png", "2.png", "3.png"]
+    assert main([*command, str(tmp_path)]) == 2
+    assert "train2017/1.png: no such image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "command"),
+    [
+        ("lvis-mini-1shot-s0", "rft", "vrft run lvis-mini-1shot-s0"),
+        ("lvis-mini", "base", "dvc repro base_eval@lvis-mini"),
+    ],
+)
+def test_a_cell_that_was_not_made_yet_is_told_how(tmp_path, capsys, key, method, command):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    output = ["--output", str(tmp_path / "out.jsonl")]
+    assert main(["--root", str(tmp_path), "predict", "--cell", key, "--method", method, *output]) == 2
+    assert f"is not there yet; make it with `{command}`" in capsys.readouterr().err
+
+
+def test_what_predict_writes_evaluate_reads_and_finds_what_the_stage_finds(answering, tmp_path, capsys):
+    weights, images, annotations = answering
+    output = tmp_path / "out.txt"
+    assert main(
+        ["--root", str(ROOT), "predict", "--model", str(weights), "--images", str(images), "--output", str(output),
+         "--annotations", str(annotations), "--presence", "oracle"]
+    ) == 0  # fmt: skip
+    truth, rows = Annotations.load(annotations), io.read_jsonl(output)
+    assert sum(len(row["boxes"]) for row in rows) > 0
+    staged = score(truth, rows, sorted(truth.categories), 10, "oracle", "certainty")
+    for ranking, protocol in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
+        capsys.readouterr()
+        assert main(
+            ["evaluate", "--protocol", protocol, "--ground-truth", str(annotations), "--detections", str(output),
+             "--ranked-by", ranking, "--json"]
+        ) == 0  # fmt: skip
+        found = json.loads(capsys.readouterr().out)
+        assert found["AP"] == staged["ranked_by"][ranking][f"{protocol}/oracle/AP"]["value"]
+        if ranking == "certainty":
+            for name in ("AP50", "AP75"):
+                assert found[name] == staged["metrics"][f"{protocol}/oracle/{name}"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"rankings": {"certainty": []}}, "row 1: is not one of `vrft predict`"),
+        ({"boxes": [[0, 0, 5]]}, "row 1: is not one of `vrft predict`"),
+        ({"boxes": [[0, 0, 5, "x"]]}, "row 1: is not one of `vrft predict`"),
+        ({"file_name": "b.png"}, "row 1: file_name 'b.png' has the id of '1.png' in the ground truth; predict with"),
+        ({"category": "dog"}, "row 1: category 'dog' has the id of 'cat' in the ground truth"),
+        ({"rankings": {}}, "no scores called 'certainty'"),
+    ],
+)
+def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering, tmp_path, capsys, change, fault):
+    row = {"image_id": 1, "category_id": 1, "boxes": [[0, 0, 5, 5]], "scores": [1], "rankings": {"certainty": [1]}}
+    io.write_jsonl(tmp_path / "out.jsonl", [row | change])
+    paths = ["--ground-truth", str(answering[2]), "--detections", str(tmp_path / "out.jsonl")]
+    assert main(["evaluate", "--protocol", "coco", *paths, "--ranked-by", "certainty"]) == 2
+    err = capsys.readouterr().err
+    assert fault in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

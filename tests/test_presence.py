@@ -16,7 +16,7 @@ from vrft_core.evaluation import presence
 from vrft_core.evaluation.average_precision import FALSE
 from vrft_core.evaluation.queries import mapped, oracle, verified
 from vrft_core.evaluation.scoring import match_rows
-from vrft_core.params import Evaluation
+from vrft_core.params import Evaluation, Params
 from vrft_core.stages.evaluate import _pairs
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +114,12 @@ def test_ranking_by_consistency_needs_samples():
     assert Evaluation.model_validate(settings | {"ranking": "consistency", "samples": 4})
     with pytest.raises(ValidationError, match="needs `samples`"):
         Evaluation.model_validate(settings | {"ranking": "consistency"})
+
+
+def test_what_params_refuse_is_said_in_their_own_words():
+    text = (ROOT / "params.yaml").read_text().replace("ranking: certainty", "ranking: consistency")
+    with pytest.raises(InputError, match=r"^params.yaml: recipes.mini.evaluation: ranking `consistency` needs"):
+        Params.parse(text, Path("params.yaml"))
 
 
 @pytest.mark.parametrize(

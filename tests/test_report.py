@@ -246,6 +246,27 @@ def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
     assert "95%" in panel["svg"]
 
 
+@pytest.mark.parametrize("spread", [0, 3, 9])
+def test_labels_of_neighbouring_boxes_lie_within_the_picture_and_none_on_another(spread):
+    lot = random.Random(0)
+    boxes = [([40 + spread * n, 2, 60 + lot.random() * 40, 30], lot.random()) for n in range(6)]
+    boxes += [([90, 80, 112, 112], 1.0)] * 3
+
+    drawn = pictures._labels(boxes, 2.0, 1.4, (224, 224), "rft")
+
+    places = [
+        [float(plate[name]) for name in ("x", "y", "width", "height")]
+        for label in drawn
+        for plate in Elements(str(label)).named("rect")
+    ]
+    assert len(places) == len(boxes)
+    for x, y, width, height in places:
+        assert x >= 0 and y >= 0 and x + width <= 224.1 and y + height <= 224.1
+    for number, (x, y, width, height) in enumerate(places):
+        for a, b, c, d in places[:number]:
+            assert x + width <= a + 0.11 or a + c <= x + 0.11 or y + height <= b + 0.11 or b + d <= y + 0.11
+
+
 def test_models_that_did_not_answer_the_same_questions_are_not_compared(project):
     layout, params, cell = project
     path = layout.evaluation(cell, "sft") / "predictions.jsonl"

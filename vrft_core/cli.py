@@ -143,7 +143,9 @@ def evaluate(args: argparse.Namespace) -> None:
     elif not (args.ground_truth and args.detections):
         raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
     else:
-        result, table = measure(args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis)
+        result, table = measure(
+            args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis, args.ranked_by
+        )
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
@@ -276,7 +278,11 @@ def parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--protocol", choices=["coco", "lvis", "classification", "grounding"], required=True)
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
-    measure.add_argument("--detections", type=Path, metavar="JSON", help="COCO results")
+    measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
+    measure.add_argument(
+        "--ranked-by", default="stated", choices=["stated", "likelihood", "certainty", "consistency"],
+        help="which of a prediction's scores rank its boxes (default: stated)",
+    )  # fmt: skip
     measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
     measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")

@@ -37,7 +37,7 @@ def init(
     """
     path = root / "params.yaml"
     params = Params.load(path)
-    cells = [Cell(recipe, name, shots, seed) for seed in sorted(set(seeds))]
+    cells = [Cell(recipe, name, shots, seed) for seed in sorted(seeds)]
     _check_names(params, path, name, recipe, shots, cells)
     benchmark = {
         "task": "detection",
@@ -104,6 +104,8 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
         raise InputError("--shots", f"must be at least 1, is {shots}", "for example --shots 4")
     if not cells or min(cell.seed for cell in cells) < 0:
         raise InputError("--seeds", "must be numbers of at least 0", "for example --seeds 0 1 2")
+    if len(set(cells)) < len(cells):
+        raise InputError("--seeds", "the same number twice", "each makes one cell: name different ones")
     for cell in cells:
         if Cell.parse(cell.key, list(params.recipes)) != cell:
             raise InputError(f"name {name!r}", f"makes the key {cell.key} ambiguous", "choose another name")

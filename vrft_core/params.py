@@ -396,4 +396,6 @@ class Params(Strict):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "grid"
-            raise InputError(path, f"{field}: {first['msg']}", "see params.yaml's comments") from None
+            raise InputError(
+                path, f"{field}: {first['msg'].removeprefix('Value error, ')}", "see params.yaml's comments"
+            ) from None

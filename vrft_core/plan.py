@@ -17,6 +17,7 @@ from vrft_core.params import Recipe, Rft, Sft
 from vrft_core.policy.model import PATCH_SIZE
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.prompts import answer, question, thought
+from vrft_core.report.charts import brief
 
 # name → (dense bfloat16 FLOP/s, bytes a second from memory, GiB of memory), from the makers' data sheets
 GPUS = {
@@ -73,7 +74,7 @@ def plan(recipe: Recipe, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
     lines = [
         f"# {cell.key} on {gpus} × {gpu}{', sharded' if sharded else ''}",
         "",
-        f"{_short(total)} weights, {_short(trained)} of them trained"
+        f"{brief(total)} weights, {brief(trained)} of them trained"
         f" ({'LoRA' if recipe.adapter else 'full'}). A row holds at most {sizes['rft'].image} image tokens, "
         f"{'about ' if recipe.policy.hub else ''}{sizes['rft'].text} of text, {sizes['rft'].completion} new ones.",
         "",
@@ -216,7 +217,7 @@ def _work(
     return [
         row("steps", lambda m: f"{steps[m]:,}"),
         row("rows a step", lambda m: f"{loads[m].rows:,}"),
-        row("tokens, in all", lambda m: _short(loads[m].tokens * steps[m])),
+        row("tokens, in all", lambda m: brief(loads[m].tokens * steps[m])),
         row("FLOPs a step", lambda m: f"{done[m]:.2e}"),
         row("FLOPs, in all", lambda m: f"{done[m] * steps[m]:.2e}"),
         row("seconds a step, about", lambda m: f"{seconds[m]:.2g}"),
@@ -231,10 +232,3 @@ def _advice(recipe: Recipe, method: str, sharded: bool) -> str:
     ways += [] if settings.gradient_checkpointing else ["gradient_checkpointing: true"]
     ways += ["a smaller micro_batch_size", "fewer pixels"] + ([] if recipe.adapter else ["an adapter"])
     return f"What helps: {', '.join(ways)}."
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:.0f}"

@@ -18,7 +18,7 @@ from vrft_core.params import Params
 
 
 @dataclass(frozen=True)
-class Limit:
+class Ceiling:
     """A number that should not be higher than `most`, and what it means when it is."""
 
     most: float
@@ -27,12 +27,12 @@ class Limit:
 
 LIMITS = {
     "rft_eval": {
-        "box_inflation": Limit(1.5, "Boxes for each true one."),
-        "confidence_extremes": Limit(0.8, "Share of boxes stated at exactly 0 or 1: such confidence ranks nothing."),
-        "duplicates": Limit(0.05, "Share of boxes that repeat another of the same answer, exactly or nearly."),
+        "box_inflation": Ceiling(1.5, "Boxes for each true one."),
+        "confidence_extremes": Ceiling(0.8, "Share of boxes stated at exactly 0 or 1: such confidence ranks nothing."),
+        "duplicates": Ceiling(0.05, "Share of boxes that repeat another of the same answer, exactly or nearly."),
     },
     "rft": {
-        "zero_variance": Limit(0.4, "Share of groups paid alike, over all steps: they teach nothing."),
+        "zero_variance": Ceiling(0.4, "Share of groups paid alike, over all steps: they teach nothing."),
     },
 }
 

@@ -124,16 +124,15 @@ def _files(benchmark: Benchmark, split: str) -> Files:
 
 
 def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Path]:
-    """Image id → file, found under its whole name or its last part."""
+    """Image id → file."""
     located: dict[int, Path] = {}
     owner: dict[Path, int] = {}
     for i, image in dataset.images.items():
-        name = PurePosixPath(image["file_name"])
-        path = next((p for p in (folder / name, folder / name.name) if _is_file(p)), None)
+        path = find(folder, image["file_name"])
         if path is None:
             problems.add(
                 dataset.path,
-                f"images.file_name (id {i}): no file {coco_json.show(str(name))} in {folder}",
+                f"images.file_name (id {i}): no file {coco_json.show(image['file_name'])} in {folder}",
                 "add the image, remove its row, or give the right folder",
             )
         elif path in owner:
@@ -145,6 +144,12 @@ def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Pat
         else:
             located[i], owner[path] = path, i
     return located
+
+
+def find(folder: Path, file_name: str) -> Path | None:
+    """An image's file under its whole name or its last part; None where there is neither."""
+    name = PurePosixPath(file_name)
+    return next((path for path in (folder / name, folder / name.name) if _is_file(path)), None)
 
 
 def _is_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic_core import from_json
 
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 
@@ -39,7 +40,7 @@ class Truth:
 
     @classmethod
     def load(cls, path: Path, protocol: str) -> "Truth":
-        return cls.of(_read(path), protocol, path)
+        return cls.of(read(path), protocol, path)
 
     @classmethod
     def of(cls, data: "Annotations | dict", protocol: str, where: object = "ground truth") -> "Truth":
@@ -102,7 +103,7 @@ class Detections:
 
     @classmethod
     def load(cls, path: Path) -> "Detections":
-        return cls.of(_read(path), path)
+        return cls.of(read(path), path)
 
     @classmethod
     def of(cls, rows: list[dict], where: object = "detections") -> "Detections":
@@ -164,12 +165,19 @@ def _first_bad(rows: list[dict], where: str, field: str, kind: object) -> InputE
     return InputError(where, f"'{field}' holds numbers out of range")
 
 
-def _read(path: Path) -> object:
-    """Parse JSON of a million rows in seconds: no garbage collection meanwhile, and pydantic's parser."""
+def read(path: Path) -> object:
+    """Parse JSON of a million rows in seconds: no garbage collection meanwhile, and pydantic's parser.
+
+    A file of one object a line gives their list.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
-        return from_json(Path(path).read_bytes())
+        content = Path(path).read_bytes()
+        first, _, rest = content.strip().partition(b"\n")
+        if rest and first.startswith(b"{") and first.rstrip().endswith(b"}"):
+            return io.read_jsonl(path)
+        return from_json(content)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:

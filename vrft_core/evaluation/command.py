@@ -11,21 +11,32 @@ import numpy as np
 
 from vrft_core.answers import parse_grounding
 from vrft_core.errors import InputError
+from vrft_core.evaluation import columns
 from vrft_core.evaluation.accuracy import accuracy, judge
 from vrft_core.evaluation.average_precision import Matches, published_lvis, summary
 from vrft_core.evaluation.bootstrap import bootstrap_ratios
 from vrft_core.evaluation.columns import Detections, Truth
 from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas, published_box
 from vrft_core.evaluation.matching import match
+from vrft_core.evaluation.ranking import ranked
+from vrft_core.evaluation.scoring import detections as detections_of
 from vrft_core.scoring import limit_of, read_log, truth_of
 
 RESAMPLES, SEED = 1000, 0
 
 
 def evaluate(
-    protocol: str, ground_truth: Path, detections: Path, categories: list[str] | None = None, published: bool = False
+    protocol: str,
+    ground_truth: Path,
+    detections: Path,
+    categories: list[str] | None = None,
+    published: bool = False,
+    ranking: str = "stated",
 ) -> tuple[dict, str]:
     """The result as an object for JSON, and as a table to read.
+
+    `detections` holds COCO results, or the rows of `vrft predict`: its content tells. `ranking` says which of the
+    latter's scores count.
 
     Object: AP, AP50, … , AR@100 or AR@300 in [0, 1], None where the references say -1, and `per_category`
     {name: AP}; with `published`, `published_lvis` {"AP", "per_category"} as Visual-RFT's notebook counts it.
@@ -33,14 +44,48 @@ def evaluate(
     """
     if published and protocol != "lvis":
         raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --protocol lvis")
-    truth = Truth.load(ground_truth, protocol)
-    found = Detections.load(detections)
+    data = columns.read(ground_truth)
+    truth = Truth.of(data, protocol, ground_truth)
+    found = _detections(detections, ranking, data)
     matches = match(truth, found, protocol, _ids(truth, categories, ground_truth), where=detections)
     result = summary(matches)
     result["per_category"] = matches.average_precision()["per_category"]
     if published:
         result["published_lvis"] = published_lvis(matches)
     return result, _table(result, matches, found, truth)
+
+
+def _detections(path: Path, ranking: str, ground_truth: dict) -> Detections:
+    rows = columns.read(path)
+    rows = [rows] if isinstance(rows, dict) and "boxes" in rows else rows
+    if not (isinstance(rows, list) and rows and isinstance(rows[0], dict) and "boxes" in rows[0]):
+        if ranking != "stated":
+            raise InputError("--ranked-by", f"{path} holds one score a box", "it is for the rows of `vrft predict`")
+        return Detections.of(rows, path)
+    names = {
+        field: {row["id"]: row.get(name) for row in ground_truth[table]}
+        for field, table, name in (("file_name", "images", "file_name"), ("category", "categories", "name"))
+    }
+    found = []
+    for number, row in enumerate(rows, 1):
+        try:
+            found += detections_of(*ranked([row], ranking))
+            numbers = {"file_name": row["image_id"], "category": row["category_id"]}
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise InputError(
+                f"{path}: row {number}", "is not one of `vrft predict`",
+                "it needs image_id, category_id, boxes [[x1, y1, x2, y2], …] and as many scores",
+            ) from None  # fmt: skip
+        for field, known in names.items():  # predicted without annotations, images and categories are numbered anew
+            true = known.get(numbers[field])
+            if row.get(field, true) != true and true is not None:
+                raise InputError(
+                    f"{path}: row {number}", f"{field} {row[field]!r} has the id of {true!r} in the ground truth",
+                    "predict with --annotations, which gives the ids",
+                )  # fmt: skip
+    return Detections.of(found, f"{path}: boxes")
 
 
 def evaluate_answers(protocol: str, path: str) -> tuple[dict, str]:

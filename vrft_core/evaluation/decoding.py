@@ -1,16 +1,24 @@
 """Completions of questions that share pictures: vision tower and picture tokens run once a picture.
 
-In a prompt the picture comes before the question, so its keys and values are the same for all its questions: they are
-computed once and expanded. Which questions to ask, and what the answers say, belongs to `predict`.
+In a prompt the picture comes before the question, and all questions begin alike: keys and values up to there are
+computed once a picture and expanded. A new token's are written behind them, and nothing is copied. Which questions to
+ask, and what the answers say, belongs to `predict`.
 """
 
+import copy
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+CHUNK = 2048  # patches, or tokens of questions, read at once: more gains nothing, and on CPU loses its caches
+BLOCK = 64  # tokens for which there is room ahead
+CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
 
 class Completion(NamedTuple):
@@ -43,7 +51,9 @@ def complete(
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, tails = _prompts(processor, questions)
-    cache, mask, position = _read_pictures(core, processor, pictures, head)
+    same = _common([tail for texts in tails for tail in texts])
+    tails = [[tail[len(same) :] for tail in texts] for texts in tails]
+    cache, mask, position = _read_pictures(core, processor, pictures, head, same)
     rows = [(picture, number) for picture, texts in enumerate(questions) for number in range(len(texts))]
     rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of like length together: little padding
     found: list[list[Any]] = [[None] * len(texts) for texts in questions]
@@ -52,8 +62,8 @@ def complete(
         which = torch.tensor([picture for picture, _ in batch], device=mask.device)
         texts = [tails[picture][number] for picture, number in batch]
         answers = _answer(
-            core, processor.tokenizer, _selected(cache, which), mask[which], position[which], texts, max_new_tokens,
-            generator,
+            core, processor.tokenizer, _selected(cache, which, max(map(len, texts)) + BLOCK), mask[which],
+            position[which], texts, max_new_tokens, generator,
         )  # fmt: skip
         for (picture, number), completion in zip(batch, answers, strict=True):
             found[picture][number] = completion
@@ -78,39 +88,117 @@ def _prompts(processor: Any, questions: Sequence[Sequence[str]]) -> tuple[str, l
     return asked[0][0][0], [[next(ids) for _ in texts] for texts in asked]
 
 
+def _common(tails: list[list[int]]) -> list[int]:
+    """The tokens with which all begin; each keeps one of its own at least."""
+    first, last = min(tails), max(tails)
+    most = min(map(len, tails)) - 1
+    return first[: next((i for i in range(most) if first[i] != last[i]), most)]
+
+
 def _read_pictures(
-    core: Any, processor: Any, pictures: Sequence[Image.Image], head: str
-) -> tuple[DynamicCache, Tensor, Tensor]:
-    """Keys and values of each picture's prompt, the mask [N, length] of those that count, the next position [N]."""
+    core: Any, processor: Any, pictures: Sequence[Image.Image], head: str, same: list[int]
+) -> tuple[Cache, Tensor, Tensor]:
+    """Keys and values of each picture's prompt and the tokens `same` behind it.
+
+    Also the mask [N, length] of those that count, and the next position [N].
+    """
     inputs = processor(
         images=[[picture] for picture in pictures], text=[head] * len(pictures), padding=True, padding_side="left",
         return_tensors="pt",
     ).to(core.device)  # fmt: skip
-    mask = inputs["attention_mask"]
-    positions, _ = core.model.get_rope_index(
-        inputs["input_ids"], inputs["mm_token_type_ids"], image_grid_thw=inputs["image_grid_thw"], attention_mask=mask
-    )
-    cache = DynamicCache(config=core.config)
-    core(**inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return cache, mask, positions.amax(dim=(0, 2)) + 1
+    behind = torch.tensor(same, dtype=torch.long, device=core.device).expand(len(pictures), -1)
+    ids = torch.cat([inputs["input_ids"], behind], dim=1)
+    mask = torch.cat([inputs["attention_mask"], torch.ones_like(behind)], dim=1)
+    kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(behind)], dim=1)
+    pixels, grid = inputs["pixel_values"], inputs["image_grid_thw"]
+    positions, _ = core.model.get_rope_index(ids, kinds, image_grid_thw=grid, attention_mask=mask)
+    patches = grid.prod(dim=1).tolist()
+    ends = [0, *itertools.accumulate(patches)]
+    read = []
+    for part in _parts(patches):
+        cache = DynamicCache(config=core.config)
+        core(
+            input_ids=ids[part], attention_mask=mask[part], mm_token_type_ids=kinds[part],
+            pixel_values=pixels[ends[part.start] : ends[part.stop]], image_grid_thw=grid[part],
+            position_ids=positions[:, part], past_key_values=cache, use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        read.append(cache.layers)
+    layers = [
+        tuple(torch.cat([getattr(layer, name) for layer in same_layer]) for name in ("keys", "values"))
+        for same_layer in zip(*read, strict=True)
+    ]
+    return DynamicCache(layers), mask, positions.amax(dim=(0, 2)) + 1
 
 
-def _selected(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    """A new cache whose rows are copies of these rows."""
-    return DynamicCache([(layer.keys[rows], layer.values[rows]) for layer in cache.layers])
+def _parts(sizes: Sequence[int]) -> list[slice]:
+    """Neighbours that are computed at once: as many as are no larger than CHUNK together, one at least."""
+    parts, start = [], 0
+    for stop in range(1, len(sizes) + 1):
+        if stop == len(sizes) or sum(sizes[start : stop + 1]) > CHUNK:
+            parts.append(slice(start, stop))
+            start = stop
+    return parts
+
+
+class _Roomy(DynamicLayer):
+    """Keys and values [rows, heads, tokens, size] with room for more tokens: the library's layer copies all at each."""
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._hold(keys, values, room)
+
+    def _hold(self, keys: Tensor, values: Tensor, room: int) -> None:
+        rows, heads, length, size = keys.shape
+        self._places = tuple(one.new_empty(rows, heads, length + room, size) for one in (keys, values))
+        for places, old in zip(self._places, (keys, values), strict=True):
+            places[:, :, :length] = old
+        self.show(length)
+
+    def show(self, length: int) -> None:
+        self.keys, self.values = (places[:, :, :length] for places in self._places)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        start, count = self.get_seq_length(), key_states.shape[-2]
+        if start + count > self._places[0].shape[-2]:
+            self._hold(self.keys, self.values, count + BLOCK)
+        for places, new in zip(self._places, (key_states, value_states), strict=True):
+            places[:, :, start : start + count] = new
+        self.show(start + count)
+        return self.keys, self.values
+
+    def part(self, rows: slice) -> "_Roomy":
+        """The same places, of these rows alone: what is written there is written here."""
+        one = copy.copy(self)
+        one._places = tuple(places[rows] for places in self._places)
+        one.show(self.get_seq_length())
+        return one
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        length = self.get_seq_length()
+        self._places = tuple(places[indices] for places in self._places)
+        self.show(length)
+
+
+def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
+    """A new cache whose rows are copies of these rows, with room for so many tokens."""
+    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in cache.layers])
 
 
 def _answer(
     core: Any,
     tokenizer: Any,
-    cache: DynamicCache,
+    cache: Cache,
     mask: Tensor,
     position: Tensor,
     texts: list[list[int]],
     max_new_tokens: int,
     generator: torch.Generator | None,
 ) -> list[Completion]:
-    """Read each row's question after its picture, then answer token by token. Rows that have ended are let go."""
+    """Read each row's question after its picture, then answer token by token.
+
+    Rows that have ended are let go once there are enough of them: letting go copies all that remains.
+    """
     device, longest = mask.device, max(map(len, texts))
     ends, pad = core.generation_config.eos_token_id, tokenizer.pad_token_id
     stops = torch.tensor(sorted({pad, *(ends if isinstance(ends, list) else [ends])}), device=device)
@@ -120,32 +208,54 @@ def _answer(
     places = position[:, None] + (real.cumsum(1) - 1).clamp(min=0)
     mask, position = torch.cat([mask, real], dim=1), position + lengths
     completions = [Completion([], [], []) for _ in texts]
-    rows = list(range(len(texts)))
+    rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
+    logits = _read_questions(core, cache, ids, places, mask)
     for count in range(1, max_new_tokens + 1):
-        output = core(
-            input_ids=ids, position_ids=places.expand(3, -1, -1), attention_mask=mask, past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-        logprobs = output.logits[:, -1].float().log_softmax(-1)
+        logprobs = logits.float().log_softmax(-1)
         if generator is None:
             token = logprobs.argmax(-1, keepdim=True)
         else:
             token = torch.multinomial(logprobs.exp(), 1, generator=generator)
-        going = ~torch.isin(token[:, 0], stops)
+        ended = torch.isin(token[:, 0], stops)
         chosen, entropy = logprobs.gather(1, token)[:, 0], -(logprobs.exp() * logprobs).sum(-1)
-        for row, goes, *values in zip(
-            rows, going.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), strict=True
+        for place, (end, *values) in enumerate(
+            zip(ended.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), strict=True)
         ):
-            if goes:
-                for kept, value in zip(completions[row], values, strict=True):
+            if end:
+                rows[place] = None
+            elif rows[place] is not None:
+                for kept, value in zip(completions[rows[place]], values, strict=True):
                     kept.append(value)
-        if count == max_new_tokens or not going.any():
+        going = [place for place, row in enumerate(rows) if row is not None]
+        if count == max_new_tokens or not going:
             break
-        keep = going.nonzero()[:, 0]
-        if len(keep) < len(rows):
+        if len(going) <= CROWD * len(rows):
+            keep = torch.tensor(going, device=device)
             cache.batch_select_indices(keep)
             token, mask, position = token[keep], mask[keep], position[keep]
-            rows = [rows[index] for index in keep.tolist()]
-        ids, places = token, position[:, None]
-        mask, position = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1), position + 1
+            rows = [rows[place] for place in going]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        logits = _next(core, cache, token, position[:, None], mask)
+        position = position + 1
     return completions
+
+
+def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+    """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length]."""
+    start, length = cache.get_seq_length(), ids.shape[1]
+    logits = []
+    for part in _parts([length] * len(ids)):
+        some = Cache([layer.part(part) for layer in cache.layers])
+        logits.append(_next(core, some, ids[part], places[part], mask[part]))
+    for layer in cache.layers:
+        layer.show(start + length)
+    return torch.cat(logits)
+
+
+def _next(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+    """Logits [rows, vocabulary] of the token after `ids`, whose keys and values go into the cache."""
+    output = core(
+        input_ids=ids, position_ids=places.expand(3, -1, -1), attention_mask=mask, past_key_values=cache,
+        use_cache=True, logits_to_keep=1,
+    )  # fmt: skip
+    return output.logits[:, -1]

@@ -32,17 +32,21 @@ def match_rows(
     truth: Annotations, rows: list[dict], categories: list[int], protocols: Sequence[str] = PROTOCOLS
 ) -> dict[str, Matches]:
     """Match `predict`'s rows once under each protocol."""
-    detections = [
+    found = [detection for row in rows for detection in detections(row)]
+    return {protocol: match(truth, found, protocol, categories) for protocol in protocols}
+
+
+def detections(row: dict) -> list[dict]:
+    """The boxes of one of `predict`'s rows as COCO results."""
+    return [
         {
             "image_id": row["image_id"],
             "category_id": row["category_id"],
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "score": value,
         }
-        for row in rows
         for (x1, y1, x2, y2), value in zip(row["boxes"], row["scores"], strict=True)
     ]
-    return {protocol: match(truth, detections, protocol, categories) for protocol in protocols}
 
 
 def score(

@@ -181,6 +181,14 @@ def number(value: float | None) -> str:
     return text.replace("-", "−") if text != "-0" else "0"
 
 
+def brief(value: float) -> str:
+    """1_523_456 → 1.52 M"""
+    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.0f}"
+
+
 def tenths(value: float | None, sign: bool = False) -> str:
     """One decimal, as AP in points is written."""
     if value is None:

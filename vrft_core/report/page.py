@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from vrft_core.evaluation.scoring import metric_name, metric_title
 from vrft_core.report import diagnostics, figures
+from vrft_core.report.charts import brief
 from vrft_core.report.results import TRAINED, Inputs
 from vrft_core.report.summary import METRICS, MODEL_NAMES, pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
@@ -94,7 +95,7 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
         ("Pictures shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
-        ("FLOPs (upper estimate)", lambda r: _operations(r.get("flops"))),
+        ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
         ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
@@ -215,25 +216,11 @@ def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def _operations(value: float | None) -> str:
-    """1.9e12 → 1.9 T"""
-    if value is None:
-        return "–"
-    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:.3g}"
+def _brief(value: float | None) -> str:
+    return "–" if value is None else brief(value)
 
 
 def _parameters(parameters: dict) -> str:
     if not parameters:
         return "–"
-    return f"{_short(parameters['trainable'])} of {_short(parameters['total'])}"
-
-
-def _short(value: float) -> str:
-    """1_523_456 → 1.5 M"""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:.0f}"
+    return f"{brief(parameters['trainable'])} of {brief(parameters['total'])}"

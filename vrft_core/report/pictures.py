@@ -137,7 +137,7 @@ def _panel(
     parts = [Markup('<use href="#{}"/>').format(picture)]
     parts += [_box(box, scale, thin, "truth") for box in objects]
     parts += [_box(box, scale, thin, model) for box, _ in drawn]
-    parts += [_label(box, score, scale, thin, size, model) for box, score in drawn]
+    parts += _labels(drawn, scale, thin, size, model)
     spoken = f"{name}, asked for {category}: {caption}. " + (
         "Boxes with confidence " + ", ".join(f"{score:.0%}" for _, score in drawn) + "."
         if drawn
@@ -161,18 +161,51 @@ def _box(box: Sequence[float], scale: float, thin: float, kind: str) -> Markup:
     )
 
 
-def _label(box: Sequence[float], score: float, scale: float, thin: float, size: tuple[int, int], kind: str) -> Markup:
-    """The stated confidence at the box's upper left corner, inside the picture."""
-    text = f"{score:.0%}"
-    high, wide = 12 * thin, (7 * len(text) + 3) * thin
-    x = min(max(box[0] * scale, 0), size[0] - wide)
-    y = box[1] * scale - high
-    y = y if y >= 0 else min(max(box[1] * scale, 0), size[1] - high)
-    return Markup(
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" class="plate {escape(kind)}"/>'
-        f'<text x="{x + wide / 2:.1f}" y="{y + 9.6 * thin:.1f}" class="score" style="font-size: {10.5 * thin:.1f}px">'
-        f"{text}</text>"
-    )
+def _labels(
+    boxes: Sequence[tuple[Sequence[float], float]], scale: float, thin: float, size: tuple[int, int], kind: str
+) -> list[Markup]:
+    """The confidence stated for each (box, score), at a corner of its box, inside the picture, none over another."""
+    taken: list[tuple[float, float, float, float]] = []
+    labels = []
+    for box, score in boxes:
+        text = f"{score:.0%}"
+        high, wide = 12 * thin, (7 * len(text) + 3) * thin
+        x, y = _free_place([value * scale for value in box], wide, high, size, taken)
+        taken.append((x, y, x + wide, y + high))
+        labels.append(
+            Markup(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" class="plate {escape(kind)}"/>'
+                f'<text x="{x + wide / 2:.1f}" y="{y + 9.6 * thin:.1f}" class="score" '
+                f'style="font-size: {10.5 * thin:.1f}px">{text}</text>'
+            )
+        )
+    return labels
+
+
+def _free_place(
+    box: Sequence[float], wide: float, high: float, size: tuple[int, int], taken: Sequence[tuple]
+) -> tuple[float, float]:
+    """Upper left corner of a label: above, below or inside its box where it covers no other, else as near as can be.
+
+    Where the whole picture is full, above its box.
+    """
+    x1, y1, x2, y2 = box
+
+    def inside(x: float, y: float) -> tuple[float, float]:
+        return min(max(x, 0), max(size[0] - wide, 0)), min(max(y, 0), max(size[1] - high, 0))
+
+    def free(place: tuple[float, float]) -> bool:
+        x, y = place
+        return all(x + wide <= a or c <= x or y + high <= b or d <= y for a, b, c, d in taken)
+
+    first = inside(x1, y1 - high if y1 >= high else y1)
+    corners = [(x, y) for y in (y1 - high, y2, y1, y2 - high) for x in (x1, x2 - wide)]
+    edges = [(x, y) for a, b, c, d in taken for x in (x1, a - wide, c) for y in (first[1], b - high, d)]
+    for place in (first, *(inside(*corner) for corner in corners)):
+        if free(place):
+            return place
+    others = [place for place in (inside(*edge) for edge in edges) if free(place)]
+    return min(others, key=lambda p: abs(p[0] - first[0]) + abs(p[1] - first[1]), default=first)
 
 
 def _found(objects: list[list[float]], boxes: list[list[float]]) -> int:

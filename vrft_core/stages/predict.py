@@ -4,7 +4,7 @@ No stages of dvc.yaml: what they write is for the user. Evaluation has its own w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from PIL import Image, UnidentifiedImageError
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
-from vrft_core.benchmarks import coco_json
+from vrft_core.benchmarks import coco_json, files
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation import presence
 from vrft_core.evaluation.asking import answered
-from vrft_core.evaluation.predict import build_queries
+from vrft_core.evaluation.predict import Query, build_queries
 from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
 from vrft_core.params import Params, Recipe
 
@@ -37,6 +37,16 @@ class Job:
     categories: list[int]
     known: bool = True
 
+    def queries(self, protocol: str | None) -> list[Query]:
+        """What to ask, as `pairs`, with each image's file. Raises InputError for one that is not there."""
+        queries = build_queries(self.pairs(protocol), self.annotations, self.images, self.recipe)
+        names = {query.image_id: self.annotations.images[query.image_id]["file_name"] for query in queries}
+        found = {image: files.find(self.images, name) for image, name in names.items()}
+        for image, path in found.items():
+            if path is None:
+                raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")
+        return [replace(query, image=found[query.image_id]) for query in queries]
+
     def pairs(self, protocol: str | None) -> list[tuple[int, int]]:
         """What to ask: by a presence protocol, by the map in a file, or (None) every category of every image."""
         if protocol is None:
@@ -49,8 +59,12 @@ class Job:
 
 
 def cell_job(layout: Layout, params: Params, cell: Cell, method: str, categories: Sequence[str] | None) -> Job:
-    """A cell's model (base, sft or rft) and its evaluation images."""
+    """A cell's model (base, sft or rft) and its evaluation images. Raises InputError where they were not made yet."""
     raw = layout.raw(cell)
+    for needed in (raw, layout.policy(cell), layout.model(cell, method)):
+        if not needed.is_dir():
+            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('source').key}"
+            raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
     truth = Annotations.load(raw / "annotations.json").split("eval")
     chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     if categories:
@@ -94,12 +108,9 @@ def predict(job: Job, protocol: str | None, output: Path) -> dict:
     Beside what `evaluation.predict` gives, a row names `file_name` and `category`. What was answered before an
     interruption is not asked again.
     """
-    queries = build_queries(job.pairs(protocol), job.annotations, job.images, job.recipe)
+    queries = job.queries(protocol)
     images, categories = job.annotations.images, job.annotations.categories
     asked = {query.image_id: query.image for query in queries}
-    for path in asked.values():
-        if not path.is_file():
-            raise InputError(path, "no such image", "is the image folder the right one?")
     shown = [[i, path.stat().st_size, path.stat().st_mtime_ns] for i, path in asked.items()]
     run = output.parent / f".{output.name}.run"
     with answered(run, queries, job.recipe, job.model, job.adapter, shown, "questions answered") as rows:
@@ -113,7 +124,7 @@ def predict(job: Job, protocol: str | None, output: Path) -> dict:
 def make_map(job: Job, output: Path) -> dict:
     """Ask whether each category is in each image, write the presence map; → {"images", "questions", "present", …}."""
     names = {i: category["name"] for i, category in job.annotations.categories.items()}
-    queries = build_queries(job.pairs(None), job.annotations, job.images, job.recipe)
+    queries = job.queries(None)
     torch.set_num_threads(job.recipe.threads)
     model, processor = policy.load(job.model, job.adapter)
     found, unclear = presence.claim(
