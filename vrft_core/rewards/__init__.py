@@ -32,6 +32,7 @@ STRICT: dict[str, dict[str, Reward]] = {
         "average_precision": detection.average_precision,
         "confidence": detection.confidence,
         "confidence_brier": detection.confidence_brier,
+        "ranking": detection.ranking,  # over `completion.group`
         "format": format_reward,
     },
     "classification": {"accuracy": classification.accuracy, "format": format_reward},
