@@ -139,7 +139,9 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.protocol in ("classification", "grounding"):
         if not args.answers:
             raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
-        result, table = evaluate_answers(args.protocol, args.answers)
+        if (args.sam or args.images) and not (args.sam and args.images and args.protocol == "grounding"):
+            raise InputError("--sam, --images", "belong together", "and to --protocol grounding")
+        result, table = evaluate_answers(args.protocol, args.answers, args.sam, args.images)
     elif not (args.ground_truth and args.detections):
         raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
     else:
@@ -278,6 +280,8 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="JSON", help="COCO results")
     measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
+    measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
+    measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
     measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
