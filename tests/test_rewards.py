@@ -265,6 +265,7 @@ def test_the_form_includes_an_answer_that_needs_no_repair():
         good.replace("}]", "}, ...]"),
         good[:-9],
         good.replace("300]", "90]"),
+        good + " and more</answer>",
     ):
         assert pay("format", bad) == 0.0
     without = good.partition("</think> ")[2]
@@ -358,6 +359,20 @@ def test_every_strict_reward_of_any_text_lies_between_0_and_1(text, truth):
         assert 0.0 <= rewards.score("accuracy", body, "dog", task="classification") <= 1.0
         for name in ("iou", "giou", "format"):
             assert 0.0 <= rewards.score(name, body, TRUE, task="grounding") <= 1.0
+
+
+NUMBER = st.sampled_from(["0", "1e-300", "0.000000000000000001", "-0", "5", "1000", "1e3", "NaN"])
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(*[NUMBER] * 5), max_size=4),
+    st.sampled_from([[], [TRUE], [(0, 0, 1000, 1000)] * 2, [(5, 5, 5, 9)]]),
+)
+def test_every_strict_reward_of_any_numbers_lies_between_0_and_1(numbers, truth):
+    items = [f"{{'Position': [{', '.join(box)}], 'Confidence': {confidence}}}" for *box, confidence in numbers]
+    for name in STRICT_DETECTION:
+        assert 0.0 <= pay(name, said(f"[{', '.join(items)}]"), truth) <= 1.0
 
 
 @given(scene())

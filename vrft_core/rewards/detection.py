@@ -175,7 +175,7 @@ def match(
                 width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
                 overlap = width * ((y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1))
                 overlap /= (x2 - x1) * (y2 - y1) + (tx2 - tx1) * (ty2 - ty1) - overlap
-                if overlap > best or (overlap == best and tuple(box) < tuple(taken)):
+                if overlap > best or (overlap == best > 0 and tuple(box) < tuple(taken)):
                     best, taken = overlap, box
         if best > gate or (inclusive and best >= gate and best):
             index = bisect_left(free, taken) if left_edges else free.index(taken)
