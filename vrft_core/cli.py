@@ -267,7 +267,7 @@ def parser() -> argparse.ArgumentParser:
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(
-        "file", help="JSON lines with `completion`, `solution`, optional `image_size`; - for standard input"
+        "file", help="JSON lines: `completion`, `solution`, optional `image_size` or `frame`; - for standard input"
     )
     again.add_argument("--task", required=True, choices=["detection", "classification", "grounding"])
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")

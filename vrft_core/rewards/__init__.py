@@ -32,12 +32,13 @@ STRICT: dict[str, dict[str, Reward]] = {
         "average_precision": detection.average_precision,
         "confidence": detection.confidence,
         "confidence_brier": detection.confidence_brier,
-        "ranking": detection.ranking,  # over `completion.group`
         "format": format_reward,
     },
     "classification": {"accuracy": classification.accuracy, "format": format_reward},
     "grounding": {"iou": grounding.iou, "giou": grounding.giou, "format": format_reward},
 }
+# of one answer among all answers to its question, `completion.group`; alone it has none
+GROUP: dict[str, dict[str, Reward]] = {"detection": {"ranking": detection.ranking}}
 
 
 def _published(task: str, name: str) -> Reward:
@@ -46,7 +47,7 @@ def _published(task: str, name: str) -> Reward:
 
 
 REWARDS: dict[str, dict[str, Reward]] = {
-    task: strict | {f"published/{name}": _published(task, name) for name in published.REWARDS[task]}
+    task: strict | GROUP.get(task, {}) | {f"published/{name}": _published(task, name) for name in published.REWARDS[task]}
     for task, strict in STRICT.items()
 }
 # set → task → what each part of its total is called, and the reward that gives it; the total is their plain sum
