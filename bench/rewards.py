@@ -78,7 +78,7 @@ IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"][
 
 
 def peer_functions(root: Path) -> Callable[[list[str], list[str]], list[tuple[float, float, float]]]:
-    """The peer's three detection rewards for the completions of a group; its symbolic comparison finds nothing equal."""
+    """The peer's three detection rewards for a group's completions; its symbolic comparison finds nothing equal."""
     path = root / "src/virft/src/open_r1/grpo.py"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names: dict = {"__name__": "peer", "parse": lambda text: None, "verify": lambda answer, solution: 0.0}

@@ -50,6 +50,8 @@ def test_a_list_as_asked_is_read_without_any_reason(content):
         (f"<think>x</think>{GOOD}", "no_answer_tag"),
         (f"<answer>{GOOD}", "answer_not_closed"),
         (answer(GOOD) + answer("No Objects"), "several_answers"),
+        (answer(GOOD) + " [1, 2, 3, 4]</answer>", "several_answers"),
+        (f"<think>x <answer>{GOOD}</answer>", "thought_not_closed"),
         (answer(f"```json\n{GOOD}\n```"), "code_fence"),
         (answer(f"[{GOOD}]"), "other_form"),
         (answer(GOOD[:-1] + ", ...]"), "ellipsis"),

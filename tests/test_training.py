@@ -285,6 +285,20 @@ def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16
     assert policy.load(base, tmp_path / "kept")[0].dtype == torch.bfloat16, "evaluated as the starting weights are"
 
 
+def test_a_reward_over_the_group_sees_all_answers_to_the_same_question_and_no_others():
+    function = rft.reward_function("ranking", small_recipe())
+    said = [([100, 100, 300, 290], 0.9), ([100, 100, 300, 240], 0.5), ([100, 100, 300, 290], 0.1)]
+    texts = [f"<answer>[{{'Position': {box}, 'Confidence': {confidence}}}]</answer>" for box, confidence in said]
+    values = function(
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        boxes=["[[100, 100, 300, 300]]"] * 3,
+        width=[112] * 3,
+        height=[112] * 3,
+        example_id=["12-3", "12-3", "7-3"],
+    )
+    assert values == [1.0, 1.0, None]
+
+
 def test_a_reward_that_is_no_number_stops_the_run_and_names_the_example(monkeypatch):
     monkeypatch.setattr(rewards, "get", lambda name: lambda completion, truth: float("nan"))
     function = rft.reward_function("iou", small_recipe())

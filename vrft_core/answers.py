@@ -6,8 +6,9 @@ What every parser here does with any text, in time linear in its length:
 
 * never raises, never evaluates;
 * the answer is the first `<answer>` block after the first `</think>`; without a closing tag it runs to the end
-  (`answer_not_closed`), without an opening tag it is what follows the thought (`no_answer_tag`), and a thought that
-  is never closed is no answer (`thought_not_closed`); further blocks are not read (`several_answers`);
+  (`answer_not_closed`), without an opening tag it is what follows the thought (`no_answer_tag`); a thought that is
+  never closed (`thought_not_closed`) holds no answer but one between tags; what further tags enclose after it is not
+  read (`several_answers`);
 * only the first MAX_CHARACTERS of an answer and MAX_BOXES boxes are read (`too_long`).
 """
 
@@ -96,9 +97,11 @@ def answer_span(text: str) -> tuple[int, int, list[str]]:
     thought_end = text.find("</think>")
     after_thought = thought_end + 8 if thought_end >= 0 else 0
     start = text.find("<answer>", after_thought)
+    if thought_end < 0 and "<think>" in (text if start < 0 else text[:start]):
+        reasons.append("thought_not_closed")
+        if start < 0:
+            return len(text), len(text), reasons
     if start < 0:
-        if thought_end < 0 and "<think>" in text:
-            return len(text), len(text), ["thought_not_closed"]
         start, end = after_thought, len(text)
         reasons.append("no_answer_tag")
     else:
@@ -107,7 +110,7 @@ def answer_span(text: str) -> tuple[int, int, list[str]]:
         if end < 0:
             end = len(text)
             reasons.append("answer_not_closed")
-        elif text.find("<answer>", end) >= 0:
+        elif end + 9 < len(text) and (text.find("<answer>", end) >= 0 or text.find("</answer>", end + 9) >= 0):
             reasons.append("several_answers")
     if end - start > MAX_CHARACTERS:
         end = start + MAX_CHARACTERS

@@ -139,7 +139,9 @@ def evaluate(args: argparse.Namespace) -> None:
     if args.protocol in ("classification", "grounding"):
         if not args.answers:
             raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
-        result, table = evaluate_answers(args.protocol, args.answers)
+        if (args.sam or args.images) and not (args.sam and args.images and args.protocol == "grounding"):
+            raise InputError("--sam, --images", "belong together", "and to --protocol grounding")
+        result, table = evaluate_answers(args.protocol, args.answers, args.sam, args.images)
     elif not (args.ground_truth and args.detections):
         raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
     else:
@@ -267,7 +269,7 @@ def parser() -> argparse.ArgumentParser:
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(
-        "file", help="JSON lines with `completion`, `solution`, optional `image_size`; - for standard input"
+        "file", help="JSON lines: `completion`, `solution`, optional `image_size` or `frame`; - for standard input"
     )
     again.add_argument("--task", required=True, choices=["detection", "classification", "grounding"])
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
@@ -284,6 +286,8 @@ def parser() -> argparse.ArgumentParser:
         help="which of a prediction's scores rank its boxes (default: stated)",
     )  # fmt: skip
     measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
+    measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
+    measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
     measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
     measure.add_argument("--json", action="store_true", help="one object instead of the table")

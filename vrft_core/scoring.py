@@ -1,7 +1,8 @@
 """Re-scoring logged completions: what `vrft score` does. The rewards themselves are in `rewards`.
 
-A line of the log is {"completion": text, "solution": text}, where known with "image_size": [width, height] and, for
-classification, "names": [all names of the true class]. The solution is written as in the published data sets:
+A line of the log is {"completion": text, "solution": text}, where known with "image_size": [width, height], with
+"frame": [width, height] of the whole image in the boxes' coordinates and, for classification, "names": [all names of
+the true class]. The solution is written as in the published data sets:
 `<answer>[{'Position': [...], 'Confidence': 1}]</answer>` or 'No Objects', `<answer>class name</answer>`,
 `<answer>(x1,y1),(x2,y2)</answer>`.
 """
@@ -59,9 +60,17 @@ def truth_of(row: dict, where: str, task: str, limit: tuple[float, float]) -> An
 
 
 def limit_of(row: dict) -> tuple[float, float]:
-    """The log does not say which frame its coordinates are in: 0-1000, or pixels of the image."""
+    """The largest x and y of a row's boxes: of its `frame`, or else the larger of 0-1000 and pixels of the image."""
+    if row.get("frame"):
+        return frame_of(row)
     width, height = row.get("image_size") or (0, 0)
     return max(1000, width), max(1000, height)
+
+
+def frame_of(row: dict) -> tuple[float, float]:
+    """Width and height of the whole image in the coordinates of a row's boxes."""
+    width, height = row.get("frame") or (1000, 1000)
+    return width, height
 
 
 def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
@@ -121,13 +130,14 @@ def _row(line: bytes, where: str) -> dict:
     for field in ("completion", "solution"):
         if not isinstance(row.get(field), str):
             raise InputError(where, f"`{field}` is {'not a string' if field in row else 'missing'}", "give its text")
-    size = row.get("image_size")
-    if size is not None and not (
-        isinstance(size, list)
-        and len(size) == 2
-        and all(type(side) in (int, float) and 0 < side < math.inf for side in size)
-    ):
-        raise InputError(where, "`image_size` is not two positive numbers", "give [width, height] or leave it out")
+    for field in ("image_size", "frame"):
+        size = row.get(field)
+        if size is not None and not (
+            isinstance(size, list)
+            and len(size) == 2
+            and all(type(side) in (int, float) and 0 < side < math.inf for side in size)
+        ):
+            raise InputError(where, f"`{field}` is not two positive numbers", "give [width, height] or leave it out")
     names = row.get("names")
     if names is not None and not (isinstance(names, list) and all(isinstance(one, str) and one for one in names)):
         raise InputError(where, "`names` is not a list of names", "give all names of the true class or leave it out")

@@ -4,6 +4,7 @@ accuracy and overlap of logged answers.
 The metrics themselves belong to `average_precision`, `accuracy` and `grounding`.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas
 from vrft_core.evaluation.matching import match
 from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import detections as detections_of
-from vrft_core.scoring import limit_of, read_log, truth_of
+from vrft_core.scoring import frame_of, limit_of, read_log, truth_of
 
 RESAMPLES, SEED = 1000, 0
 
@@ -88,14 +89,16 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> Detections:
     return Detections.of(found, f"{path}: boxes")
 
 
-def evaluate_answers(protocol: str, path: str) -> tuple[dict, str]:
+def evaluate_answers(protocol: str, path: str, sam: Path | None = None, images: Path | None = None) -> tuple[dict, str]:
     """A log of answers, as `vrft score` reads it → the result as an object for JSON, and as a table to read.
 
     Object: `metrics` {name: {"value", "low", "high"}} with 95 % intervals over answers, `queries`, and
     * classification: accuracy/strict, accuracy/lenient (Visual-RFT's rule), and `confusions`;
     * grounding: box/mIoU and box/cIoU in the answers' frame, published/mIoU (the first box anywhere in the text); where
       rows hold run-length masks, `mask` (predicted, null for none) and `target` with an optional `ignore`, also
-      mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and published/cIoU, which heed no `ignore`.
+      mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and published/cIoU, which heed no `ignore`. Given
+      `sam`, a folder of SAM's weights, masks are made from the answer's box and from the published one, in the row's
+      `image` in the folder `images`.
 
     Raises InputError on rows that cannot be used.
     """
@@ -119,7 +122,7 @@ def evaluate_answers(protocol: str, path: str) -> tuple[dict, str]:
         each, intersection, union = box_areas([one and one.box for one in said], truths)
         published = box_areas([published_box(text) for text in completions], truths)[0]
         parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
-        parts |= _mask_parts(rows)
+        parts |= _mask_parts(rows, _sam_masks(rows, sam, images) if sam else _logged_masks(rows))
     result["metrics"] = bootstrap_ratios(parts, RESAMPLES, SEED)
     for name, entry in result["metrics"].items():
         lines.append(f"{name:<18}{_shown(entry['value'])}  [{_shown(entry['low'])}, {_shown(entry['high'])}]")
@@ -130,29 +133,74 @@ def evaluate_answers(protocol: str, path: str) -> tuple[dict, str]:
     return result, "\n".join(lines)
 
 
-def _mask_parts(rows: list[tuple[str, dict]]) -> dict:
-    """Numerators and denominators of the mask metrics; none where no row has a target mask."""
-    if not any("target" in row for _, row in rows):
-        return {}
-    predicted, target = [], []
-    for where, row in rows:
+Masks = Iterable[tuple[int, list[np.ndarray | None]]]  # row number, masks for the metrics mask/… and published/…
+
+
+def _mask_parts(rows: list[tuple[str, dict]], masks: Masks) -> dict:
+    """Numerators and denominators of the mask metrics; none where there are no masks."""
+    areas = {"mask": np.zeros((3, len(rows))), "published": np.zeros((3, len(rows)))}
+    measured = False
+    for number, said in masks:
+        measured = True
+        where, row = rows[number]
+        true = _decoded(where, row, "target")
+        if row.get("ignore") is not None:
+            ignored = _decoded(where, row, "ignore")
+            if ignored.shape == true.shape:
+                true[(ignored == 1) & (true == 0)] = IGNORE
+            else:
+                raise _unusable(where, f"`ignore` of {ignored.shape} for a target of {true.shape}")
         try:
-            true = decode(row.get("target"))
-            if row.get("ignore") is not None:
-                true[(decode(row["ignore"]) == 1) & (true == 0)] = IGNORE
-            said = None if row.get("mask") is None else decode(row["mask"])
-            mask_areas([said], [true])
-        except (ValueError, IndexError) as error:
-            raise InputError(
-                where, f"its masks cannot be used: {error}", "`target`, `mask`, `ignore` are RLE of one size"
-            ) from None
-        predicted.append(said)
-        target.append(true)
+            for (name, into), mask in zip(areas.items(), said, strict=True):
+                into[:, number] = np.concatenate(mask_areas([mask], [true], ignore=name == "mask"))
+        except ValueError as error:
+            raise _unusable(where, error) from None
+    if not measured:
+        return {}
     parts = {}
-    for name, ignore in (("mask", True), ("published", False)):
-        each, intersection, union = mask_areas(predicted, target, ignore)
+    for name, (each, intersection, union) in areas.items():
         parts |= {f"{name}/gIoU": (each, np.ones(len(rows))), f"{name}/cIoU": (intersection, union)}
     return parts
+
+
+def _logged_masks(rows: list[tuple[str, dict]]) -> Masks:
+    if any("target" in row for _, row in rows):
+        for number, (where, row) in enumerate(rows):
+            yield number, [None if row.get("mask") is None else _decoded(where, row, "mask")] * 2
+
+
+def _sam_masks(rows: list[tuple[str, dict]], sam: Path, images: Path) -> Masks:
+    """Of the box that is read here, and of the one that the published evaluation reads."""
+    from vrft_core.evaluation import segmentation
+
+    paths, boxes = [], []
+    for where, row in rows:
+        if not isinstance(row.get("image"), str):
+            raise InputError(where, "`image` is missing", "--sam needs the image's file name in --images")
+        if not (images / row["image"]).is_file():
+            raise InputError(where, f"no image {images / row['image']}", "--images is the folder that `image` is in")
+        _decoded(where, row, "target")  # before the model is loaded
+        if "mask" in row:
+            raise InputError(where, "`mask` is given, which --sam would make", "leave one of them out")
+        width, height = frame_of(row)
+        if limit_of(row) != (width, height):
+            raise InputError(where, "`frame` is missing", "say what the coordinates of boxes go up to: [width, height]")
+        said = (parse_grounding(row["completion"], (width, height)).detections or (None,))[0]
+        both = said and said.box, published_box(row["completion"])
+        boxes.append([box and (box[0] / width, box[1] / height, box[2] / width, box[3] / height) for box in both])
+        paths.append(images / row["image"])
+    yield from segmentation.row_masks(segmentation.load(sam), paths, boxes)
+
+
+def _decoded(where: str, row: dict, field: str) -> np.ndarray:
+    try:
+        return decode(row.get(field))
+    except ValueError as error:
+        raise _unusable(where, f"`{field}`: {error}") from None
+
+
+def _unusable(where: str, why: object) -> InputError:
+    return InputError(where, f"its masks cannot be used: {why}", "`target`, `mask`, `ignore` are RLE of one size")
 
 
 def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None:

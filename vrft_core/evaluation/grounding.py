@@ -1,7 +1,7 @@
 """Grounding: how well one region answers one instruction; mIoU of boxes, and LISA's gIoU and cIoU of masks.
 
-A missing answer counts as an empty region, never as a question less. Making masks from boxes with a segmentation
-model does not belong here.
+A missing answer counts as an empty region, never as a question less. Making masks from boxes belongs to
+`segmentation`.
 """
 
 import re

@@ -37,6 +37,8 @@ STRICT: dict[str, dict[str, Reward]] = {
     "classification": {"accuracy": classification.accuracy, "format": format_reward},
     "grounding": {"iou": grounding.iou, "giou": grounding.giou, "format": format_reward},
 }
+# of one answer among all answers to its question, `completion.group`; alone it has none
+GROUP: dict[str, dict[str, Reward]] = {"detection": {"ranking": detection.ranking}}
 
 
 def _published(task: str, name: str) -> Reward:
@@ -45,8 +47,8 @@ def _published(task: str, name: str) -> Reward:
 
 
 REWARDS: dict[str, dict[str, Reward]] = {
-    task: strict | {f"published/{name}": _published(task, name) for name in published.REWARDS[task]}
-    for task, strict in STRICT.items()
+    task: STRICT[task] | GROUP.get(task, {}) | {f"published/{name}": _published(task, name) for name in theirs}
+    for task, theirs in published.REWARDS.items()
 }
 # set → task → what each part of its total is called, and the reward that gives it; the total is their plain sum
 SETS: dict[str, dict[str, dict[str, str]]] = {

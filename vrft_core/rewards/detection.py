@@ -1,7 +1,8 @@
 """Rewards for detection: how well the boxes of an answer fit the true ones, and whether its confidences are earned.
 
-Functions of (completion, truth) with values in [0, 1]; truth is a list of xyxy boxes in the answer's frame, empty
-where the image holds no such object. There 'No Objects' earns 1.0 and anything else 0.0, whatever the reward.
+Functions of (completion, truth) with values in [0, 1], and None for 'does not apply'; truth is a list of xyxy boxes in
+the answer's frame, empty where the image holds no such object. There 'No Objects' earns 1.0 and anything else 0.0,
+whatever the reward.
 No text is looked at here.
 """
 
@@ -74,6 +75,53 @@ def confidence_brier(completion: Completion, truth: Sequence[Box]) -> float:
     return (1.0 + max(-1.0, gain / len(truth))) / 2.0
 
 
+def ranking(completion: Completion, truth: Sequence[Box]) -> float | None:
+    """Whether the stated confidences rank the boxes of the whole group by their true overlap, per true object.
+
+    Each box is compared with every box of the group's *other* answers whose overlap differs; its share is how often the
+    one that fits better is stated surer, half for equal confidences. A found box earns its share, a wrong one loses
+    what its share lacks of 1; the sum is divided by the number of true objects and is at least 0.0. Found, and the
+    overlap compared, is the matched IoU where that is above 0.5; all wrong boxes count as equal. None where no box can
+    be compared, as where `completion.group` is not set; an answer without boxes earns 0.0.
+
+    Against its own boxes nothing is compared, else a wrong box at confidence 0 would be one more that the found ones
+    outrank. So no wrong or repeated box raises the reward of its own answer, though it may raise another's. What cannot
+    hold here: a better fitting box earns more only if its confidence goes with it, and an answer is worth more or less
+    by the company it is in. Values of different questions' boxes are never compared.
+    """
+    parsed = completion.parsed
+    if not truth:
+        return 1.0 if parsed.says_none else 0.0
+    if not parsed.detections:
+        return 0.0
+    others = [
+        (overlap, stated)
+        for answer in completion.group
+        if answer is not completion
+        for overlap, (_, stated, _) in _pairs(answer, truth, PUBLISHED_GATE)
+    ]
+    earned, compared = 0.0, False
+    for overlap, (_, stated, usable) in _pairs(completion, truth, PUBLISHED_GATE):
+        share = _ranked_right(overlap, stated, others)
+        if share is not None:
+            compared = True
+            share = share if usable else 0.0
+            earned += share if overlap else share - 1.0
+    if not compared:
+        return None
+    return max(0.0, earned / len(truth))
+
+
+def _ranked_right(overlap: float, stated: float, others: Sequence[tuple[float, float]]) -> float | None:
+    """Share of the (overlap, confidence) pairs of other overlap that lie on the right side; None without any."""
+    right = compared = 0.0
+    for other, other_stated in others:
+        if other != overlap:
+            compared += 1.0
+            right += 0.5 if stated == other_stated else (stated > other_stated) == (overlap > other)
+    return right / compared if compared else None
+
+
 def average_precision(completion: Completion, truth: Sequence[Box]) -> float:
     """AP of this one answer, mean over IoU .50:.05:.95, times true / (true + false positives) at each threshold.
 
@@ -127,7 +175,7 @@ def match(
                 width = (x2 if x2 < tx2 else tx2) - (x1 if x1 > tx1 else tx1)
                 overlap = width * ((y2 if y2 < ty2 else ty2) - (y1 if y1 > ty1 else ty1))
                 overlap /= (x2 - x1) * (y2 - y1) + (tx2 - tx1) * (ty2 - ty1) - overlap
-                if overlap > best or (overlap == best and tuple(box) < tuple(taken)):
+                if overlap > best or (overlap == best > 0 and tuple(box) < tuple(taken)):
                     best, taken = overlap, box
         if best > gate or (inclusive and best >= gate and best):
             index = bisect_left(free, taken) if left_edges else free.index(taken)

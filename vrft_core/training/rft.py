@@ -7,6 +7,7 @@ decided by `rewards`; here it is only asked, checked and written down.
 import json
 import math
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -181,16 +182,22 @@ def generation(settings: Rft) -> dict[str, Any]:
 def reward_function(name: str, recipe: Recipe) -> Callable[..., list[float | None]]:
     """The reward called `name` with TRL's signature: columns in, one number a completion out (None: not applicable).
 
-    Raises InputError at a number that is none, naming the example.
+    Completions know the others of their group, as far as this process holds them. Raises InputError at a number that is
+    none, naming the example.
     """
     reward = rewards.get(name)
 
     def function(completions, boxes, width, height, example_id, trainer_state=None, **_) -> list[float | None]:
-        values = []
-        for turns, truth, w, h, example in zip(completions, boxes, width, height, example_id, strict=True):
+        read, values = [], []
+        groups, truths = defaultdict(list), {text: json.loads(text) for text in boxes}
+        for turns, w, h, example in zip(completions, width, height, example_id, strict=True):
             limit = frame(recipe.policy, w, h).limit
             completion = rewards.read(turns[0]["content"], limit=limit, thinking=recipe.prompts.thinking)
-            value = reward(completion, json.loads(truth))
+            completion.group = groups[example]
+            completion.group.append(completion)
+            read.append(completion)
+        for completion, truth, example in zip(read, boxes, example_id, strict=True):
+            value = reward(completion, truths[truth])
             if value is not None and not math.isfinite(value):
                 step = trainer_state.global_step + 1 if trainer_state else 0
                 raise diverged(f"reward {name!r}", value, step, [example])
