@@ -34,6 +34,7 @@ from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, SPECIAL, TURN_END, VI
 from vrft_core.prompts import Frame, question
 
 ENOUGH = 8  # questions asked the published way, random model
+MOST = 12  # random images: enough for a full batch of 64 at 5 questions each, as in an evaluation
 
 CATEGORIES = ("person", "bicycle", "car", "traffic light", "dog", "umbrella", "wine glass", "potted plant")
 
@@ -132,7 +133,9 @@ def main() -> int:
     options.add_argument("--annotations", type=Path, help="with --policy: annotations.json of its data")
     options.add_argument("--images", type=Path, help="with --policy: the folder of its images")
     options.add_argument("--per-image", type=int, nargs="+", default=[1, 5, 20], help="questions an image")
-    options.add_argument("--number", type=int, help="images (default: 2 random ones, or 100 of the data set)")
+    options.add_argument(
+        "--number", type=int, help="images (default: a batch of random ones, 12 at most, or 100 real ones)"
+    )
     options.add_argument("--max-new-tokens", type=int, default=64)
     options.add_argument("--batch-size", type=int, default=64)
     options.add_argument("--repeats", type=int, default=2)
@@ -149,7 +152,7 @@ def main() -> int:
     else:
         table = []
         for count in args.per_image:
-            model, processor, queries = random_model(count, args.number or 2)
+            model, processor, queries = random_model(count, args.number or max(2, min(MOST, args.batch_size // count)))
             table.append({"per_image": count} | compare(model, processor, queries, enough=ENOUGH, **settings))
             print(json.dumps(table[-1]), file=sys.stderr)
     print(json.dumps(table, indent=1))

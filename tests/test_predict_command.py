@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_policy import BOXES, example, small_recipe, taught_policy
+from small_policy import BOXES, example, small_recipe, taught_policy, teach
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
 from vrft_core.cli import main
+from vrft_core.evaluation.predict import Query
+from vrft_core.evaluation.presence import claim, existence_question
 from vrft_core.evaluation.scoring import score
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
+from vrft_core.prompts import Frame
 
 ROOT = Path(__file__).parents[1]
 
@@ -167,5 +170,33 @@ def test_a_model_that_cannot_say_yes_or_no_makes_no_map(small_policy, folder, tm
          "--output", str(output)]
     )  # fmt: skip
     assert status == 2
-    assert "neither yes nor no" in capsys.readouterr().err
+    [refusal] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vrft: ")]
+    assert "answered neither yes nor no to any of 2 questions" in refusal
     assert not output.exists()
+
+
+def test_a_model_that_says_yes_or_no_makes_a_map_by_which_predict_asks(tmp_path, capsys):
+    tokenizer = build_tokenizer(["cat", "dog"], 20, "qwen3-vl")
+    processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
+    size = {"hidden_size": 32, "layers": 2, "heads": 2, "vision_size": 24, "vision_layers": 1, "vision_heads": 2}
+    model, seen = build_model(tokenizer, 0, **size), Image.new("RGB", (90, 60))
+    said = {"cat": "yes", "dog": "no"}
+    asked = [Query(1, number, "", seen, Frame(90, 60, (1000, 1000))) for number in (1, 2)]
+    for _ in range(8):  # until it has learned it
+        lesson = [{"image": seen, "question": existence_question(name), "answer": text} for name, text in said.items()]
+        teach(model, processor, lesson)
+        if claim(model, processor, asked, dict(enumerate(said, 1)), batch_size=2) == ({"1": ["cat"]}, 0):
+            break
+    policy.save(tmp_path / "policy", model, processor)
+    (tmp_path / "images").mkdir()
+    seen.save(tmp_path / "images/a.png")
+    common = ["--model", str(tmp_path / "policy"), "--images", str(tmp_path / "images"), "--categories", *said]
+    output, made = tmp_path / "out.jsonl", tmp_path / "map.json"
+
+    assert main(["--root", str(ROOT), "presence", *common, "--output", str(made)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert io.read_json(made) == {"1": ["cat"]}
+    assert (found["present"], found["unclear"], found["sha256"]) == (1, 0, io.sha256(made))
+
+    assert main(["--root", str(ROOT), "predict", *common, "--presence", str(made), "--output", str(output)]) == 0
+    assert [row["category"] for row in io.read_jsonl(output)] == ["cat"]

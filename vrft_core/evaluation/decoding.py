@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-CHUNK = 2048  # patches, or tokens of questions, read at once: more gains nothing, and on CPU loses its caches
+CHUNK = 2048  # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches
 BLOCK = 64  # tokens for which there is room ahead
 CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
