@@ -118,7 +118,7 @@ def running_pod(root: Path) -> dict:
     found = []
 
     def there() -> bool:
-        found[:] = [pod for pod in pods() if pod["spec"]["containers"][0]["workingDir"] == str(root)]
+        found[:] = [pod for pod in pods() if pod["spec"]["containers"][0].get("workingDir") == str(root)]
         return bool(found)
 
     wait((root / "starts").exists)
