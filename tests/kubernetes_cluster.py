@@ -118,7 +118,7 @@ def running_pod(root: Path) -> dict:
     found = []
 
     def there() -> bool:
-        found[:] = [pod for pod in pods() if pod["spec"]["containers"][0]["workingDir"] == str(root)]
+        found[:] = [pod for pod in pods() if pod["spec"]["containers"][0].get("workingDir") == str(root)]
         return bool(found)
 
     wait((root / "starts").exists)
@@ -128,7 +128,9 @@ def running_pod(root: Path) -> dict:
 
 def kubeconfig_of(account: str, path: Path) -> Path:
     """Write a kubeconfig that logs in as a service account of the namespace."""
-    secret = kubectl("get", "serviceaccount", account, "-o", "jsonpath={.secrets[0].name}")
+    ask = ("get", "serviceaccount", account, "-o", "jsonpath={.secrets[*].name}")
+    wait(lambda: kubectl(*ask))
+    secret = kubectl(*ask).split()[0]
     token = kubectl("get", "secret", secret, "-o", "go-template={{.data.token | base64decode}}")
     config = yaml.safe_load(ADMIN.read_text())
     config["users"] = [{"name": "admin", "user": {"token": token}}]
@@ -153,7 +155,7 @@ def template(*, path: str = "", folders: list[str] | None = None, image: str = "
     pod = {
         "hostNetwork": True,
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 5,
+        "terminationGracePeriodSeconds": 20,
         "containers": [container],
         "volumes": [{"name": mount["name"], "hostPath": {"path": mount["mountPath"]}} for mount in mounts],
     }
@@ -241,7 +243,7 @@ def away(component: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
+def wait(for_what: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not for_what():
         assert time.monotonic() < deadline, "waited in vain"

@@ -289,3 +289,9 @@ def test_a_quota_that_others_use_up_is_waited_for_and_one_that_is_too_small_is_n
     status = read(a_job(), [], [{"reason": "FailedCreate", "message": message}], [], NOW)
     assert (status.phase, status.cause) == (Phase.WAITING, cause)
     assert "forbidden: exceeded quota: q" in status.text and "j-x2x" not in status.text
+
+
+def test_a_quota_whose_use_is_still_being_counted_is_waited_for():
+    message = 'Error creating: pods "j-x2x" is forbidden: status unknown for quota: q, resources: requests.memory'
+    status = read(a_job(), [], [{"reason": "FailedCreate", "message": message}], [], NOW)
+    assert (status.phase, status.cause) == (Phase.WAITING, None)

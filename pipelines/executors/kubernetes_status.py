@@ -17,6 +17,7 @@ BROKEN = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError",
 NOT_STARTED = {"StartError", "ContainerCannotRun"}
 NO_SUCH_IMAGE = re.compile(r"not found|denied|unauthorized|manifest unknown|does not exist", re.IGNORECASE)
 QUOTA = re.compile(r"exceeded quota: .+?, requested: (?P<asked>.+), used: .+, limited: (?P<most>.+)")
+UNKNOWN_YET = "status unknown for quota"  # what a new quota is used for is being counted
 OVER_ITS_OWN_LIMIT = re.compile(r"exceeds (the|its) (total )?(limit|local ephemeral)")
 
 
@@ -101,7 +102,9 @@ def _without_pods(job: dict, events: Sequence[dict], ended: bool) -> Status:
     message = max(refusals, key=lambda event: event.get("lastTimestamp") or "")["message"]
     # Each try has a pod of another name; the same sentence is said once.
     message = re.sub(r'^Error creating: (pods ".*?" is )?', "", message)
-    if "forbidden" in message and (not (quota := QUOTA.search(message)) or _beyond(quota)):
+    quota = QUOTA.search(message)
+    passes = UNKNOWN_YET in message or (quota and not _beyond(quota))
+    if "forbidden" in message and not passes:
         return Status(Phase.WAITING, f"gets no pod: {message}", Cause.REFUSED)
     return Status(Phase.WAITING, f"waits for its pod: {message}")
 
