@@ -51,7 +51,7 @@ def test_a_list_as_asked_is_read_without_any_reason(content):
         (f"<answer>{GOOD}", "answer_not_closed"),
         (answer(GOOD) + answer("No Objects"), "several_answers"),
         (answer(GOOD) + " [1, 2, 3, 4]</answer>", "several_answers"),
-        (f"<think>x <answer>{GOOD}</answer>", "thought_not_closed"),
+        (f"<think>x <answer>{GOOD}</answer>", "answer_in_thought"),
         (answer(f"```json\n{GOOD}\n```"), "code_fence"),
         (answer(f"[{GOOD}]"), "other_form"),
         (answer(GOOD[:-1] + ", ...]"), "ellipsis"),

@@ -7,8 +7,8 @@ What every parser here does with any text, in time linear in its length:
 * never raises, never evaluates;
 * the answer is the first `<answer>` block after the first `</think>`; without a closing tag it runs to the end
   (`answer_not_closed`), without an opening tag it is what follows the thought (`no_answer_tag`); a thought that is
-  never closed (`thought_not_closed`) holds no answer but one between tags; what further tags enclose after it is not
-  read (`several_answers`);
+  never closed is no answer (`thought_not_closed`) but for a block in it (`answer_in_thought`); what further tags
+  enclose after the first block is not read (`several_answers`);
 * only the first MAX_CHARACTERS of an answer and MAX_BOXES boxes are read (`too_long`).
 """
 
@@ -98,9 +98,9 @@ def answer_span(text: str) -> tuple[int, int, list[str]]:
     after_thought = thought_end + 8 if thought_end >= 0 else 0
     start = text.find("<answer>", after_thought)
     if thought_end < 0 and "<think>" in (text if start < 0 else text[:start]):
-        reasons.append("thought_not_closed")
         if start < 0:
-            return len(text), len(text), reasons
+            return len(text), len(text), ["thought_not_closed"]
+        reasons.append("answer_in_thought")
     if start < 0:
         start, end = after_thought, len(text)
         reasons.append("no_answer_tag")
