@@ -21,7 +21,7 @@ def little_training(params: dict) -> None:
     recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, batch_size=16)
     recipe["sft"].update(steps=4, save_steps=2, warmup_steps=1)
     recipe["rft"].update(steps=4, save_steps=2, warmup_steps=1, batch_size=8, num_generations=4)
-    recipe["evaluation"].update(resamples=50, validation_images=6)
+    recipe["evaluation"].update(resamples=50, validation_images=6, calibration_images=4)
     params["grid"]["cells"] = {CELL: params["grid"]["cells"][CELL]}
     params["grid"]["studies"][STUDY]["seeds"] = [0]
 
@@ -64,6 +64,12 @@ def results(root: Path) -> dict[str, str]:
 def test_every_door_gives_the_same_data_weights_predictions_and_metrics(by_dagster, by_dvc):
     assert {name.split("/")[0] for name in results(by_dvc)} == {"data", "models", "reports"}
     assert results(by_dagster) == results(by_dvc)
+
+
+def test_ap_is_given_by_every_ranking(by_dvc):
+    for method in ("base", "sft", "rft"):
+        metrics = io.read_json(Layout(by_dvc).evaluation(Cell("mini", "lvis", 1, 0), method) / "metrics.json")
+        assert set(metrics["ranked_by"]) == {"stated", "likelihood", "certainty", "combined", "oracle"}
 
 
 def test_after_dagster_the_terminal_finds_nothing_to_do_and_prints_the_result(by_dagster):

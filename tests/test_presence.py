@@ -116,6 +116,14 @@ def test_ranking_by_consistency_needs_samples():
         Evaluation.model_validate(settings | {"ranking": "consistency"})
 
 
+def test_ranking_by_combined_needs_training_images_and_chooses_checkpoints_by_certainty():
+    settings = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]["mini"]["evaluation"]
+    found = Evaluation.model_validate(settings | {"ranking": "combined", "calibration_images": 100})
+    assert found.validation_ranking == "certainty"
+    with pytest.raises(ValidationError, match="needs `calibration_images`"):
+        Evaluation.model_validate(settings | {"ranking": "combined"})
+
+
 def test_what_params_refuse_is_said_in_their_own_words():
     text = (ROOT / "params.yaml").read_text().replace("ranking: certainty", "ranking: consistency")
     with pytest.raises(InputError, match=r"^params.yaml: recipes.mini.evaluation: ranking `consistency` needs"):

@@ -6,6 +6,7 @@ import pytest
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
+from vrft_core.evaluation.calibration import fit
 from vrft_core.evaluation.ranking import by_truth, consistency, places, ranked, token_scores
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.prompts import answer
@@ -86,6 +87,29 @@ def test_ranked_rows_carry_the_chosen_scores_and_keep_all_else():
     assert ranked([row], "stated") == [row]
     with pytest.raises(InputError, match="no scores called 'certainty'"):
         ranked([row], "certainty")
+
+
+def row(image_id: int, box: list[float], stated: float, certainty: float) -> dict:
+    rankings = {"likelihood": [0.5], "certainty": [certainty]}
+    return {"image_id": image_id, "category_id": 1, "boxes": [box], "scores": [stated], "rankings": rankings}
+
+
+def test_combined_learns_on_training_images_what_foretells_a_good_box():
+    images = range(1, 9)
+    objects = [{"image_id": i, "category_id": 1, "bbox": [0, 0, 10, 10]} for i in images]
+    truth = Annotations.from_dict(
+        {"images": [{"id": i} for i in images], "categories": [{"id": 1}], "annotations": objects}
+    )
+    rows = [row(i, [0, 0, 10, 10], 0.5, 0.9) if i % 2 else row(i, [8, 0, 18, 10], 0.9, 0.2) for i in images]
+    combined = fit(rows, truth)
+    (sure,), (unsure,) = combined(row(1, [0, 0, 10, 10], 0.5, 0.9)), combined(row(1, [0, 0, 10, 10], 0.9, 0.2))
+    assert 0 <= unsure < 0.5 < sure <= 1
+    assert combined({"boxes": [], "scores": [], "rankings": {"likelihood": [], "certainty": []}}) == []
+
+
+def test_combined_ranks_nothing_where_the_training_images_showed_it_no_box():
+    truth = Annotations.from_dict({"images": [{"id": 1}], "categories": [{"id": 1}], "annotations": []})
+    assert fit([], truth)(row(1, [0, 0, 10, 10], 1.0, 0.9)) == [0.0]
 
 
 def test_the_oracle_ranks_by_the_best_overlap_with_an_object_of_the_category():

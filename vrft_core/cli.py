@@ -282,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
     measure.add_argument(
-        "--ranked-by", default="stated", choices=["stated", "likelihood", "certainty", "consistency"],
+        "--ranked-by", default="stated", choices=["stated", "likelihood", "certainty", "combined", "consistency"],
         help="which of a prediction's scores rank its boxes (default: stated)",
     )  # fmt: skip
     measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")

@@ -219,7 +219,8 @@ class Evaluation(Strict):
     """What is asked (`evaluation.queries`) and what boxes are ranked by (`evaluation.ranking`), among other things."""
 
     presence: Literal["oracle", "self"] | PresenceMap
-    ranking: Literal["stated", "likelihood", "certainty", "consistency"]
+    ranking: Literal["stated", "likelihood", "certainty", "combined", "consistency"]
+    calibration_images: Natural
     samples: Natural
     batch_size: Positive
     max_new_tokens: Positive
@@ -232,10 +233,17 @@ class Evaluation(Strict):
         return self.presence if isinstance(self.presence, str) else "map"
 
     @model_validator(mode="after")
-    def _enough_samples(self):
+    def _ranking_can_be_had(self):
         if self.ranking == "consistency" and not self.samples:
             raise ValueError("ranking `consistency` needs `samples` of 1 or more")
+        if self.ranking == "combined" and not self.calibration_images:
+            raise ValueError("ranking `combined` needs `calibration_images` of 1 or more")
         return self
+
+    @property
+    def validation_ranking(self) -> str:
+        """What boxes are ranked by when a checkpoint is chosen: `combined` is fitted once, on the model chosen."""
+        return "certainty" if self.ranking == "combined" else self.ranking
 
 
 class Recipe(Strict):

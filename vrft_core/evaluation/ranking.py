@@ -1,13 +1,14 @@
 """What boxes are ranked by: the confidence a model states, or what its own probabilities say about the box.
 
-All scores but `consistency` come out of the one pass that writes the answer. Generating belongs to `decoding`, average
-precision to `average_precision`.
+All scores but `consistency` come out of the one pass that writes the answer. Generating belongs to `decoding`, fitting
+`combined` to `calibration`, average precision to `average_precision`.
 
 | ranking       | score of a box, in [0, 1]                                                            |
 |---------------|--------------------------------------------------------------------------------------|
 | `stated`      | the confidence in the answer                                                         |
 | `likelihood`  | geometric mean, over the four coordinates, of their probabilities                    |
 | `certainty`   | exp(-H), H the mean entropy of the four coordinates' distributions                   |
+| `combined`    | overlap foretold from the above, the box's size and their number; see `calibration`  |
 | `consistency` | mean IoU with the nearest box of each of n sampled answers: n more passes            |
 | `oracle`      | highest IoU with a true box: what the best of all rankings would give, never a score |
 """
@@ -27,7 +28,7 @@ _NUMBER = r"[+-]?[0-9]{1,18}+(?:\.[0-9]{0,18}+)?+"
 _FOUR = re.compile(
     rf"[\[(]\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]?+\s*+,\s*+[\[(]?+\s*+({_NUMBER})\s*+,\s*+({_NUMBER})\s*+[\])]"
 )
-_DIGITS = 6
+DIGITS = 6
 
 
 def token_scores(
@@ -51,7 +52,7 @@ def token_scores(
         tokens = [i for i, (start, end) in enumerate(places) if span and start < span[1] and end > span[0]]
         for name, values in (("likelihood", logprobs), ("certainty", [-entropy for entropy in entropies])):
             total = sum(values[i] for i in tokens)
-            scores[name].append(round(float(np.exp(total / 4)), _DIGITS) if tokens else 0.0)
+            scores[name].append(round(float(np.exp(total / 4)), DIGITS) if tokens else 0.0)
     return scores
 
 
@@ -71,7 +72,7 @@ def consistency(boxes: Sequence[Sequence[float]], samples: Sequence[Sequence[Seq
     """Mean over sampled answers of each box's highest IoU with one of their boxes; xyxy of one frame."""
     own = xywh(boxes)[:, None]
     highest = [iou(own, xywh(sample)[None]).max(axis=1, initial=0) for sample in samples]
-    return [round(float(value), _DIGITS) for value in np.mean(highest, axis=0)]
+    return [round(float(value), DIGITS) for value in np.mean(highest, axis=0)]
 
 
 def ranked(rows: Sequence[dict], ranking: str) -> list[dict]:

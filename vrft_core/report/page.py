@@ -24,6 +24,7 @@ RANKINGS = {
     "stated": "the confidence it states",
     "likelihood": "the probability of the numbers it wrote",
     "certainty": "how sure it was of the box's coordinates",
+    "combined": "the overlap foretold from what it says and how sure it was",
     "consistency": "how well it agrees with its sampled answers",
     "oracle": "the truth (a ceiling)",
 }
@@ -139,6 +140,8 @@ def _method(measured: dict, training: dict[str, dict]) -> list[str]:
         "likelihood": "their likelihood, the mean probability the model gave to the numbers it wrote down for them",
         "certainty": "the model's certainty about a box's coordinates (low entropy of the four numbers it wrote); "
         "the confidence the model states is kept beside it",
+        "combined": "the overlap foretold from the confidence stated, the model's certainty and the box's size, fitted "
+        "for each model on its answers about labelled training pictures, more of them than the few it was taught",
         "consistency": "how well they agree with the boxes of answers drawn at random from the same model",
     }[measured["ranking"]]
     return [

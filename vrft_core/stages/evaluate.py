@@ -5,18 +5,19 @@ All three ask the same questions of the same images in the same way.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from vrft_core import io, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation import presence
+from vrft_core.evaluation import calibration, presence
 from vrft_core.evaluation.asking import answered
 from vrft_core.evaluation.diagnostics import diagnose
 from vrft_core.evaluation.predict import build_queries
 from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
 from vrft_core.evaluation.scoring import score
-from vrft_core.params import Params, PresenceMap
+from vrft_core.params import Params, PresenceMap, Recipe
 
 
 def base_eval(layout: Layout, params: Params, cell: Cell) -> dict:
@@ -57,16 +58,32 @@ def answers(
     for the same cell and method needs another `purpose`.
     """
     recipe, raw = params.recipe(cell), layout.raw(cell)
-    truth = Annotations.load(raw / "annotations.json").split("eval")
+    everything = Annotations.load(raw / "annotations.json")
+    truth = everything.split("eval")
     categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     queries = build_queries(
         _pairs(layout, recipe.evaluation.presence, truth, categories), truth, raw / "images", recipe
     )
     adapter = None if method == "base" else layout.model(cell, method)
-    images, what = io.sha256(raw / "annotations.json"), f"{cell.key} {method}: questions answered"
     run = layout.runs(cell, f"{method}_{purpose}")
-    with answered(run, queries, recipe, layout.policy(cell), adapter, images, what) as rows:
+    images = io.sha256(raw / "annotations.json")
+    ask = partial(answered, recipe=recipe, model=layout.policy(cell), adapter=adapter, images=images)
+    with ask(run, queries, what=f"{cell.key} {method}: questions answered") as rows:
+        if recipe.evaluation.calibration_images:
+            train = everything.split("train")
+            queries = build_queries(_calibration_pairs(recipe, train, categories), train, raw / "images", recipe)
+            before = run.with_name(f"{run.name}_calibration")
+            with ask(before, queries, what=f"{cell.key} {method}: questions about training images answered") as seen:
+                combined = calibration.fit(seen, train)
+            for row in rows:
+                row["rankings"]["combined"] = combined(row)
         yield truth, categories, rows
+
+
+def _calibration_pairs(recipe: Recipe, train: Annotations, categories: list[int]) -> list[tuple[int, int]]:
+    chosen = set(list(train.images)[: recipe.evaluation.calibration_images])
+    known = verified if recipe.evaluation.protocol == "self" else oracle
+    return [(image, category) for image, category in known(train, categories) if image in chosen]
 
 
 def _pairs(layout: Layout, protocol: str | PresenceMap, truth: Annotations, categories: list[int]):

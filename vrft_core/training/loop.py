@@ -83,7 +83,7 @@ def train(
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens", "samples")}
         with split(queries) as share:
             rows = gather_object(predict(model, processor, share, what=f"{what}: validation", **limits))
-        rows = ranked(rows, recipe.evaluation.ranking)
+        rows = ranked(rows, recipe.evaluation.validation_ranking)
         return match_rows(truth, rows, sorted(truth.categories), ["coco"])["coco"].average_precision()["AP"] or 0.0
 
     trainer.remove_callback(PrinterCallback)
