@@ -13,7 +13,7 @@ from small_project import CELL, edit_params, run, small_project
 from vrft_core import policy
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.export import USE, card, export
+from vrft_core.commands.export import USE, card, export
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
 

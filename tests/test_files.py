@@ -12,7 +12,7 @@ import pytest
 from own_data import PROJECT, SIZE, coco, content, init, lvis, photo, project
 
 from vrft_core.annotations import Annotations, frequency
-from vrft_core.benchmarks import files
+from vrft_core.sources import files
 from vrft_core.cell import Cell, Layout
 from vrft_core.cli import main
 from vrft_core.errors import InputError

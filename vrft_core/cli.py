@@ -67,8 +67,8 @@ def stage(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
+    from vrft_core.commands.run import run as reproduce
     from vrft_core.params import Params
-    from vrft_core.run import run as reproduce
 
     params = Params.load(args.root / "params.yaml")
     report = reproduce(Layout(args.root), params, params.parse_cell(args.cell))
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     from vrft_core.cell import Cell
+    from vrft_core.commands.plan import plan as estimate
     from vrft_core.params import Params
-    from vrft_core.plan import plan as estimate
 
     params = Params.load(args.root / "params.yaml")
     cell = Cell.parse(args.cell, list(params.recipes))  # it need not be in the grid yet
@@ -88,7 +88,7 @@ def plan(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.export import export as write
+    from vrft_core.commands.export import export as write
     from vrft_core.params import Params
 
     params = Params.load(args.root / "params.yaml")
@@ -98,8 +98,8 @@ def export(args: argparse.Namespace) -> None:
 
 def baseline(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
+    from vrft_core.commands.nightly import record_baseline
     from vrft_core.params import Params
-    from vrft_core.stages.nightly import record_baseline
 
     params = Params.load(args.root / "params.yaml")
     print(f"{record_baseline(Layout(args.root), params.parse_cell(args.cell))}: commit it with git")
@@ -107,8 +107,8 @@ def baseline(args: argparse.Namespace) -> None:
 
 def nightly(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
+    from vrft_core.commands.nightly import nightly as compare
     from vrft_core.params import Params
-    from vrft_core.stages.nightly import nightly as compare
 
     params = Params.load(args.root / "params.yaml")
     with _dagster_pipes() as report:
@@ -118,7 +118,7 @@ def nightly(args: argparse.Namespace) -> None:
 
 
 def init(args: argparse.Namespace) -> None:
-    from vrft_core.init import init as add
+    from vrft_core.commands.init import init as add
 
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
     for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories):
@@ -126,15 +126,15 @@ def init(args: argparse.Namespace) -> None:
 
 
 def update(args: argparse.Namespace) -> None:
-    from vrft_core.init import update as take
+    from vrft_core.commands.init import update as take
 
     for line in take(args.root, args.name):
         print(line)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from vrft_core.evaluation.command import evaluate as measure
-    from vrft_core.evaluation.command import evaluate_answers
+    from vrft_core.tasks.detection.commands.evaluate import evaluate as measure
+    from vrft_core.tasks.detection.commands.evaluate import evaluate_answers
 
     if args.protocol in ("classification", "grounding"):
         if not args.answers:
@@ -154,8 +154,8 @@ def evaluate(args: argparse.Namespace) -> None:
 def _job(args: argparse.Namespace):
     """Whom `predict` and `presence` ask about what."""
     from vrft_core.cell import Layout
+    from vrft_core.commands.predict import cell_job, files_job
     from vrft_core.params import Params
-    from vrft_core.stages.predict import cell_job, files_job
 
     params = Params.load(args.root / "params.yaml")
     if args.cell:
@@ -169,7 +169,7 @@ def _job(args: argparse.Namespace):
 
 
 def predict(args: argparse.Namespace) -> None:
-    from vrft_core.stages.predict import predict as answer
+    from vrft_core.commands.predict import predict as answer
 
     job = _job(args)
     protocol = args.presence or ("oracle" if args.cell else None)
@@ -177,13 +177,13 @@ def predict(args: argparse.Namespace) -> None:
 
 
 def presence(args: argparse.Namespace) -> None:
-    from vrft_core.stages.predict import make_map
+    from vrft_core.commands.predict import make_map
 
     print(json.dumps({"output": str(args.output), **make_map(_job(args), args.output)}))
 
 
 def score(args: argparse.Namespace) -> None:
-    from vrft_core.scoring import score_log
+    from vrft_core.commands.score import score_log
 
     for line in score_log(args.file, args.task, args.rewards):
         print(line)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import great_expectations.expectations as gxe
 
-from pipelines.checks.frames import CATEGORY, EXAMPLE, IMAGE
+from vrft_core.tasks.detection.checks import CATEGORY, EXAMPLE, IMAGE
 from vrft_core.annotations import SPLITS
 
 Suites = dict[str, list[gxe.Expectation]]

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from vrft_core.evaluation.scoring import metric_title
 from vrft_core.report import charts
 from vrft_core.report.charts import Bars, Interval, Series
 from vrft_core.report.summary import MODEL_NAMES, pair_name
 from vrft_core.report.verdict import PAIRS
+from vrft_core.tasks.detection.metrics.scores import metric_title
 
 FREQUENCY_NAMES = {
     "r": "rare (in 1 to 10 training pictures)",

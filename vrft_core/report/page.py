@@ -7,12 +7,12 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
 from vrft_core.report import diagnostics, figures
 from vrft_core.report.charts import brief
 from vrft_core.report.results import TRAINED, Inputs
 from vrft_core.report.summary import METRICS, MODEL_NAMES, pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
+from vrft_core.tasks.detection.metrics.scores import metric_name, metric_title
 
 LABELS = ("LVIS AP", "AP50", "AP75", "rare", "common", "frequent", "COCO AP")  # of the summary's METRICS
 ONE_SEED = (

@@ -8,8 +8,8 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from vrft_core.evaluation.scoring import metric_name
 from vrft_core.params import Policy
+from vrft_core.tasks.detection.metrics.scores import metric_name
 
 METHODS = ("base", "sft", "rft")
 MEAN_TOLERANCE = 0.1 + 1e-9  # the mean and its cells are both rounded to one decimal

@@ -9,15 +9,15 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import Matches
 from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
-from vrft_core.evaluation.queries import evaluated_categories
-from vrft_core.evaluation.ranking import ranked
-from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows, metric_name
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.verdict import deciding, verdict
+from vrft_core.tasks.detection.metrics.average_precision import Matches
+from vrft_core.tasks.detection.metrics.ranking import ranked
+from vrft_core.tasks.detection.metrics.scores import PROTOCOLS, SEED, match_rows, metric_name
+from vrft_core.tasks.detection.prompts.presence import evaluated_categories
 
 MODELS = ("base", "sft", "rft")
 TRAINED = ("sft", "rft")

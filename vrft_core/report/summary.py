@@ -1,7 +1,7 @@
 """The Markdown summary: the headline and the tables, for a terminal, a commit or a README."""
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
 from vrft_core.report.verdict import PAIRS, points
+from vrft_core.tasks.detection.metrics.scores import metric_name, metric_title
 
 METRICS = (
     ("lvis", "AP"), ("lvis", "AP50"), ("lvis", "AP75"), ("lvis", "APr"), ("lvis", "APc"), ("lvis", "APf"),

@@ -1,6 +1,6 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
+from vrft_core.tasks.detection.metrics.scores import metric_name, metric_title
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 PAIRS = ("rft-sft", "rft-base", "sft-base")

@@ -12,7 +12,7 @@ from vrft_core.policy.pretraining import Log, pretrain
 from vrft_core.policy.processor import build_processor, load_processor
 from vrft_core.policy.supervision import WebAnswers, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.runs import open_run
+from vrft_core.run_folder import open_run
 
 
 def policy(layout: Layout, params: Params, cell: Cell) -> dict:

@@ -1,0 +1,35 @@
+"""The tasks: one package each, with the same parts (`task`). A package in this folder is a task; nothing lists them."""
+
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+from vrft_core.errors import InputError
+from vrft_core.params import Params, TaskSettings
+from vrft_core.tasks.task import Task
+
+__all__ = ["Task", "get_task", "load_params", "names", "settings_models"]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Every task there is, by name."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+@cache
+def get_task(name: str) -> Task:
+    """Raises InputError naming the tasks that exist."""
+    if name not in names():
+        raise InputError("task", f"no task {name!r}", f"known: {', '.join(names())}")
+    return Task(name, f"{__name__}.{name}")
+
+
+def settings_models() -> dict[str, type[TaskSettings]]:
+    """Task → what its settings in a recipe mean."""
+    return {name: get_task(name).settings.Settings for name in names()}
+
+
+def load_params(path: Path) -> Params:
+    """`params.yaml` with every task's settings checked by the task. Raises InputError with the first wrong field."""
+    return Params.load(path, settings_models())
