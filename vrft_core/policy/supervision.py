@@ -4,6 +4,7 @@ Drawing scenes belongs to `benchmarks.scenes`, learning from them to `pretrainin
 """
 
 import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from vrft_core.benchmarks import scenes
 from vrft_core.params import Policy, Pretraining, Scenes
 from vrft_core.progress import track
-from vrft_core.prompts import Box, answer, frame, thought
+from vrft_core.prompts import Box, answer, frame, question, thought
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,46 @@ def draw_pool(settings: Scenes, pretraining: Pretraining) -> Pool:
     return Pool(np.concatenate([images, images[:, :, ::-1]]), objects + mirrored)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """One kind of question about some images of a pool. Several kinds may ask about the same images.
+
+    `draw(rng, row)` gives the texts of a question about one image and of its answer, or None where there is nothing to
+    ask. All its random numbers come from `rng`.
+    """
+
+    draw: Callable[[random.Random, int], tuple[str, str] | None]
+    rows: Sequence[int]  # of the pool
+    easy: Sequence[int] = ()  # of the pool; in the first quarter of the steps they are asked about half of the time
+    share: float = 1.0  # of all examples, relative to the other lessons'
+
+
+@dataclass(frozen=True)
+class Example:
+    row: int  # of the pool
+    question: str
+    answer: str
+
+
+def examples(lessons: Sequence[Lesson], settings: Pretraining) -> Iterator[Example]:
+    """Examples of all lessons, mixed by their shares, without end. The same arguments give the same examples."""
+    rng = random.Random(settings.seed)
+    shares = [lesson.share for lesson in lessons]
+    early = settings.steps * settings.batch_size // 4
+    number = 0
+    while True:
+        lesson = rng.choices(lessons, shares)[0] if len(lessons) > 1 else lessons[0]
+        said = None
+        while said is None:
+            easy = lesson.easy and number < early and rng.random() < 0.5
+            row = rng.choice(lesson.easy if easy else lesson.rows)
+            said = lesson.draw(rng, row)
+            number += 1
+        yield Example(row, *said)
+
+
 class WebAnswers:
-    """Draws a question's category and its careless answer for a scene.
+    """Draws a question about a scene and its careless answer.
 
     As in scraped data: further instances are often left out, boxes are a little off, confidences mean nothing, and
     part of the answers is a bare list without tags. (Rare categories are rare because few scenes show them.)
@@ -50,7 +89,7 @@ class WebAnswers:
         self.frame = frame(policy, scenes.image_size, scenes.image_size)
 
     def draw(self, rng: random.Random, objects: list[tuple[str, Box]]) -> tuple[str, str]:
-        """One (category, answer text)."""
+        """The texts of one question and its answer; there must be an object."""
         names = [name for name, _ in objects]
         category = rng.choice(names)
         boxes = [box for name, box in objects if name == category]
@@ -58,16 +97,27 @@ class WebAnswers:
         keep = self.settings.keep_further_instances
         listed = sorted(self._jittered(rng, b) for i, b in enumerate(boxes) if i == 0 or rng.random() < keep)
         confidences = [rng.randint(1, 10) / 10 for _ in listed]
+        asked = question(category, thinking=self.thinking, family=self.family)
         if rng.random() < self.settings.bare_answers:
             bare = answer(listed, confidences, None)
-            return category, bare.removeprefix("<answer>").removesuffix("</answer>")
-        return category, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
+            return asked, bare.removeprefix("<answer>").removesuffix("</answer>")
+        return asked, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
 
     def _jittered(self, rng: random.Random, box: Box) -> list[int]:
         # jitter is in thousandths of the image, as the answer counts
         spread = self.settings.jitter * self.frame.width / self.frame.limit[0]
         x1, y1, x2, y2 = (value + rng.gauss(0, spread) for value in box)
         return self.frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)])
+
+
+def detection(pool: Pool, answers: WebAnswers) -> Lesson:
+    """Where are all objects of a category that the image shows? Scenes with one object are the easy ones."""
+
+    def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
+        return answers.draw(rng, pool.objects[row]) if pool.objects[row] else None
+
+    easy = [row for row, objects in enumerate(pool.objects) if len(objects) == 1]
+    return Lesson(draw, range(len(pool)), easy)
 
 
 def dense_targets(pool: Pool, categories: list[str], cell: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from vrft_core.params import Params, Recipe
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import Log, pretrain
 from vrft_core.policy.processor import build_processor, load_processor
-from vrft_core.policy.supervision import WebAnswers, draw_pool
+from vrft_core.policy.supervision import WebAnswers, detection, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.runs import open_run
 
@@ -38,10 +38,10 @@ def _pretrain(layout: Layout, recipe: Recipe, cell: Cell, log: Log) -> dict:
     tokenizer = build_tokenizer(categories, recipe.policy.coordinate_step, recipe.policy.family)
     processor = build_processor(tokenizer, PATCH_SIZE, recipe.policy.min_pixels, recipe.policy.max_pixels)
     model = build_model(tokenizer, settings.seed)
-    answers = WebAnswers(scenes, recipe.policy, recipe.prompts.thinking)
     pool = draw_pool(scenes, settings)
+    lessons = [detection(pool, WebAnswers(scenes, recipe.policy, recipe.prompts.thinking))]
     checkpoint = run / "vision.safetensors"
-    loss = pretrain(model, processor, pool, answers, categories, checkpoint, log)
+    loss = pretrain(model, processor, recipe.policy, pool, categories, lessons, checkpoint, log)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
     checkpoint.unlink()
