@@ -17,7 +17,7 @@ from vrft_core.params import Params
 from vrft_core.policy.model import MERGED, PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets, draw_pool
+from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets, detection, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import encode, patches
 from vrft_core.prompts import answer, question, thought
@@ -170,12 +170,12 @@ def test_the_mirrored_half_of_the_pool_has_its_boxes_mirrored(recipe):
 
 def test_pretraining_interrupted_between_its_phases_ends_in_the_same_weights(recipe, processor, tmp_path):
     pool = draw_pool(recipe.scenes, recipe.policy.pretraining)
-    answers = WebAnswers(recipe.scenes, recipe.policy, thinking=True)
+    lessons = [detection(pool, WebAnswers(recipe.scenes, recipe.policy, thinking=True))]
     names = ["cat", "hog", "tiger"]
 
     def weights(checkpoint: Path) -> dict:
         model = build_model(TOKENIZER, 0, **SMALL)
-        pretrain(model, processor, pool, answers, names, checkpoint)
+        pretrain(model, processor, recipe.policy, pool, names, lessons, checkpoint)
         return model.state_dict()
 
     uninterrupted = weights(tmp_path / "vision.safetensors")

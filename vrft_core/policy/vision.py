@@ -71,6 +71,8 @@ class Features:
     def __init__(
         self, visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil, batch_size: int = 128
     ) -> None:
+        side = processor.patch_size
+        self.grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]])  # of one image, in patches
         batches = [encode(visual, images[i : i + batch_size], processor) for i in range(0, len(images), batch_size)]
         self.merged = torch.cat([merged for merged, _ in batches])
         self.deepstack = [torch.cat(layer) for layer in zip(*(deep for _, deep in batches), strict=True)]

@@ -28,7 +28,7 @@ from PIL import Image
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.scores import MetricSpec, Scores
-from vrft_core.params import Recipe, TaskSettings
+from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vrft_core.families.form import Form
+    from vrft_core.policy.lessons import Lesson, Pool
     from vrft_core.report.panel import Inputs, Panel
 
 Pair = tuple[int, int]  # image id, category id: what one question is about
@@ -223,7 +224,21 @@ class Commands(Protocol):
 
 
 class Supervision(Protocol):
-    def supervisor(self, recipe: Recipe, scenes: Any) -> Any: ...
+    """`scenes`: settings of an embedded source."""
+
+    def names(self, scenes: Any) -> list[str]:
+        """Names of the things that the scenes show."""
+        ...
+
+    def pieces(self, family: str) -> list[str]:
+        """What the texts of questions and answers consist of between names and numbers."""
+        ...
+
+    def draw_pool(self, scenes: Any, pretraining: Pretraining) -> "Pool": ...
+
+    def lesson(
+        self, pool: "Pool", first: int, scenes: Any, form: "Form", settings: Pretraining, share: float
+    ) -> "Lesson": ...
 
 
 @dataclass(frozen=True)

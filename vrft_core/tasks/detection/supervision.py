@@ -1,28 +1,38 @@
-"""What the small policy is shown before anyone fine-tunes it: scenes with answers as careless as the web's.
-
-Drawing scenes belongs to `benchmarks.scenes`, learning from them to `pretraining`.
-"""
+"""What the small policy is shown of detection before anyone fine-tunes it: answers as careless as the web's."""
 
 import random
-from dataclasses import dataclass
+import re
 
 import numpy as np
 
-from vrft_core.params import Policy, Pretraining, Scenes
+from vrft_core.families.form import Form
+from vrft_core.families.frames import Box
+from vrft_core.params import Pretraining, Scenes
+from vrft_core.policy.lessons import Lesson, Pool
 from vrft_core.progress import track
-from vrft_core.prompts import Box, answer, frame, thought
 from vrft_core.sources import scenes
+from vrft_core.tasks.detection.prompts.questions import answer, question, thought
+from vrft_core.tasks.wording import NO_OBJECTS
+
+BLANK = "\0"
+_NUMBER = r"\d+\.\d+|\d+"
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Scenes in memory: images uint8 [N, side, side, 3]; per image the categories and xyxy pixel boxes."""
+def names(settings: Scenes) -> list[str]:
+    """The categories of the scenes: each must be one token."""
+    return [name for group in ("f", "c", "r") for name in settings.categories[group]]
 
-    images: np.ndarray
-    objects: list[list[tuple[str, Box]]]
 
-    def __len__(self) -> int:
-        return len(self.objects)
+def pieces(family: str) -> list[str]:
+    """What question and answer texts consist of between category, thought and numbers."""
+    boxes = [[0] * 4] * 2
+    texts = [question(BLANK, thinking=thinking, family=family) for thinking in (True, False)]
+    fragments = [fragment for text in texts for fragment in text.split(BLANK)]
+    answers = [answer(boxes, [0.0] * 2, BLANK), answer(boxes, [0.0] * 2, None), answer([], [], BLANK)]
+    bare = answers[1].removeprefix("<answer>").removesuffix("</answer>")
+    for text in (*answers, bare):
+        fragments += re.split(rf"{_NUMBER}|{BLANK}", text)
+    return [*fragments, NO_OBJECTS]
 
 
 def draw_pool(settings: Scenes, pretraining: Pretraining) -> Pool:
@@ -37,20 +47,19 @@ def draw_pool(settings: Scenes, pretraining: Pretraining) -> Pool:
 
 
 class WebAnswers:
-    """Draws a question's category and its careless answer for a scene.
+    """Draws a question about a scene and its careless answer.
 
     As in scraped data: further instances are often left out, boxes are a little off, confidences mean nothing, and
     part of the answers is a bare list without tags. (Rare categories are rare because few scenes show them.)
     """
 
-    def __init__(self, scenes: Scenes, policy: Policy, thinking: bool) -> None:
-        settings = policy.pretraining
-        self.settings: Pretraining = settings
-        self.family, self.thinking = policy.family, thinking
-        self.frame = frame(policy, scenes.image_size, scenes.image_size)
+    def __init__(self, scenes: Scenes, form: Form, settings: Pretraining) -> None:
+        self.settings = settings
+        self.family, self.thinking = form.family, form.thinking
+        self.frame = form.frame(scenes.image_size, scenes.image_size)
 
     def draw(self, rng: random.Random, objects: list[tuple[str, Box]]) -> tuple[str, str]:
-        """One (category, answer text)."""
+        """The texts of one question and its answer; there must be an object."""
         names = [name for name, _ in objects]
         category = rng.choice(names)
         boxes = [box for name, box in objects if name == category]
@@ -58,10 +67,11 @@ class WebAnswers:
         keep = self.settings.keep_further_instances
         listed = sorted(self._jittered(rng, b) for i, b in enumerate(boxes) if i == 0 or rng.random() < keep)
         confidences = [rng.randint(1, 10) / 10 for _ in listed]
+        asked = question(category, thinking=self.thinking, family=self.family)
         if rng.random() < self.settings.bare_answers:
             bare = answer(listed, confidences, None)
-            return category, bare.removeprefix("<answer>").removesuffix("</answer>")
-        return category, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
+            return asked, bare.removeprefix("<answer>").removesuffix("</answer>")
+        return asked, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
 
     def _jittered(self, rng: random.Random, box: Box) -> list[int]:
         # jitter is in thousandths of the image, as the answer counts
@@ -70,24 +80,15 @@ class WebAnswers:
         return self.frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)])
 
 
-def dense_targets(pool: Pool, categories: list[str], cell: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each `cell`-pixel square: the category of the object covering most of it, and that object's box.
+def lesson(pool: Pool, first: int, scenes: Scenes, form: Form, settings: Pretraining, share: float) -> Lesson:
+    """Where are all objects of a category that the image shows? Scenes with one object are the easy ones.
 
-    Returns labels int64 [N, T] (T squares in row order; `len(categories)` where nothing covers a quarter) and boxes
-    float32 [N, T, 4], xyxy as shares of the side.
+    Asks about the images of `pool` from number `first` on, as many as `draw_pool` gives.
     """
-    side = pool.images.shape[1]
-    low = np.arange(0, side, cell)
-    labels = np.full((len(pool), len(low), len(low)), len(categories), np.int64)
-    boxes = np.zeros((len(pool), len(low), len(low), 4), np.float32)
-    for i, objects in enumerate(pool.objects):
-        best = np.full((len(low), len(low)), cell * cell / 4)
-        for name, box in objects:
-            wide = np.clip(np.minimum(box[2], low + cell) - np.maximum(box[0], low), 0, None)
-            high = np.clip(np.minimum(box[3], low + cell) - np.maximum(box[1], low), 0, None)
-            covered = np.outer(high, wide)
-            won = covered > best
-            best[won] = covered[won]
-            labels[i][won] = categories.index(name)
-            boxes[i][won] = np.array(box) / side
-    return labels.reshape(len(pool), -1), boxes.reshape(len(pool), -1, 4)
+    answers = WebAnswers(scenes, form, settings)
+    rows = range(first, first + 2 * settings.images)
+
+    def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
+        return answers.draw(rng, pool.objects[row]) if pool.objects[row] else None
+
+    return Lesson(draw, rows, [row for row in rows if len(pool.objects[row]) == 1], share)
