@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as run_length
 
 from vrft_core import annotations
-from vrft_core.sources import scenes
-from vrft_core.sources.scenes import backgrounds, glyphs
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Scenes
+from vrft_core.sources import scenes
+from vrft_core.sources.scenes import backgrounds, glyphs
 
 ROOT = Path(__file__).parents[1]
 LVIS = ROOT.parent / "shared/data/lvis_v1_categories.json"

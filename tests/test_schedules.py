@@ -12,9 +12,9 @@ from pipelines.definitions import build_definitions
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
+from vrft_core.commands.nightly import compare, nightly, record_baseline
 from vrft_core.errors import InputError
 from vrft_core.params import Params
-from vrft_core.commands.nightly import compare, nightly, record_baseline
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,17 +9,15 @@ import json
 import shutil
 from pathlib import Path
 
-from vrft_core.prompts import question
-
 from vrft_core import io, provenance
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.params import Params
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, stored_dtype
-from vrft_core.tasks.detection.metrics.scores import metric_name
+from vrft_core.tasks import get_task
 
-SHOWN = (("lvis", "AP"), ("lvis", "AP50"), ("coco", "AP"))
 # A class of this project wrote the folder; to others it is what it is built on.
 PROCESSORS = {"qwen2-vl": "Qwen2VLProcessor", "qwen2.5-vl": "Qwen2_5_VLProcessor", "qwen3-vl": "Qwen3VLProcessor"}
 USE = """\
@@ -41,7 +39,7 @@ kinds = (read["input_ids"] == model.config.image_token_id).int()
 written = model.generate(**read, **seen, mm_token_type_ids=kinds, max_new_tokens={limit}, do_sample=False)
 print(tokenizer.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True))
 """
-LICENCE = "The weights this model was trained from keep their licence; so do the pictures it was shown."
+LICENCE = "The weights this model was trained from keep their licence; so do the images it was shown."
 
 
 def export(layout: Layout, params: Params, cell: Cell, method: str, directory: Path) -> None:
@@ -73,7 +71,9 @@ def export(layout: Layout, params: Params, cell: Cell, method: str, directory: P
 def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
     """The model card (Markdown with the hub's front matter), from the run's own records."""
     recipe, record = params.recipe(cell), io.read_json(layout.training(cell, method))
-    asked = question("cat", thinking=recipe.prompts.thinking, family=recipe.policy.family)
+    task = get_task(params.task(cell))
+    selection = io.read_json(layout.few_shot(cell) / "selection.json")
+    asked, _ = task.prompts.longest(Form.of(recipe), selection["categories"][0]["name"])
     came = provenance.provenance(layout.root, params, cell)
     hub = recipe.policy.hub
     base = f"{hub.repo} at {hub.revision}" if hub else "a small policy pre-trained on drawn scenes"
@@ -82,7 +82,7 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
     names = {"sft": "supervised fine-tuning", "rft": "reinforcement fine-tuning (GRPO, verifiable rewards)"}
     lines = [
         *matter,
-        f"tags: [vrft, {method}, object-detection]",
+        f"tags: [vrft, {method}, {task.name}]",
         "---",
         "",
         f"# {cell.key}, {method.upper()}",
@@ -94,10 +94,10 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
         "It is asked for one category at a time, in these very words. With nothing but `transformers`:",
         "",
         "```python",
-        USE.format(folder=".", picture="picture.jpg", question=asked, limit=recipe.evaluation.max_new_tokens).rstrip(),
+        USE.format(folder=".", picture="image.jpg", question=asked, limit=recipe.evaluation.max_new_tokens).rstrip(),
         "```",
         "",
-        *_results(layout, cell, method),
+        *_results(layout, params, cell, method),
         "## How it was trained",
         "",
         "| setting | value |",
@@ -122,21 +122,21 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _results(layout: Layout, cell: Cell, method: str) -> list[str]:
+def _results(layout: Layout, params: Params, cell: Cell, method: str) -> list[str]:
     """A table of the model beside the weights it began with; nothing where it was not evaluated."""
+    shown = [name for name, _ in get_task(params.task(cell)).metrics.columns(params.task_settings(cell))]
     rows = []
     for name in ("base", method):
         place = layout.evaluation(cell, name) / "metrics.json"
         if not place.is_file():
             return []
-        found = io.read_json(place)
-        shown = [metric_name(protocol, found["presence"], metric) for protocol, metric in SHOWN]
-        if absent := [key for key in shown if key not in found["metrics"]]:
+        found = io.read_json(place)["metrics"]
+        if absent := [key for key in shown if key not in found]:
             raise InputError(place, f"has no {absent[0]!r}: recorded under another name", f"vrft run {cell.key}")
-        rows.append([name, *(_interval(found["metrics"][key]) for key in shown)])
-    table = [f"| model | {' | '.join(shown)} |", f"|---{'|---' * len(SHOWN)}|"]
+        rows.append([name, *(_interval(found[key]) for key in shown)])
+    table = [f"| model | {' | '.join(shown)} |", f"|---{'|---' * len(shown)}|"]
     table += [f"| {' | '.join(row)} |" for row in rows]
-    return ["## Results", "", *table, "", "Points, with 95 % intervals over evaluation pictures.", ""]
+    return ["## Results", "", *table, "", "Points, with 95 % intervals over evaluation images.", ""]
 
 
 def _interval(entry: dict) -> str:

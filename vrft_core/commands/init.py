@@ -17,6 +17,7 @@ from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Params
 from vrft_core.sources import files
+from vrft_core.tasks import load_params, settings_models
 
 
 def init(
@@ -28,6 +29,7 @@ def init(
     shots: int,
     seeds: Sequence[int],
     categories: Sequence[str] | None,
+    task: str,
 ) -> list[str]:
     """Add benchmark `name` to params.yaml; returns lines that say what was added and what to type next.
 
@@ -36,11 +38,11 @@ def init(
     untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
     """
     path = root / "params.yaml"
-    params = Params.load(path)
-    cells = [Cell(recipe, name, shots, seed) for seed in sorted(seeds)]
+    params = load_params(path)
+    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
     _check_names(params, path, name, recipe, shots, cells)
     benchmark = {
-        "task": "detection",
+        "task": task,
         "train": _split(root, *train),
         "eval": _split(root, *evaluation),
     }
@@ -49,7 +51,7 @@ def init(
     benchmark["categories"], left_out = _pick(source, enough, categories)
 
     text = _insert(path.read_text(encoding="utf-8"), ("benchmarks",), {name: benchmark})
-    for scope, rows in _grid_rows(cells).items():
+    for scope, rows in _grid_rows(cells, task).items():
         text = _insert(text, ("grid", scope), rows)
     text = _append(text, ("grid", "recipes"), recipe)
     _check_result(params, path, text, name)
@@ -66,7 +68,7 @@ def init(
 def update(root: Path, name: str) -> list[str]:
     """Take a benchmark's annotation files as they are now: check the data, and write their digests to params.yaml."""
     path = root / "params.yaml"
-    params = Params.load(path)
+    params = load_params(path)
     benchmark = params.benchmarks.get(name)
     if benchmark is None or benchmark.train is None:
         own = sorted(n for n, b in params.benchmarks.items() if b.train)
@@ -166,13 +168,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _grid_rows(cells: list[Cell]) -> dict[str, dict[str, dict]]:
+def _grid_rows(cells: list[Cell], task: str) -> dict[str, dict[str, dict]]:
     first = cells[0]
-    source = {"benchmark": first.benchmark, "recipe": first.recipe}
+    setup = {"benchmark": first.benchmark, "recipe": first.recipe, "task": task, "data": first.data}
     return {
-        "sources": {first.at("source").key: source},
-        "cells": {cell.key: {**source, "shots": cell.shots, "seed": cell.seed} for cell in cells},
-        "studies": {first.at("study").key: {**source, "shots": first.shots, "seeds": [cell.seed for cell in cells]}},
+        "data": {first.at("data").key: {"benchmark": first.benchmark, "data": first.data}},
+        "setups": {first.at("setup").key: setup},
+        "cells": {cell.key: {**setup, "shots": cell.shots, "seed": cell.seed} for cell in cells},
+        "studies": {first.at("study").key: {**setup, "shots": first.shots, "seeds": [cell.seed for cell in cells]}},
     }
 
 
@@ -215,18 +218,18 @@ def _block(key: str, row: dict) -> list[str]:
     def flow(value) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9).strip()
 
-    if "task" not in row:
+    if "train" not in row:
         return [f"{key}: {flow(row)}\n"]
     return [f"{key}:\n"] + [f"  {k}: {v if isinstance(v, str) else flow(v)}\n" for k, v in row.items()]
 
 
 def _check_result(before: Params, path: Path, text: str, name: str) -> None:
     """The new text must mean the old parameters and the new rows, nothing else. Raises InputError as Params.load."""
-    after = Params.parse(text, path)
+    after = Params.parse(text, path, settings_models())
     old, new = before.model_dump(), after.model_dump()
     del new["benchmarks"][name]
     new["grid"]["recipes"] = new["grid"]["recipes"][: len(old["grid"]["recipes"])]
-    for rows in ("sources", "cells", "studies"):
+    for rows in ("data", "setups", "cells", "studies"):
         new["grid"][rows] = {k: v for k, v in new["grid"][rows].items() if v["benchmark"] != name}
     if old != new:
         raise InputError(path, "could not be extended without changing other rows", "add the benchmark by hand")

@@ -3,17 +3,18 @@
 No stage of dvc.yaml: it makes nothing that others depend on, and runs whether or not anything has changed.
 """
 
+from typing import Any
+
 from vrft_core import io, provenance
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation.bootstrap import bootstrap
+from vrft_core.evaluation.intervals import intervals
 from vrft_core.params import Params
-from vrft_core.stages.evaluate import answers
-from vrft_core.tasks.detection.metrics.ranking import ranked
-from vrft_core.tasks.detection.metrics.scores import SEED, match_rows, metric_name
+from vrft_core.stages.evaluate import SEED, answers
+from vrft_core.tasks import Task, get_task
 
-METHOD, PROTOCOL, METRIC = "rft", "lvis", "AP"
+METHOD = "rft"
 PREDICTIONS, ABOUT, COMPARISON = "predictions.jsonl", "about.json", "comparison.json"
 
 
@@ -22,13 +23,13 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
 
     Raises InputError when no baseline is recorded, or one for other evaluation data.
     """
-    settings = params.recipe(cell).evaluation
-    baseline = _load_baseline(layout, cell, metric_name(PROTOCOL, settings.protocol, METRIC))
+    task, settings = get_task(params.task(cell)), params.task_settings(cell)
+    baseline = _load_baseline(layout, cell, task.metrics.specs(settings)[0].name)
     with answers(layout, params, cell, METHOD, purpose="nightly") as (truth, categories, rows):
         if _asked(rows) != _asked(baseline):
             raise _other(layout, cell, "answers other questions than are asked now")
-        now, before = ranked(rows, settings.ranking), ranked(baseline, settings.ranking)
-        found = compare(truth, categories, now, before, settings.resamples, settings.protocol)
+        draws = params.recipe(cell).evaluation.draws
+        found = compare(task, settings, truth, categories, rows, baseline, draws)
         directory = layout.runs(cell, "nightly")
         io.write_jsonl(directory / PREDICTIONS, rows)
         io.write_json(directory / COMPARISON, found)
@@ -36,26 +37,26 @@ def nightly(layout: Layout, params: Params, cell: Cell) -> dict:
 
 
 def compare(
-    truth: Annotations, categories: list[int], now: list[dict], baseline: list[dict], resamples: int, presence: str
+    task: Task, settings: Any, truth: Annotations, categories: list[int], now: list, baseline: list, draws: int
 ) -> dict:
-    """LVIS AP of both, and their difference with its paired 95 % interval over images.
+    """The deciding metric of both, and their difference with its paired 95 % interval over images.
 
     → {"metric": its name, such as lvis/oracle/AP, NAME: now, "baseline NAME", "difference", "low", "high", "passed"}.
     Not passed when the interval of now - baseline lies wholly below zero.
     """
-    matches = {
-        name: match_rows(truth, rows, categories, [PROTOCOL])[PROTOCOL]
+    scores = {
+        name: task.metrics.scores(truth, rows, categories, settings)
         for name, rows in (("now", now), ("baseline", baseline))
     }
-    intervals = bootstrap(matches, resamples, SEED, differences=[("now", "baseline")])
-    difference = intervals["differences"]["now-baseline"][METRIC]
+    found = intervals(scores, draws, SEED, differences=[("now", "baseline")])
+    name = task.metrics.specs(settings)[0].name
+    difference = found["differences"]["now-baseline"][name]
     if difference["high"] is None:
         raise InputError("evaluation split", "no object to be found, so nothing to compare", "add evaluation images")
-    name = metric_name(PROTOCOL, presence, METRIC)
     return {
         "metric": name,
-        name: intervals["models"]["now"][METRIC]["value"],
-        f"baseline {name}": intervals["models"]["baseline"][METRIC]["value"],
+        name: found["models"]["now"][name]["value"],
+        f"baseline {name}": found["models"]["baseline"][name]["value"],
         "difference": difference["value"],
         "low": difference["low"],
         "high": difference["high"],
@@ -63,8 +64,8 @@ def compare(
     }
 
 
-def record_baseline(layout: Layout, cell: Cell) -> str:
-    """Copy the boxes and scores of the cell's `rft_eval` to the baseline folder; returns the folder.
+def record_baseline(layout: Layout, params: Params, cell: Cell) -> str:
+    """Copy the predictions of the cell's `rft_eval`, less their text, to the baseline folder; returns the folder.
 
     Raises InputError where the cell was not evaluated yet.
     """
@@ -74,12 +75,12 @@ def record_baseline(layout: Layout, cell: Cell) -> str:
     rows = io.read_jsonl(evaluation / PREDICTIONS)
     directory = layout.baseline(cell)
     with io.new_directory(directory) as new:
-        kept = ("image_id", "category_id", "boxes", "scores", "rankings")
-        io.write_jsonl(new / PREDICTIONS, ({name: row[name] for name in kept} for row in rows))
+        dropped = {"completion", "reasons", "tokens"}
+        io.write_jsonl(new / PREDICTIONS, ({k: v for k, v in row.items() if k not in dropped} for row in rows))
         io.write_json(
             new / ABOUT,
             {
-                "metric": metric_name(PROTOCOL, io.read_json(evaluation / "metrics.json")["presence"], METRIC),
+                "metric": get_task(params.task(cell)).metrics.specs(params.task_settings(cell))[0].name,
                 "annotations": io.sha256(layout.raw(cell) / "annotations.json"),
                 "model": provenance.digest(layout.model(cell, METHOD)),
             },
@@ -105,5 +106,5 @@ def _other(layout: Layout, cell: Cell, fault: str) -> InputError:
     )
 
 
-def _asked(rows: list[dict]) -> set[tuple[int, int]]:
-    return {(row["image_id"], row["category_id"]) for row in rows}
+def _asked(rows: list[dict]) -> set[str]:
+    return {row["id"] for row in rows}

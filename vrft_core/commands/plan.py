@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
-from vrft_core.prompts import answer, question, thought
 
 from vrft_core import flops
 from vrft_core.architectures import outline
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.params import Recipe, Rft, Sft
+from vrft_core.families.form import Form
+from vrft_core.params import Params, Recipe, Rft, Sft
+from vrft_core.policy import curriculum
 from vrft_core.policy.model import PATCH_SIZE
-from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.report.charts import brief
+from vrft_core.tasks import Task, get_task
 
 # name → (dense bfloat16 FLOP/s, bytes a second from memory, GiB of memory), from the makers' data sheets
 GPUS = {
@@ -48,19 +49,24 @@ class Sizes:
         return self.image + self.text + self.completion
 
 
-def plan(recipe: Recipe, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
+def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
     """Markdown. `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP).
 
     Raises InputError for what cannot be run: uneven batches, a row longer than the model's context.
     """
     if gpu not in GPUS:
         raise InputError("--gpu", f"no {gpu!r}", f"known: {', '.join(GPUS)}")
-    model = outline(recipe)
+    recipe = params.recipe(cell)
+    task = get_task(params.task(cell) if cell.benchmark in params.benchmarks else next(iter(recipe.tasks)))
+    model = outline(params, recipe)
     config = model.config.text_config
     for settings, name in ((recipe.sft, "sft"), (recipe.rft, "rft")):
         _check(recipe, settings, name, cell, gpus)
-    sizes = {"sft": _sizes(recipe, None), "rft": _sizes(recipe, recipe.rft.max_completion_length)}
-    evaluation = _sizes(recipe, recipe.evaluation.max_new_tokens)
+    sizes = {
+        "sft": _sizes(params, recipe, task, None),
+        "rft": _sizes(params, recipe, task, recipe.rft.max_completion_length),
+    }
+    evaluation = _sizes(params, recipe, task, recipe.evaluation.max_new_tokens)
     for longest, where in ((sizes["rft"], "rft.max_completion_length"), (evaluation, "evaluation.max_new_tokens")):
         if longest.total > config.max_position_embeddings:
             raise InputError(
@@ -120,18 +126,17 @@ def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int
         raise InputError(f"recipes.{cell.recipe}.policy", "min_pixels is larger than max_pixels", "swap them")
 
 
-def _sizes(recipe: Recipe, completion: int | None) -> Sizes:
-    """Tokens of the longest row; without `completion`, of a target with three boxes."""
-    policy = recipe.policy
-    pixels = min(policy.max_pixels, recipe.scenes.image_size**2) if recipe.scenes else policy.max_pixels
-    text = question("x" * 12, thinking=recipe.prompts.thinking, family=policy.family)
-    target = answer([[100, 200, 300, 400]] * 3, [1.0] * 3, thought("x", 3) if recipe.prompts.thinking else None)
-    if policy.pretraining:
-        names = [name for group in recipe.scenes.categories.values() for name in group]
-        tokenizer = build_tokenizer(names, policy.coordinate_step, policy.family)
+def _sizes(params: Params, recipe: Recipe, task: Task, completion: int | None) -> Sizes:
+    """Tokens of the longest row; without `completion`, of a target as the task would have it."""
+    policy, taught = recipe.policy, curriculum.subjects(params, recipe)
+    pixels = min([policy.max_pixels, *(one.scenes.image_size**2 for one in taught)])
+    name = "x" * 12
+    text, target = task.prompts.longest(Form.of(recipe), name)
+    if taught:
+        tokenizer, known = curriculum.tokenizer(taught, recipe), curriculum.names(taught)[0]
 
         def count(words: str) -> int:
-            return len(tokenizer(words.replace("x" * 12, names[0]))["input_ids"])
+            return len(tokenizer(words.replace(name, known))["input_ids"])
 
         extra = count(TURNS)
     else:

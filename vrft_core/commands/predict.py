@@ -1,4 +1,4 @@
-"""`vrft predict` and `vrft presence`: a model's boxes, or what it claims to see, for any images.
+"""`vrft predict`: a model's answers about any images.
 
 No stages of dvc.yaml: what they write is for the user. Evaluation has its own way to the same functions.
 """
@@ -8,27 +8,27 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-import torch
 from PIL import Image, UnidentifiedImageError
 
-from vrft_core import io, policy
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.asking import answered
-from vrft_core.evaluation.predict import Query, build_queries
+from vrft_core.families.form import Form
 from vrft_core.params import Params, Recipe
 from vrft_core.sources import coco_json, files
-from vrft_core.tasks.detection.commands import presence_map as presence
-from vrft_core.tasks.detection.prompts.presence import evaluated_categories, mapped, oracle, verified
+from vrft_core.tasks import Task, get_task
+from vrft_core.tasks.task import Example, Pair
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class Job:
-    """Whom to ask about what. `known`: the annotations are true, and not a mere list of images."""
+class Request:
+    """Which model to ask about which images. `known`: the annotations are true, and not a mere list of images."""
 
+    task: Task
     recipe: Recipe
     model: Path
     adapter: Path | None
@@ -37,50 +37,47 @@ class Job:
     categories: list[int]
     known: bool = True
 
-    def queries(self, protocol: str | None) -> list[Query]:
+    def examples(self, protocol: str | None) -> list[Example]:
         """What to ask, as `pairs`, with each image's file. Raises InputError for one that is not there."""
-        queries = build_queries(self.pairs(protocol), self.annotations, self.images, self.recipe)
-        names = {query.image_id: self.annotations.images[query.image_id]["file_name"] for query in queries}
+        pairs, form = self.pairs(protocol), Form.of(self.recipe)
+        names = {image: self.annotations.images[image]["file_name"] for image, _ in pairs}
         found = {image: files.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
             if path is None:
                 raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")
-        return [replace(query, image=found[query.image_id]) for query in queries]
+        made = self.task.prompts.examples(pairs, self.annotations, self.images, form)
+        return [replace(one, image=found[one.image_id]) for one in made]
 
-    def pairs(self, protocol: str | None) -> list[tuple[int, int]]:
-        """What to ask: by a presence protocol, by the map in a file, or (None) every category of every image."""
+    def pairs(self, protocol: str | None) -> list[Pair]:
+        """What to ask: by a protocol of the task, or (None) every category of every image."""
         if protocol is None:
             return [(image, category) for image in self.annotations.images for category in self.categories]
-        if protocol in ("oracle", "self"):
-            if not self.known:
-                raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
-            return {"oracle": oracle, "self": verified}[protocol](self.annotations, self.categories)
-        return mapped(self.annotations, self.categories, presence.read(Path(protocol), self.annotations))
+        return self.task.prompts.asked_by(protocol, self.annotations, self.categories, self.known)
 
 
-def cell_job(layout: Layout, params: Params, cell: Cell, method: str, categories: Sequence[str] | None) -> Job:
+def cell_request(layout: Layout, params: Params, cell: Cell, method: str, categories: Sequence[str] | None) -> Request:
     """A cell's model (base, sft or rft) and its evaluation images. Raises InputError where they were not made yet."""
     raw = layout.raw(cell)
     for needed in (raw, layout.policy(cell), layout.model(cell, method)):
         if not needed.is_dir():
-            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('source').key}"
+            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('setup').key}"
             raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
     truth = Annotations.load(raw / "annotations.json").split("eval")
-    chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-    if categories:
-        chosen = _ids(truth, categories)
+    chosen = _ids(truth, categories) if categories else truth.chosen(params.benchmark(cell).categories)
     adapter = None if method == "base" else layout.model(cell, method)
-    return Job(params.recipe(cell), layout.policy(cell), adapter, truth, raw / "images", chosen)
+    task = get_task(params.task(cell))
+    return Request(task, params.recipe(cell), layout.policy(cell), adapter, truth, raw / "images", chosen)
 
 
-def files_job(
+def files_request(
+    task: Task,
     recipe: Recipe,
     model: Path,
     adapter: Path | None,
     images: Path,
     annotations: Path | None,
     categories: Sequence[str] | None,
-) -> Job:
+) -> Request:
     """A model folder and images of the user's, listed in a COCO or LVIS file or all that lie in the folder.
 
     Raises InputError for malformed annotations, unknown categories, and a folder without images.
@@ -92,50 +89,35 @@ def files_job(
         listed = {"images": list(data.images.values()), "annotations": data.annotations}
         known = Annotations.from_dict(listed | {"categories": list(data.categories.values())})
         chosen = _ids(known, categories) if categories else sorted(known.categories)
-        return Job(recipe, model, adapter, known, images, chosen)
+        return Request(task, recipe, model, adapter, known, images, chosen)
     if not categories:
         raise InputError("--categories", "nothing says what to look for", "name categories, or give --annotations")
     names = [{"id": number, "name": name} for number, name in enumerate(dict.fromkeys(categories), 1)]
     rows = {"images": _found(images), "annotations": [], "categories": names}
-    return Job(
-        recipe, model, adapter, Annotations.from_dict(rows), images, [row["id"] for row in names], known=False
+    return Request(
+        task, recipe, model, adapter, Annotations.from_dict(rows), images, [row["id"] for row in names], known=False
     )  # fmt: skip
 
 
-def predict(job: Job, protocol: str | None, output: Path) -> dict:
-    """Write one JSON line a question; → {"images", "questions", "boxes"}.
+def predict(request: Request, protocol: str | None, output: Path) -> dict:
+    """Write one JSON line a question; → {"images", "questions"}.
 
     Beside what `evaluation.predict` gives, a row names `file_name` and `category`. What was answered before an
     interruption is not asked again.
     """
-    queries = job.queries(protocol)
-    images, categories = job.annotations.images, job.annotations.categories
-    asked = {query.image_id: query.image for query in queries}
+    examples = request.examples(protocol)
+    images, categories = request.annotations.images, request.annotations.categories
+    asked = {one.image_id: one.image for one in examples if isinstance(one.image, Path)}
     shown = [[i, path.stat().st_size, path.stat().st_mtime_ns] for i, path in asked.items()]
     run = output.parent / f".{output.name}.run"
-    with answered(run, queries, job.recipe, job.model, job.adapter, shown, "questions answered") as rows:
+    with answered(
+        run, examples, request.task, request.recipe, request.model, request.adapter, shown, "questions answered"
+    ) as rows:
         for row in rows:
             row["file_name"] = images[row["image_id"]]["file_name"]
             row["category"] = categories[row["category_id"]]["name"]
         io.write_jsonl(output, rows)
-    return {"images": len(asked), "questions": len(rows), "boxes": sum(len(row["boxes"]) for row in rows)}
-
-
-def make_map(job: Job, output: Path) -> dict:
-    """Ask whether each category is in each image, write the presence map; → {"images", "questions", "present", …}."""
-    names = {i: category["name"] for i, category in job.annotations.categories.items()}
-    queries = job.queries(None)
-    torch.set_num_threads(job.recipe.threads)
-    model, processor = policy.load(job.model, job.adapter)
-    found, unclear = presence.claim(
-        model, processor, queries, names, batch_size=job.recipe.evaluation.batch_size, what="questions answered"
-    )
-    io.write_json(output, found)
-    present = sum(map(len, found.values()))
-    return {
-        "images": len(found), "questions": len(queries), "present": present, "unclear": unclear,
-        "sha256": io.sha256(output),
-    }  # fmt: skip
+    return {"images": len(asked), "questions": len(rows)}
 
 
 def _ids(annotations: Annotations, names: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Re-scoring logged completions: what `vrft score` does. The rewards themselves are in `rewards`.
+"""Re-scoring logged completions: what `vrft score` does. The rewards themselves are in each task's `rewards`.
 
 A line of the log is {"completion": text, "solution": text}, where known with "image_size": [width, height], with
 "frame": [width, height] of the whole image in the boxes' coordinates and, for classification, "names": [all names of
@@ -11,20 +11,17 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
-from vrft_core.rewards import published
 
-from vrft_core import rewards
 from vrft_core.errors import InputError
+from vrft_core.tasks import Task, get_task, published
 
 Score = Callable[[dict, str], tuple[dict, list[str]]]  # a row of the log and its place → parts, reasons
-_HARMLESS = {"no_answer_tag", "other_form", "other_key", "confidence_missing", "duplicate_box"}
 
 
-def score_log(path: str, task: str, which: str) -> Iterator[str]:
+def score_log(path: str, name: str, which: str) -> Iterator[str]:
     """One JSON line a completion: {"reward": sum of the parts, "parts": {name: value}, "reasons": [name, ...]}.
 
     All of the log is read and checked before the first line is yielded. A value that is not finite becomes null, with
@@ -32,12 +29,13 @@ def score_log(path: str, task: str, which: str) -> Iterator[str]:
 
     Args:
         path: a file of JSON lines, or `-` for standard input.
-        task: detection, classification or grounding.
+        name: of the task.
         which: strict or published.
 
     Raises:
         InputError: naming file and line, for a line that cannot be used.
     """
+    task = get_task(name)
     score = _published(task) if which == "published" else _strict(task)
     return iter([_scored(row, where, score) for where, row in read_log(path)])
 
@@ -54,9 +52,12 @@ def read_log(path: str) -> Iterator[tuple[str, dict]]:
         raise InputError(path, error.strerror or "cannot be read", "give a file of JSON lines, or -") from None
 
 
-def truth_of(row: dict, where: str, task: str, limit: tuple[float, float]) -> Any:
+def truth_of(task: Task, row: dict, where: str, limit: tuple[float, float]) -> Any:
     """The truth that a row states, as the rewards take it. Raises InputError where its solution states none."""
-    return _usable(_truth(task, row["solution"], limit), row, where, task)
+    try:
+        return task.commands.solution(row, limit)
+    except ValueError as error:
+        raise InputError(where, f"`solution` cannot be used: {error}", f"write it as a {task.name} answer") from None
 
 
 def limit_of(row: dict) -> tuple[float, float]:
@@ -89,26 +90,32 @@ def _scored(row: dict, where: str, score: Score) -> str:
     return to_json({"reward": _finite(total), "parts": parts, "reasons": reasons}).decode()
 
 
-def _strict(task: str) -> Score:
-    functions = {part: rewards.get(name, task) for part, name in rewards.SETS["strict"][task].items()}
-    known = lru_cache(maxsize=1024)(partial(_truth, task))  # a group's completions share their solution
+def _strict(task: Task) -> Score:
+    rewards = task.rewards
+    functions = {part: rewards.get(name) for part, name in rewards.SETS["strict"].items()}
+    known: dict[tuple, Any] = {}  # a group's completions share their solution
 
     def score(row: dict, where: str) -> tuple[dict, list[str]]:
         limit = limit_of(row)
-        truth = _usable(known(row["solution"], limit), row, where, task)
-        completion = rewards.read(row["completion"], task, limit)
-        return {part: reward(completion, truth) for part, reward in functions.items()}, list(completion.parsed.reasons)
+        key = row["solution"], limit, tuple(row.get("names") or ())
+        if key not in known:
+            known.clear()
+            known[key] = truth_of(task, row, where, limit)
+        completion = rewards.read(row["completion"], limit)
+        parts = {part: reward(completion, known[key]) for part, reward in functions.items()}
+        return parts, list(completion.parsed.reasons)
 
     return score
 
 
-def _published(task: str) -> Score:
-    known = published.REWARDS[task]
-    functions = {part: known[name.removeprefix("published/")] for part, name in rewards.SETS["published"][task].items()}
+def _published(task: Task) -> Score:
+    rewards = task.rewards
+    known = published.REWARDS[task.name]
+    functions = {part: known[name.removeprefix("published/")] for part, name in rewards.SETS["published"].items()}
 
     def score(row: dict, where: str) -> tuple[dict, list[str]]:
         text, solution = row["completion"], row["solution"]
-        reasons = list(rewards.PARSERS[task](text, limit_of(row)).reasons)
+        reasons = list(rewards.read(text, limit_of(row)).parsed.reasons)
         if published.same_number(text, solution):
             reasons.append("same_number")
         return {part: reward(text, solution) for part, reward in functions.items()}, reasons
@@ -142,24 +149,3 @@ def _row(line: bytes, where: str) -> dict:
     if names is not None and not (isinstance(names, list) and all(isinstance(one, str) and one for one in names)):
         raise InputError(where, "`names` is not a list of names", "give all names of the true class or leave it out")
     return row
-
-
-def _usable(truth: Any, row: dict, where: str, task: str) -> Any:
-    if isinstance(truth, _Unusable):
-        raise InputError(where, f"`solution` cannot be used: {truth.why}", f"write it as a {task} answer")
-    return (truth, *row["names"]) if task == "classification" and row.get("names") else truth
-
-
-class _Unusable(NamedTuple):
-    why: str
-
-
-def _truth(task: str, solution: str, limit: tuple[float, float]) -> Any:
-    """The truth that a solution text states, read by the parser that reads completions; or why it states none."""
-    parsed = rewards.PARSERS[task](solution, limit)
-    if faults := [reason for reason in parsed.reasons if reason not in _HARMLESS]:
-        return _Unusable(", ".join(faults))
-    if task == "classification":
-        return parsed.name
-    boxes = [detection.box for detection in parsed.detections]
-    return boxes if task == "detection" else boxes[0]

@@ -13,7 +13,7 @@ from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params.benchmarks import Benchmark, Files, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
-from vrft_core.params.grid import CellRow, Data, Grid, Setup, Study
+from vrft_core.params.grid import Grid, Setup
 from vrft_core.params.recipes import (
     Adapter,
     Evaluation,

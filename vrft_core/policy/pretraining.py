@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from vrft_core.params import Policy, Pretraining
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.tokenizer import IMAGE, LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress

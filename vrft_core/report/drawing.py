@@ -1,46 +1,42 @@
-"""Which pictures the page shows, and each with its boxes: true ones, and every model's.
+"""Images on a page: which to show, each embedded once, and boxes drawn over it.
 
-The picture is embedded once, shrunk and stripped of its metadata; each model's panel draws over it.
+Images are shrunk and stripped of their metadata. What is said about them belongs to each task's `panels`.
 """
 
 import base64
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
 
-from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
-from vrft_core.tasks.detection.metrics.matching import iou
 
 SHOWN = 20
 LONG_SIDE = 420  # px of the embedded picture
-FOUND = 0.5  # IoU from which a box counts as right in the captions
 MOST_BOXES = 40  # drawn for one model in one picture
 
 
-def choose(
-    pairs: Sequence[tuple[int, int]], few_shot: set[int], seed: int, count: int = SHOWN
-) -> list[tuple[int, int]]:
-    """`count` (image, category) pairs by lot, half of them from few-shot categories where there are enough.
+def choose(pairs: Mapping[str, tuple[int, int]], few_shot: Collection[int], seed: int, count: int = SHOWN) -> list[str]:
+    """`count` examples by lot, half of them from few-shot categories where there are enough.
 
-    Categories take turns, so that each is seen, and no image comes twice.
+    `pairs`: example → (image, category). Categories take turns, so that each is seen, and no image comes twice.
     """
     lot = random.Random(f"pictures/{seed}")
+    names = {pair: name for name, pair in pairs.items()}
     turns = {
-        True: _turns([p for p in pairs if p[1] in few_shot], lot),
-        False: _turns([p for p in pairs if p[1] not in few_shot], lot),
+        True: _turns([p for p in names if p[1] in few_shot], lot),
+        False: _turns([p for p in names if p[1] not in few_shot], lot),
     }
     chosen: list[tuple[int, int]] = []
     for group, limit in ((True, count // 2), (False, count), (True, count)):
         for pair in turns[group]:
             if len(chosen) < limit and pair[0] not in {image for image, _ in chosen}:
                 chosen.append(pair)
-    return sorted(chosen, key=lambda pair: (pair[1] not in few_shot, pair[1], pair[0]))
+    return [names[pair] for pair in sorted(chosen, key=lambda pair: (pair[1] not in few_shot, pair[1], pair[0]))]
 
 
 def _turns(pairs: list[tuple[int, int]], lot: random.Random) -> list[tuple[int, int]]:
@@ -56,50 +52,44 @@ def _turns(pairs: list[tuple[int, int]], lot: random.Random) -> list[tuple[int, 
     return [by_category[c][i] for i in range(longest) for c in order if i < len(by_category[c])]
 
 
-def gallery(
-    truth: Annotations,
-    images: Path,
-    rows: dict[str, dict[tuple[int, int], dict]],
-    pairs: Sequence[tuple[int, int]],
-    names: dict[str, str],
-    licences: dict[int, str],
-    few_shot: set[int],
-) -> list[dict]:
-    """One entry a pair: {"category", "few_shot", "picture" (hidden SVG that holds it), "panels", "credit"}.
+class Picture(NamedTuple):
+    """An image as the page holds it: embedded once, drawn over by each model's panel."""
 
-    `rows`: model → (image, category) → its prediction row; `licences`: id → name.
-    A panel: {"name", "css", "svg", "caption", "completion"}.
-    """
-    entries = []
-    for number, (image_id, category_id) in enumerate(pairs):
-        image, objects = truth.images[image_id], truth.boxes(image_id, category_id)
-        category = truth.categories[category_id]["name"]
-        width, height, uri = _embedded(images / image["file_name"])
-        scale = width / image["width"]
-        panels = [
-            _panel(
-                f"picture-{number}",
-                (width, height),
-                scale,
-                objects,
-                rows[model][image_id, category_id],
-                model,
-                name,
-                category,
-            )
-            for model, name in names.items()
-        ]
-        picture = Markup(
-            '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
-            '<image id="picture-{}" width="{}" height="{}" href="{}"/></defs></svg>'
-        ).format(number, width, height, uri)
-        entries.append(
-            {
-                "category": category, "few_shot": category_id in few_shot, "objects": len(objects), "picture": picture,
-                "panels": panels, "credit": _credit(image, licences),
-            }
-        )  # fmt: skip
-    return entries
+    id: str
+    width: int
+    height: int
+    scale: float  # from the image's own pixels
+    store: Markup  # hidden SVG that holds it
+
+
+def picture(number: int, path: Path, width: int) -> Picture:
+    """`width`: of the image, in its own pixels. Raises InputError for a file that is no whole image."""
+    wide, high, uri = _embedded(path)
+    store = Markup(
+        '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
+        '<image id="picture-{}" width="{}" height="{}" href="{}"/></defs></svg>'
+    ).format(number, wide, high, uri)
+    return Picture(f"picture-{number}", wide, high, wide / width, store)
+
+
+def boxes_over(
+    one: Picture,
+    true: Sequence[Sequence[float]],
+    said: Sequence[tuple[Sequence[float], float | None]],
+    model: str,
+    spoken: str,
+) -> Markup:
+    """A model's panel: true boxes and predicted ones, xyxy in the image's own pixels, the latter with their scores."""
+    drawn = list(said)[:MOST_BOXES]
+    thin = one.width / 160  # one unit of line: panels are equally wide on the page
+    parts = [Markup('<use href="#{}"/>').format(one.id)]
+    parts += [_box(box, one.scale, thin, "truth") for box in true]
+    parts += [_box(box, one.scale, thin, model) for box, _ in drawn]
+    scored = [(box, score) for box, score in drawn if score is not None]
+    parts += _labels(scored, one.scale, thin, (one.width, one.height), model)
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        one.width, one.height, spoken, Markup("").join(parts)
+    )
 
 
 def _embedded(path: Path) -> tuple[int, int, str]:
@@ -116,37 +106,6 @@ def _embedded(path: Path) -> tuple[int, int, str]:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": 85}))
     return *picture.size, f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _panel(
-    picture: str,
-    size: tuple[int, int],
-    scale: float,
-    objects: list[list[float]],
-    row: dict,
-    model: str,
-    name: str,
-    category: str,
-) -> dict:
-    width, height = size
-    found = _found(objects, row["boxes"])
-    extra = len(row["boxes"]) - found
-    caption = f"{found} of {len(objects)} found" + (f", {extra} wrong" if extra else "")
-    drawn = list(zip(row["boxes"], row["scores"], strict=True))[:MOST_BOXES]
-    thin = width / 160  # one unit of line: panels are equally wide on the page
-    parts = [Markup('<use href="#{}"/>').format(picture)]
-    parts += [_box(box, scale, thin, "truth") for box in objects]
-    parts += [_box(box, scale, thin, model) for box, _ in drawn]
-    parts += _labels(drawn, scale, thin, size, model)
-    spoken = f"{name}, asked for {category}: {caption}. " + (
-        "Boxes with confidence " + ", ".join(f"{score:.0%}" for _, score in drawn) + "."
-        if drawn
-        else "No box predicted."
-    )
-    svg = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        width, height, spoken, Markup("").join(parts)
-    )
-    return {"name": name, "css": model, "svg": svg, "caption": caption, "completion": printable(row["completion"])}
 
 
 def _box(box: Sequence[float], scale: float, thin: float, kind: str) -> Markup:
@@ -208,24 +167,7 @@ def _free_place(
     return min(others, key=lambda p: abs(p[0] - first[0]) + abs(p[1] - first[1]), default=first)
 
 
-def _found(objects: list[list[float]], boxes: list[list[float]]) -> int:
-    """Objects that have a box of their own at IoU ≥ FOUND, boxes taken in the order the model wrote them."""
-    if not objects or not boxes:
-        return 0
-    overlap = iou(_xywh(boxes)[:, None], _xywh(objects)[None])
-    for row in overlap:
-        best = row.argmax()
-        if row[best] >= FOUND:
-            overlap[:, best] = -1
-    return int((overlap[0] < 0).sum())
-
-
-def _xywh(boxes: list[list[float]]) -> np.ndarray:
-    boxes = np.array(boxes, dtype=float)
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def _credit(image: dict, licences: dict[int, str]) -> str:
+def credit(image: dict, licences: dict[int, str]) -> str:
     """Source and licence of a picture that names its own; empty where the data set speaks for all."""
     source = image.get("flickr_url") or image.get("coco_url") or ""
     licence = licences.get(image.get("license"), "") if source else ""

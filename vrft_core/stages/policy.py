@@ -19,7 +19,14 @@ def policy(layout: Layout, params: Params, cell: Cell) -> dict:
     recipe = params.recipe(cell)
     with tracking.run(layout, params, cell, "policy") as tracked:
         if recipe.policy.pretraining:
-            numbers = _pretrain(layout, params, recipe, recipe.policy.pretraining, cell, lambda step, values: tracked.metrics(values, step))
+            numbers = _pretrain(
+                layout,
+                params,
+                recipe,
+                recipe.policy.pretraining,
+                cell,
+                lambda step, values: tracked.metrics(values, step),
+            )
         else:
             numbers = _fetch(layout, recipe.policy, cell)
         directory = layout.policy(cell)
@@ -42,9 +49,7 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     model = build_model(tokenizer, settings.seed)
     pool, lessons = curriculum.lessons(taught, recipe)
     checkpoint = run / "vision.safetensors"
-    loss = pretrain(
-        model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log
-    )
+    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
     checkpoint.unlink()

@@ -8,7 +8,7 @@ from vrft_core.errors import InputError
 from vrft_core.params import Params, TaskSettings
 from vrft_core.tasks.task import Task
 
-__all__ = ["Task", "get_task", "load_params", "names", "settings_models"]
+__all__ = ["Task", "get_task", "load_params", "names", "settings_models", "task_of_rules"]
 
 
 @cache
@@ -23,6 +23,14 @@ def get_task(name: str) -> Task:
     if name not in names():
         raise InputError("task", f"no task {name!r}", f"known: {', '.join(names())}")
     return Task(name, f"{__name__}.{name}")
+
+
+def task_of_rules(rules: str) -> Task:
+    """The task that counts by these rules (a task may have several). Raises InputError naming those that exist."""
+    known = {one: name for name in names() for one in get_task(name).settings.RULES}
+    if rules not in known:
+        raise InputError("--protocol", f"no {rules!r}", f"known: {', '.join(known)}")
+    return get_task(known[rules])
 
 
 def settings_models() -> dict[str, type[TaskSettings]]:

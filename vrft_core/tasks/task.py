@@ -9,7 +9,8 @@
 | `metrics`     | names and definitions of what is measured                       | training, evaluation, report    |
 | `diagnostics` | what the metrics hide; signs that a training goes wrong         | training, evaluation            |
 | `panels`      | what the report shows of this task alone                        | report, study                   |
-| `checks`      | what must hold of the data, as frames and plain expectations    | data checks                     |
+| `checks`      | what must hold of the data and of an evaluation, as plain data  | asset checks                    |
+| `frames`      | the data as frames that the checks look at                      | asset checks                    |
 | `commands`    | what the command line does with files of this task              | commands                        |
 | `supervision` | what the small policy sees of this task before any fine-tuning  | policy                          |
 
@@ -28,6 +29,7 @@ from PIL import Image
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.scores import MetricSpec, Scores
+from vrft_core.expectations import Expectation
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
@@ -93,16 +95,26 @@ class Written:
 
 class Settings(Protocol):
     VERSION: int  # raise it when numbers change: reports of two versions are not compared
+    RULES: Sequence[str]  # by which `vrft evaluate` can count
     Settings: type[TaskSettings]
 
 
 class Prompts(Protocol):
+    DEFAULT: str  # what `vrft predict` asks of a cell's evaluation images, see `asked_by`
+
     def questions(self, truth: Annotations, categories: Sequence[int], settings: Any, root: Path) -> list[Pair]:
         """What evaluation asks about the images of `truth`."""
         ...
 
     def validation(self, truth: Annotations, categories: Sequence[int], settings: Any) -> list[Pair]:
         """What is asked to choose a checkpoint."""
+        ...
+
+    def asked_by(self, protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
+        """What is asked by a protocol of the task that is named on the command line.
+
+        `known`: the annotations are true, and not a mere list of images.
+        """
         ...
 
     def fitting(self, truth: Annotations, categories: Sequence[int], settings: Any) -> list[Pair]:
@@ -184,7 +196,6 @@ class Metrics(Protocol):
 
 class Diagnostics(Protocol):
     GUARDS: Mapping[str, str]  # guard of this task → the metric it watches in the training log
-    LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means
 
     def diagnose(self, rows: Sequence[Any], truth: Annotations) -> dict:
         """What the metrics hide, of one model's predictions: a JSON object."""
@@ -195,32 +206,56 @@ class Diagnostics(Protocol):
         ...
 
     def measured(self, found: Mapping) -> dict[str, float | None]:
-        """The values that LIMITS are about, from `diagnose`."""
+        """The values that `checks.LIMITS` are about, from `diagnose`."""
         ...
 
 
 class Panels(Protocol):
-    SUBJECT: str  # few-shot object detection
+    SUBJECT: str  # such as: few-shot object detection
+    WORDS: str  # what the deciding metric means, for someone who never heard of it
+    SMALL_PRINT: str  # what the other metrics of the table mean
+
+    def note(self, details: dict) -> str:
+        """How it was asked and measured, in one line."""
+        ...
+
+    def how(self, details: dict) -> list[str]:
+        """The same, in sentences."""
+        ...
 
     def cell(self, results: dict, inputs: "Inputs", images: Path) -> "list[Panel]": ...
 
     def study(self, results: dict) -> "list[Panel]": ...
 
-    def words(self, measured: dict) -> list[str]:
-        """How it was measured, in sentences."""
-        ...
-
 
 class Checks(Protocol):
+    """Plain data, read whenever definitions are loaded: no heavy import here."""
+
+    DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
+    EXPECTATIONS: Mapping[str, Mapping[str, Sequence[Expectation]]]  # stage → frame → what must hold
+    LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means
+
+
+class Frames(Protocol):
     def raw(self, directory: Path) -> "dict[str, pd.DataFrame]": ...
 
-    def prompts(self, directory: Path, raw: Path, few_shot: Path, form: "Form") -> "dict[str, pd.DataFrame]": ...
-
-    EXPECTATIONS: Mapping[str, Mapping[str, Sequence[Any]]]  # stage → frame → expectations
+    def prompts(
+        self, directory: Path, raw_directory: Path, few_shot_directory: Path, form: "Form"
+    ) -> "dict[str, pd.DataFrame]": ...
 
 
 class Commands(Protocol):
-    def evaluate(self, args: "Namespace") -> tuple[dict, str]: ...
+    def evaluate(self, args: "Namespace") -> tuple[dict, str]:
+        """What `vrft evaluate` prints: an object for JSON, and a table to read."""
+        ...
+
+    def make_map(self, request: Any, output: Path) -> dict:
+        """What `vrft presence` does."""
+        ...
+
+    def solution(self, row: dict, limit: tuple[float, float]) -> Truth:
+        """The truth that a row of a log states, as the rewards take it. Raises ValueError with what is wrong."""
+        ...
 
 
 class Supervision(Protocol):
@@ -282,6 +317,10 @@ class Task:
     @cached_property
     def checks(self) -> Checks:
         return cast(Checks, self._part("checks"))
+
+    @cached_property
+    def frames(self) -> Frames:
+        return cast(Frames, self._part("frames"))
 
     @cached_property
     def commands(self) -> Commands:

@@ -183,15 +183,8 @@ def _iou(a: Box, b: Box) -> float:
     return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
 
 
-LIMITS = {  # of an evaluation's numbers: the most there should be, and what more means
-    "box_inflation": (1.5, "Boxes for each true one."),
-    "confidence_extremes": (0.8, "Share of boxes stated at exactly 0 or 1: such confidence ranks nothing."),
-    "duplicates": (0.05, "Share of boxes that repeat another of the same answer, exactly or nearly."),
-}
-
-
 def measured(found: Mapping) -> dict[str, float | None]:
-    """The values that LIMITS are about, from `diagnose`; None where there is nothing to measure."""
+    """The values that `checks.LIMITS` are about, from `diagnose`; None where there is nothing to measure."""
     confidence, repeated = found["confidence"], found["duplicates"]
     return {
         "box_inflation": found["boxes"]["inflation"],

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from vrft_core.params import Natural, Strict, TaskSettings
 
 VERSION = 1
+RULES = ("lvis", "coco")
 
 
 class PresenceMap(Strict):

@@ -1,33 +1,22 @@
-"""`vrft evaluate`: files in, metrics out, as an object or as a table. AP of detections against ground truth, or
-accuracy and overlap of logged answers.
+"""Average precision of any detections file against ground truth: files in, an object and a table out."""
 
-The metrics themselves belong to `average_precision`, `accuracy` and `grounding`.
-"""
-
-from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-from vrft_core.answers import parse_grounding
 
-from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
-from vrft_core.evaluation.bootstrap import bootstrap_ratios
-from vrft_core.tasks.classification.metrics.accuracy import accuracy, judge
 from vrft_core.tasks.detection.metrics import columns
 from vrft_core.tasks.detection.metrics.average_precision import Matches, published_lvis, summary
 from vrft_core.tasks.detection.metrics.columns import Detections, Truth
 from vrft_core.tasks.detection.metrics.matching import match
 from vrft_core.tasks.detection.metrics.ranking import ranked
 from vrft_core.tasks.detection.metrics.scores import detections as detections_of
-from vrft_core.tasks.grounding.metrics.overlap import IGNORE, box_areas, decode, mask_areas, published_box
-
-RESAMPLES, SEED = 1000, 0
+from vrft_core.tasks.table import shown
 
 
-def evaluate(
-    protocol: str,
+def evaluate_files(
+    rules: str,
     ground_truth: Path,
     detections: Path,
     categories: list[str] | None = None,
@@ -43,12 +32,12 @@ def evaluate(
     {name: AP}; with `published`, `published_lvis` {"AP", "per_category"} as Visual-RFT's notebook counts it.
     Raises InputError on unreadable or malformed files and on unknown category names.
     """
-    if published and protocol != "lvis":
-        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --protocol lvis")
+    if published and rules != "lvis":
+        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --rules lvis")
     data = columns.read(ground_truth)
-    truth = Truth.of(data, protocol, ground_truth)
+    truth = Truth.of(data, rules, ground_truth)
     found = _detections(detections, ranking, data)
-    matches = match(truth, found, protocol, _ids(truth, categories, ground_truth), where=detections)
+    matches = match(truth, found, rules, _ids(truth, categories, ground_truth), where=detections)
     result = summary(matches)
     result["per_category"] = matches.average_precision()["per_category"]
     if published:
@@ -89,120 +78,6 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> Detections:
     return Detections.of(found, f"{path}: boxes")
 
 
-def evaluate_answers(protocol: str, path: str, sam: Path | None = None, images: Path | None = None) -> tuple[dict, str]:
-    """A log of answers, as `vrft score` reads it → the result as an object for JSON, and as a table to read.
-
-    Object: `metrics` {name: {"value", "low", "high"}} with 95 % intervals over answers, `queries`, and
-    * classification: accuracy/strict, accuracy/lenient (Visual-RFT's rule), and `confusions`;
-    * grounding: box/mIoU and box/cIoU in the answers' frame, published/mIoU (the first box anywhere in the text); where
-      rows hold run-length masks, `mask` (predicted, null for none) and `target` with an optional `ignore`, also
-      mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and published/cIoU, which heed no `ignore`. Given
-      `sam`, a folder of SAM's weights, masks are made from the answer's box and from the published one, in the row's
-      `image` in the folder `images`.
-
-    Raises InputError on rows that cannot be used.
-    """
-    rows = list(read_log(path))
-    truths = [truth_of(row, where, protocol, limit_of(row)) for where, row in rows]
-    completions = [row["completion"] for _, row in rows]
-    result: dict = {"queries": len(rows)}
-    lines = [f"{len(rows)} answers", ""]
-    ones = np.ones(len(rows))
-    if protocol == "classification":
-        found = accuracy(completions, truths)
-        judged = [judge(completion, truth) for completion, truth in zip(completions, truths, strict=True)]
-        strict, lenient = ([row[index] for row in judged] for index in (2, 3))
-        parts = {"accuracy/strict": (strict, ones), "accuracy/lenient": (lenient, ones)}
-        result["confusions"] = found["confusions"]
-    else:
-        said = [
-            (parse_grounding(text, limit_of(row)).detections or (None,))[0]
-            for text, (_, row) in zip(completions, rows, strict=True)
-        ]
-        each, intersection, union = box_areas([one and one.box for one in said], truths)
-        published = box_areas([published_box(text) for text in completions], truths)[0]
-        parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
-        parts |= _mask_parts(rows, _sam_masks(rows, sam, images) if sam else _logged_masks(rows))
-    result["metrics"] = bootstrap_ratios(parts, RESAMPLES, SEED)
-    for name, entry in result["metrics"].items():
-        lines.append(f"{name:<18}{_shown(entry['value'])}  [{_shown(entry['low'])}, {_shown(entry['high'])}]")
-    if result.get("confusions"):
-        lines += ["", "   n  true → said (* right by the published rule)"]
-        for row in result["confusions"]:
-            lines.append(f"{row['count']:>4}  {row['true']} → {row['said'] or '(nothing)'}{' *' * row['lenient']}")
-    return result, "\n".join(lines)
-
-
-Masks = Iterable[tuple[int, list[np.ndarray | None]]]  # row number, masks for the metrics mask/… and published/…
-
-
-def _mask_parts(rows: list[tuple[str, dict]], masks: Masks) -> dict:
-    """Numerators and denominators of the mask metrics; none where there are no masks."""
-    areas = {"mask": np.zeros((3, len(rows))), "published": np.zeros((3, len(rows)))}
-    measured = False
-    for number, said in masks:
-        measured = True
-        where, row = rows[number]
-        true = _decoded(where, row, "target")
-        if row.get("ignore") is not None:
-            ignored = _decoded(where, row, "ignore")
-            if ignored.shape == true.shape:
-                true[(ignored == 1) & (true == 0)] = IGNORE
-            else:
-                raise _unusable(where, f"`ignore` of {ignored.shape} for a target of {true.shape}")
-        try:
-            for (name, into), mask in zip(areas.items(), said, strict=True):
-                into[:, number] = np.concatenate(mask_areas([mask], [true], ignore=name == "mask"))
-        except ValueError as error:
-            raise _unusable(where, error) from None
-    if not measured:
-        return {}
-    parts = {}
-    for name, (each, intersection, union) in areas.items():
-        parts |= {f"{name}/gIoU": (each, np.ones(len(rows))), f"{name}/cIoU": (intersection, union)}
-    return parts
-
-
-def _logged_masks(rows: list[tuple[str, dict]]) -> Masks:
-    if any("target" in row for _, row in rows):
-        for number, (where, row) in enumerate(rows):
-            yield number, [None if row.get("mask") is None else _decoded(where, row, "mask")] * 2
-
-
-def _sam_masks(rows: list[tuple[str, dict]], sam: Path, images: Path) -> Masks:
-    """Of the box that is read here, and of the one that the published evaluation reads."""
-    from vrft_core.evaluation import segmentation
-
-    paths, boxes = [], []
-    for where, row in rows:
-        if not isinstance(row.get("image"), str):
-            raise InputError(where, "`image` is missing", "--sam needs the image's file name in --images")
-        if not (images / row["image"]).is_file():
-            raise InputError(where, f"no image {images / row['image']}", "--images is the folder that `image` is in")
-        _decoded(where, row, "target")  # before the model is loaded
-        if "mask" in row:
-            raise InputError(where, "`mask` is given, which --sam would make", "leave one of them out")
-        width, height = frame_of(row)
-        if limit_of(row) != (width, height):
-            raise InputError(where, "`frame` is missing", "say what the coordinates of boxes go up to: [width, height]")
-        said = (parse_grounding(row["completion"], (width, height)).detections or (None,))[0]
-        both = said and said.box, published_box(row["completion"])
-        boxes.append([box and (box[0] / width, box[1] / height, box[2] / width, box[3] / height) for box in both])
-        paths.append(images / row["image"])
-    yield from segmentation.row_masks(segmentation.load(sam), paths, boxes)
-
-
-def _decoded(where: str, row: dict, field: str) -> np.ndarray:
-    try:
-        return decode(row.get(field))
-    except ValueError as error:
-        raise _unusable(where, f"`{field}`: {error}") from None
-
-
-def _unusable(where: str, why: object) -> InputError:
-    return InputError(where, f"its masks cannot be used: {why}", "`target`, `mask`, `ignore` are RLE of one size")
-
-
 def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None:
     if names is None:
         return None
@@ -224,21 +99,17 @@ def _table(result: dict, matches: Matches, found: Detections, truth: Truth) -> s
     rule = {
         "coco": "over 100 of a category in an image",
         "lvis": "over 300 in an image, or of a category that was not verified there",
-    }[matches.protocol]
+    }[matches.rules]
     chosen = np.isin(found.category_id, [category["id"] for category in matches.categories])
     if capped := int(chosen.sum()) - len(matches.row):
         lines.append(f"  {capped} detections are {rule}: left out")
-    lines += ["", *(f"{name:<8}{_shown(value)}" for name, value in result.items() if not isinstance(value, dict))]
+    lines += ["", *(f"{name:<8}{shown(value)}" for name, value in result.items() if not isinstance(value, dict))]
     if published := result.get("published_lvis"):
-        lines += ["", f"as Visual-RFT counted it, a mean over four area ranges: {_shown(published['AP']).strip()}"]
+        lines += ["", f"as Visual-RFT counted it, a mean over four area ranges: {shown(published['AP']).strip()}"]
     rows = list(zip(result["per_category"].items(), objects.tolist(), strict=True))
     width = max([len(name) for (name, _), count in rows if count], default=8)
     lines += ["", f"{'category':<{width}}  {'objects':>7}  {'AP':>6}"]
-    lines += [f"{name:<{width}}  {count:>7}  {_shown(value)}" for (name, value), count in rows if count]
+    lines += [f"{name:<{width}}  {count:>7}  {shown(value)}" for (name, value), count in rows if count]
     if empty := sum(not count for _, count in rows):
         lines.append(f"({empty} categories without an object in these images count in no mean)")
     return "\n".join(lines)
-
-
-def _shown(value: float | None) -> str:
-    return f"{'–':>6}" if value is None else f"{value:6.3f}"

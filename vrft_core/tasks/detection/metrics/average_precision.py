@@ -22,7 +22,7 @@ class Matches:
     `matching.match` makes these.
     """
 
-    protocol: str
+    rules: str
     image_ids: np.ndarray  # [I], every evaluated image, ascending
     categories: list[dict]  # [K], ascending by id
     row: np.ndarray  # [D], position in the list of detections
@@ -47,7 +47,7 @@ class Matches:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the headline metrics."""
-        return ("AP", "AP50", "AP75", *(f"AP{f}" for f in _FREQUENCIES if self.protocol == "lvis"))
+        return ("AP", "AP50", "AP75", *(f"AP{f}" for f in _FREQUENCIES if self.rules == "lvis"))
 
     @cached_property
     def names(self) -> list[str]:
@@ -58,7 +58,7 @@ class Matches:
     def headline(self, table: np.ndarray) -> np.ndarray:
         """Headline metrics [M] from a precision table; NaN where nothing counts."""
         values = [_mean(table), _mean(table[:, 0]), _mean(table[:, 5])]
-        if self.protocol == "lvis":
+        if self.rules == "lvis":
             frequency = np.array([category["frequency"] for category in self.categories])
             values += [_mean(table[frequency == letter]) for letter in _FREQUENCIES]
         return np.array(values)
@@ -161,8 +161,8 @@ def summary(matches: Matches) -> dict[str, float | None]:
     values = dict(zip(matches.metrics, matches.headline(matches.precision_table()), strict=True))
     areas = list(enumerate(_AREAS))[1:]
     values |= {f"AP{name[0]}": _mean(matches.precision_table(area=area)) for area, name in areas}
-    cap = 100 if matches.protocol == "coco" else 300
-    if matches.protocol == "coco":
+    cap = 100 if matches.rules == "coco" else 300
+    if matches.rules == "coco":
         values |= {f"AR@{n}": _mean(matches.recall_table(max_detections=n)) for n in (1, 10)}
     values[f"AR@{cap}"] = _mean(matches.recall_table())
     values |= {f"AR{name[0]}@{cap}": _mean(matches.recall_table(area)) for area, name in areas}

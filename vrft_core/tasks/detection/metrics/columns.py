@@ -15,14 +15,14 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 
-PROTOCOLS = ("coco", "lvis")
+RULES = ("coco", "lvis")
 
 
 @dataclass(frozen=True)
 class Truth:
     """Ground truth. Boxes are xywh pixels; images and categories are ascending by id."""
 
-    protocol: str
+    rules: str
     image_ids: np.ndarray  # int64 [I]
     categories: list[dict]  # [K]: id, name and, for LVIS, frequency
     image: np.ndarray  # int64 [G], position in image_ids
@@ -39,14 +39,14 @@ class Truth:
         return np.array([category["id"] for category in self.categories], dtype=np.int64)
 
     @classmethod
-    def load(cls, path: Path, protocol: str) -> "Truth":
-        return cls.of(read(path), protocol, path)
+    def load(cls, path: Path, rules: str) -> "Truth":
+        return cls.of(read(path), rules, path)
 
     @classmethod
-    def of(cls, data: "Annotations | dict", protocol: str, where: object = "ground truth") -> "Truth":
+    def of(cls, data: "Annotations | dict", rules: str, where: object = "ground truth") -> "Truth":
         """From COCO or LVIS v1 JSON as a dict, or from Annotations. Raises InputError on anything malformed."""
-        if protocol not in PROTOCOLS:
-            raise InputError("protocol", f"{protocol!r} is unknown", f"one of {', '.join(PROTOCOLS)}")
+        if rules not in RULES:
+            raise InputError("rules", f"{rules!r} is unknown", f"one of {', '.join(RULES)}")
         data = data.to_dict() if isinstance(data, Annotations) else data
         if not isinstance(data, dict):
             raise InputError(where, "not an object with images, annotations and categories", "is it a detections file?")
@@ -54,14 +54,14 @@ class Truth:
         for name in ("images", "annotations", "categories"):
             tables[name] = data.get(name)
             if not isinstance(tables[name], list):
-                raise InputError(where, f"has no list '{name}'", f"it must be {protocol.upper()} ground truth")
+                raise InputError(where, f"has no list '{name}'", f"it must be {rules.upper()} ground truth")
         images, rows = tables["images"], tables["annotations"]
         image_ids = _unique_ids(images, f"{where}: images")
         _unique_ids(tables["categories"], f"{where}: categories")
         for category in tables["categories"]:
             if not isinstance(category.get("name"), str):
                 raise InputError(f"{where}: categories: id {category['id']}", "has no 'name'", "it must be text")
-            if protocol == "lvis" and category.get("frequency") not in ("r", "c", "f"):
+            if rules == "lvis" and category.get("frequency") not in ("r", "c", "f"):
                 raise InputError(
                     f"{where}: categories: id {category['id']}", "has no 'frequency'", "LVIS needs r, c or f for each"
                 )
@@ -72,20 +72,20 @@ class Truth:
         )
         if rows and all("id" in row for row in rows):
             _unique_ids(rows, f"{where}: annotations")
-        flag = "iscrowd" if protocol == "coco" else "ignore"
+        flag = "iscrowd" if rules == "coco" else "ignore"
         ignored = np.array([bool(row.get(flag, 0)) for row in rows], dtype=bool)
         pairs = {"neg_category_ids": np.empty(0, np.int64), "not_exhaustive_category_ids": np.empty(0, np.int64)}
-        if protocol == "lvis":
+        if rules == "lvis":
             pairs = {field: _pairs(images, field, image_ids, category_ids, where) for field in pairs}
         return cls(
-            protocol,
+            rules,
             image_ids,
             categories,
             positions(image_id, image_ids, f"{where}: annotations", "image_id", "images"),
             positions(category_id, category_ids, f"{where}: annotations", "category_id", "categories"),
             box,
             area,
-            ignored if protocol == "coco" else np.zeros(len(rows), dtype=bool),
+            ignored if rules == "coco" else np.zeros(len(rows), dtype=bool),
             ignored,
             pairs["neg_category_ids"],
             pairs["not_exhaustive_category_ids"],

@@ -24,7 +24,7 @@ _PAIRS_AT_ONCE = 100_000  # what stays in the processor's cache
 def match(
     ground_truth: "Truth | Annotations | dict",
     detections: "Detections | list[dict]",
-    protocol: str,
+    rules: str,
     category_ids: list[int] | None = None,
     where: object = "detections",
 ) -> Matches:
@@ -43,9 +43,9 @@ def match(
     there are ignored). One deviation: an annotation whose id is 0 can be found here; pycocotools takes id 0 for
     'no match'.
     """
-    truth = ground_truth if isinstance(ground_truth, Truth) else Truth.of(ground_truth, protocol)
-    if truth.protocol != protocol:
-        raise ValueError(f"ground truth read for {truth.protocol}, matching asked for {protocol}")
+    truth = ground_truth if isinstance(ground_truth, Truth) else Truth.of(ground_truth, rules)
+    if truth.rules != rules:
+        raise ValueError(f"ground truth read for {truth.rules}, matching asked for {rules}")
     found = detections if isinstance(detections, Detections) else Detections.of(detections, where)
     known, width = truth.category_ids, len(truth.categories)
     wanted = known if category_ids is None else np.array(category_ids, dtype=np.int64)
@@ -54,18 +54,18 @@ def match(
 
     image = positions(found.image_id, truth.image_ids, where, "image_id", "images")
     keep = np.isin(found.category_id, wanted)
-    if protocol == "lvis":
+    if rules == "lvis":
         keep &= _among_best(MAX_DETECTIONS["lvis"], image, found.score)
     row = np.flatnonzero(keep)
     pair = image[row] * width + np.searchsorted(known, found.category_id[row])
     truth_pair = truth.image * width + truth.category
-    if protocol == "lvis":
+    if rules == "lvis":
         verified = np.isin(pair, np.concatenate([truth.negatives, truth_pair]))
         row, pair = row[verified], pair[verified]
     order = np.lexsort((-found.score[row], pair))
     row, pair = row[order], pair[order]
     rank = _within(pair)
-    if protocol == "coco":
+    if rules == "coco":
         keep = rank < MAX_DETECTIONS["coco"]
         row, pair, rank = row[keep], pair[keep], rank[keep]
 
@@ -87,7 +87,7 @@ def match(
     index = np.searchsorted(known, np.unique(wanted))
     starts = np.searchsorted((pair % width)[order], index)
     return Matches(
-        protocol=protocol,
+        rules=rules,
         image_ids=truth.image_ids,
         categories=[truth.categories[k] for k in index],
         row=row[order],

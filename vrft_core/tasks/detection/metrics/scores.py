@@ -30,7 +30,7 @@ def metric_name(rules: str, presence: str, measure: str) -> str:
 
 
 def specs(settings: Settings) -> list[MetricSpec]:
-    """LVIS AP by the settings' presence protocol decides."""
+    """LVIS AP by the settings' presence rules decides."""
     return [ap_metric(metric_name(rules, settings.asked_by, one)) for rules in RULES for one in MEASURES[rules]]
 
 

@@ -13,6 +13,7 @@ from vrft_core.tasks.detection.prompts.questions import answer, question, though
 from vrft_core.tasks.detection.settings import Settings
 from vrft_core.tasks.task import Example, Pair
 
+DEFAULT = "oracle"
 DIGITS = 3  # of a true box, in the answer's frame
 
 
@@ -29,6 +30,15 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     if (digest := io.sha256(path)) != presence.sha256:
         raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
     return mapped(truth, categories, found)
+
+
+def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
+    """Pairs by a presence protocol, or by the map in a file. `known`: the annotations are true."""
+    if protocol in ("oracle", "self"):
+        if not known:
+            raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
+        return {"oracle": oracle, "self": verified}[protocol](annotations, categories)
+    return mapped(annotations, categories, read_map(Path(protocol), annotations))
 
 
 def validation(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:
