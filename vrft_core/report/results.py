@@ -78,6 +78,15 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
     }
 
 
+def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
+    """The few numbers worth showing of a report or a study."""
+    metric = results["verdict"]["metric"]
+    return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
+        "verdict": results["verdict"]["headline"],
+        "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
+    }
+
+
 def _common(inputs: Inputs) -> dict:
     """What pages and summaries need to name things."""
     specs = inputs.task.metrics.specs(inputs.settings)

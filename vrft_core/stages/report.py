@@ -6,7 +6,7 @@ from vrft_core.evaluation.adversarial import rescore
 from vrft_core.params import Params
 from vrft_core.report.page import cell_page
 from vrft_core.report.panel import Inputs
-from vrft_core.report.results import cell_results
+from vrft_core.report.results import cell_results, headlines
 from vrft_core.report.summary import summary
 from vrft_core.tasks import get_task
 
@@ -20,12 +20,3 @@ def report(layout: Layout, params: Params, cell: Cell) -> dict:
         io.write_text(directory / "summary.md", summary(results, task.panels.note(results["details"]["base"])))
         io.write_text(directory / "report.html", cell_page(results, inputs, layout.raw(cell) / "images"))
     return headlines(layout, cell, results)
-
-
-def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
-    """The few numbers worth showing of a report or a study."""
-    metric = results["verdict"]["metric"]
-    return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
-        "verdict": results["verdict"]["headline"],
-        "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
-    }

@@ -5,9 +5,8 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.report.page import study_page
 from vrft_core.report.panel import Inputs
-from vrft_core.report.results import study_results
+from vrft_core.report.results import headlines, study_results
 from vrft_core.report.summary import summary
-from vrft_core.stages.report import headlines
 from vrft_core.tasks import get_task
 
 

@@ -29,7 +29,6 @@ from PIL import Image
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.scores import MetricSpec, Scores
-from vrft_core.expectations import Expectation
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
     from vrft_core.policy.lessons import Lesson, Pool
     from vrft_core.report.panel import Inputs, Panel
@@ -232,7 +232,7 @@ class Checks(Protocol):
     """Plain data, read whenever definitions are loaded: no heavy import here."""
 
     DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
-    EXPECTATIONS: Mapping[str, Mapping[str, Sequence[Expectation]]]  # stage → frame → what must hold
+    EXPECTATIONS: "Mapping[str, Mapping[str, Sequence[Expectation]]]"  # stage → frame → what must hold
     LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means
 
 
