@@ -4,7 +4,8 @@
 """
 
 from vrft_core.benchmarks.scenes.composition import Object, Scene
-from vrft_core.benchmarks.scenes.dataset import ATTRIBUTION, scene, write
+from vrft_core.benchmarks.scenes.dataset import scene, write
 from vrft_core.benchmarks.scenes.glyphs import vocabulary
+from vrft_core.benchmarks.scenes.saving import ATTRIBUTION
 
 __all__ = ["ATTRIBUTION", "Object", "Scene", "scene", "vocabulary", "write"]
