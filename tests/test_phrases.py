@@ -1,5 +1,6 @@
 """The embedded data source of grounding: expressions, each with one target box or none."""
 
+import functools
 import hashlib
 import json
 import os
@@ -28,9 +29,16 @@ SETTINGS = phrases.PhraseScenes(
 )
 SPLITS = ("train", "val", "eval")
 GROUPED = {"left", "right", "top", "bottom", "larger", "smaller", "colour", "relation"}
-SCENES = {split: [phrases.scene(SETTINGS, split, i) for i in range(60)] for split in ("eval", "pretraining")}
-DRAWN = [drawn for scenes in SCENES.values() for drawn in scenes]
-SAID = [(drawn, said) for drawn in DRAWN for said in drawn.expressions]
+
+
+@functools.cache
+def drawn_of(split: str) -> list[phrases.PhraseScene]:
+    return [phrases.scene(SETTINGS, split, i) for i in range(60)]
+
+
+@functools.cache
+def everything_said() -> list[tuple[phrases.PhraseScene, grouping.Expression]]:
+    return [(d, said) for split in ("eval", "pretraining") for d in drawn_of(split) for said in d.expressions]
 
 
 def with_(**changes) -> phrases.PhraseScenes:
@@ -63,7 +71,7 @@ def middle(thing) -> tuple[float, float]:
 
 
 def test_an_expression_has_one_target_among_its_candidates_or_none_at_all():
-    for drawn, said in SAID:
+    for drawn, said in everything_said():
         if said.kind == "none":
             assert said.target is None
             assert said.chance == 0
@@ -76,15 +84,15 @@ def test_an_expression_has_one_target_among_its_candidates_or_none_at_all():
 
 
 def test_what_speaks_of_place_size_colour_or_relation_has_distractors_of_its_category():
-    counts = Counter(len(said.candidates) for _, said in SAID if said.kind in GROUPED)
+    counts = Counter(len(said.candidates) for _, said in everything_said() if said.kind in GROUPED)
     assert set(counts) == {2, 3}
     assert counts[3] > 0.2 * counts.total()
-    assert {len(said.candidates) for _, said in SAID if said.kind in ("only", "definition")} == {1}
-    assert all(len(drawn.objects) > len(said.candidates) for drawn, said in SAID)
+    assert {len(said.candidates) for _, said in everything_said() if said.kind in ("only", "definition")} == {1}
+    assert all(len(drawn.objects) > len(said.candidates) for drawn, said in everything_said())
 
 
 def test_the_only_object_is_named_or_defined():
-    for drawn, said in SAID:
+    for drawn, said in everything_said():
         if said.kind in ("only", "definition"):
             name = drawn.objects[said.target].category
             assert said.text == (f"the {name}" if said.kind == "only" else grouping.definitions()[name])
@@ -93,7 +101,7 @@ def test_the_only_object_is_named_or_defined():
 
 @pytest.mark.parametrize(("kind", "axis", "sign"), [("left", 0, 1), ("right", 0, -1), ("top", 1, 1), ("bottom", 1, -1)])
 def test_a_place_is_clearly_the_targets(kind, axis, sign):
-    asked = [(drawn, said) for drawn, said in SAID if said.kind == kind]
+    asked = [(drawn, said) for drawn, said in everything_said() if said.kind == kind]
     for drawn, said in asked:
         target = drawn.objects[said.target]
         assert said.text == f"the {kind} {target.category}"
@@ -104,7 +112,7 @@ def test_a_place_is_clearly_the_targets(kind, axis, sign):
 
 @pytest.mark.parametrize("kind", ["larger", "smaller"])
 def test_a_size_is_clearly_the_targets(kind):
-    asked = [(drawn, said) for drawn, said in SAID if said.kind == kind]
+    asked = [(drawn, said) for drawn, said in everything_said() if said.kind == kind]
     for drawn, said in asked:
         area = int(drawn.objects[said.target].mask.sum())
         others = [int(drawn.objects[i].mask.sum()) for i in said.candidates if i != said.target]
@@ -117,7 +125,7 @@ def test_a_size_is_clearly_the_targets(kind):
 def test_a_relation_holds_for_the_target_and_clearly_not_for_the_others():
     sides = {"left of": (0, 1), "right of": (0, -1), "above": (1, 1), "below": (1, -1)}
     heard = Counter()
-    for drawn, said in SAID:
+    for drawn, said in everything_said():
         if said.kind == "relation":
             words = said.text.split(" the ")
             side = words[0].split(" ", 2)[2]
@@ -132,7 +140,7 @@ def test_a_relation_holds_for_the_target_and_clearly_not_for_the_others():
 
 
 def test_a_colour_is_the_targets_own():
-    asked = [(drawn, said) for drawn, said in SAID if said.kind == "colour"]
+    asked = [(drawn, said) for drawn, said in everything_said() if said.kind == "colour"]
     for drawn, said in asked:
         colour = np.array(grouping.COLOURS[said.text.split(" ")[1]], float)
         seen = {i: np.percentile(drawn.image[drawn.objects[i].mask], 75, axis=0) for i in said.candidates}
@@ -143,7 +151,7 @@ def test_a_colour_is_the_targets_own():
 
 def test_what_is_absent_is_not_there():
     heard = Counter()
-    for drawn, said in SAID:
+    for drawn, said in everything_said():
         if said.kind == "none":
             present = {thing.category for thing in drawn.objects}
             named = [word for word in said.text.split(" ") if word in NAMES]
@@ -184,7 +192,7 @@ def test_no_expression_where_the_difference_is_small():
 
 
 def test_masks_are_modal_and_boxes_their_extent():
-    for drawn in DRAWN:
+    for drawn in [*drawn_of("eval"), *drawn_of("pretraining")]:
         assert np.sum([thing.mask for thing in drawn.objects], axis=0).max() == 1
         for thing in drawn.objects:
             rows, columns = np.nonzero(thing.mask)
@@ -192,8 +200,10 @@ def test_masks_are_modal_and_boxes_their_extent():
 
 
 def test_kinds_are_spread_evenly_and_no_scene_is_asked_one_twice():
-    assert all(len({said.kind for said in drawn.expressions}) == 4 for drawn in DRAWN)
-    counts = Counter(said.kind for drawn in SCENES["eval"] for said in drawn.expressions)
+    assert all(
+        len({said.kind for said in drawn.expressions}) == 4 for drawn in [*drawn_of("eval"), *drawn_of("pretraining")]
+    )
+    counts = Counter(said.kind for drawn in drawn_of("eval") for said in drawn.expressions)
     assert counts.pop("none") == 30
     assert set(counts) == set(phrases.PRESENT)
     assert max(counts.values()) - min(counts.values()) <= 6
@@ -212,7 +222,7 @@ def test_every_kind_can_be_asked_of_one_scene():
 
 
 def test_the_mirror_swaps_left_and_right_and_nothing_else():
-    for drawn in DRAWN:
+    for drawn in [*drawn_of("eval"), *drawn_of("pretraining")]:
         seen = phrases.mirrored(drawn)
         assert (seen.image == drawn.image[:, ::-1]).all()
         for thing in seen.objects:
