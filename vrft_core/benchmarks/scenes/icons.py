@@ -25,7 +25,6 @@ from vrft_core.errors import InputError
 from vrft_core.params import Natural, Positive, SplitSizes, Strict
 
 TABLE = Path(__file__).with_name("icons.csv")
-BANDS = ("f", "c", "r")
 
 
 class IconScenes(Strict):
@@ -39,7 +38,7 @@ class IconScenes(Strict):
     @property
     def names(self) -> list[str]:
         """The most frequent first."""
-        return [name for band in BANDS for name in self.categories.get(band, [])]
+        return [name for band in ("f", "c", "r") for name in self.categories.get(band, [])]
 
 
 @dataclass(frozen=True)
