@@ -358,7 +358,7 @@ def test_a_hundred_images_a_cpu_second():
     def seconds() -> float:
         start = time.process_time()
         for index in range(200):
-            scenes.dataset.png(scenes.scene(settings, "train", index).image)
+            scenes.saving.png(scenes.scene(settings, "train", index).image)
         return time.process_time() - start
 
     assert 200 / min(seconds() for _ in range(3)) >= 100

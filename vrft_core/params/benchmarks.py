@@ -38,6 +38,40 @@ class Scenes(Strict):
     seed: Natural
 
 
+class IconScenes(Strict):
+    """The embedded source of a classification benchmark: names of `icons.csv` by their frequency in train."""
+
+    image_size: Positive
+    images: SplitSizes
+    categories: dict[Literal["f", "c", "r"], list[str]]
+    seed: Natural
+
+    @property
+    def names(self) -> list[str]:
+        """The most frequent first."""
+        return [name for band in ("f", "c", "r") for name in self.categories.get(band, [])]
+
+
+class PhraseScenes(Strict):
+    """The embedded source of a grounding benchmark: names of `definitions.csv`, questions an image."""
+
+    image_size: Positive
+    images: SplitSizes
+    categories: list[str]
+    expressions: Annotated[int, Field(ge=1, le=10)]  # an image, each of another kind
+    absent: Share  # of all expressions: those without a target
+    seed: Natural
+
+    @model_validator(mode="after")
+    def _at_most_one_absent(self):
+        if self.expressions * self.absent > 1:
+            raise ValueError("expressions × absent: at most 1, as at most one expression an image is without a target")
+        return self
+
+
+Embedded = Scenes | IconScenes | PhraseScenes
+
+
 class Benchmark(Strict):
     """A task and its data: an official source, an embedded one, both, or files of one's own (`train` and `eval`).
 
@@ -46,7 +80,7 @@ class Benchmark(Strict):
 
     task: str
     official: str | None = None
-    embedded: Scenes | None = None
+    embedded: Embedded | None = None
     train: Files | None = None
     eval: Files | None = None
     categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated

@@ -41,7 +41,8 @@ def tokenizer(taught: Sequence[Subject], recipe: Recipe) -> PreTrainedTokenizerF
     """A vocabulary in which every question and answer of the curriculum is short."""
     family = recipe.policy.family
     pieces = [piece for one in taught for piece in one.task.supervision.pieces(family)]
-    return build_tokenizer(names(taught), pieces, recipe.policy.coordinate_step)
+    words = [word for one in taught for word in one.task.supervision.words(one.scenes)]
+    return build_tokenizer([*names(taught), *words], pieces, recipe.policy.coordinate_step)
 
 
 def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesson]]:

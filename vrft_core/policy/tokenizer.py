@@ -14,6 +14,7 @@ END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>
 VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE, VIDEO)
 LIMIT = 1000  # largest coordinate of the Qwen2-VL and Qwen3-VL frames
+BLANK = "\0"  # in a template of a question or an answer: a name, a number, a thought, an expression
 FRAMING = ("<think>", "</think>", "<answer>", "</answer>", "user\n", "assistant\n")
 
 
@@ -21,8 +22,9 @@ def build_tokenizer(names: Sequence[str], pieces: Sequence[str], coordinate_step
     """One token for each name, each piece of a text, each coordinate on the grid, each two-decimal confidence.
 
     Any other text is spelled in bytes and round-trips. A coordinate followed by another one takes its separator with
-    it (`"120, "`), which makes a box seven tokens long.
+    it (`"120, "`), which makes a box seven tokens long. `names` may hold words with their spaces (`"left of the "`).
     """
+    names = list(dict.fromkeys(names))
     pieces = list(dict.fromkeys(piece for piece in (*pieces, *FRAMING) if len(piece) > 1))
     coordinates = [str(value) for value in range(0, LIMIT + 1, coordinate_step)]
     words = [
@@ -53,6 +55,11 @@ def build_tokenizer(names: Sequence[str], pieces: Sequence[str], coordinate_step
         additional_special_tokens=list(SPECIAL[1:]),
         clean_up_tokenization_spaces=False,
     )
+
+
+def pieces_of(templates: Sequence[str]) -> list[str]:
+    """What stands between the blanks of some templates."""
+    return [piece for text in templates for piece in text.split(BLANK)]
 
 
 def _byte_level(text: str) -> str:

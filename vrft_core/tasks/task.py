@@ -265,6 +265,10 @@ class Supervision(Protocol):
         """Names of the things that the scenes show."""
         ...
 
+    def words(self, scenes: Any) -> list[str]:
+        """Words of questions and answers besides, with their spaces."""
+        ...
+
     def pieces(self, family: str) -> list[str]:
         """What the texts of questions and answers consist of between names and numbers."""
         ...

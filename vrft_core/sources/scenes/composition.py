@@ -11,6 +11,7 @@ from PIL import Image
 
 from vrft_core.params import Scenes
 from vrft_core.sources.scenes.backgrounds import background
+from vrft_core.sources.scenes.cutting import cut_out, extent, mask_at
 from vrft_core.sources.scenes.glyphs import sprite, vocabulary
 
 # How hard a scene is. A policy of 1.5 M parameters learns from scenes near these in minutes, and hardly from scenes
@@ -52,48 +53,29 @@ def compose(categories: list[str], split: str, settings: Scenes, rng: random.Ran
     placed: list[tuple[str, np.ndarray, np.ndarray]] = []  # category, whole mask inside the picture, visible mask
     for category in categories:
         for _ in range(PLACEMENTS):
-            cut_out = _cut_out(vocabulary()[category].glyphs[: settings.glyphs], side, rng)
-            x, y = _position(cut_out, side, rng)
-            mask, full = _mask(cut_out, x, y, side)
+            glyph = _cut_out(vocabulary()[category].glyphs[: settings.glyphs], side, rng)
+            x, y = _position(glyph, side, rng)
+            mask, full = mask_at(glyph, x, y, side)
             if mask.sum() >= (MIN_VISIBLE - BORDER_SHARE) * full and all(
                 (seen & ~mask).sum() >= MIN_VISIBLE * whole.sum() for _, whole, seen in placed
             ):
                 placed = [(name, whole, seen & ~mask) for name, whole, seen in placed]
                 placed.append((category, mask, mask))
-                picture.paste(cut_out, (x, y), cut_out)
+                picture.paste(glyph, (x, y), glyph)
                 break
-    objects = [Object(name, _extent(seen), seen) for name, _, seen in placed]
+    objects = [Object(name, extent(seen), seen) for name, _, seen in placed]
     return Scene(np.array(picture), objects)
 
 
 def _cut_out(glyphs: tuple[str, ...], side: int, rng: random.Random) -> Image.Image:
     """RGBA picture of one of `glyphs`, scaled, stretched, mirrored and turned at random."""
     glyph = sprite(rng.choice(glyphs))
-    scale = rng.uniform(*OBJECT_SIDE) * side / max(glyph.size)
-    stretch = rng.uniform(*STRETCH)
-    width, height = glyph.width * scale * min(1, stretch), glyph.height * scale * min(1, 1 / stretch)
-    picture = glyph.resize((max(4, round(width)), max(4, round(height))), Image.BILINEAR)
-    if rng.random() < 0.5:
-        picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-    picture = picture.rotate(rng.uniform(-ROTATION, ROTATION), Image.BICUBIC, expand=True).convert("RGBA")
-    return picture.crop(picture.getbbox())
+    longer, stretch = rng.uniform(*OBJECT_SIDE) * side, rng.uniform(*STRETCH)
+    return cut_out(glyph, longer, stretch, rng.random() < 0.5, rng.uniform(-ROTATION, ROTATION))
 
 
-def _position(cut_out: Image.Image, side: int, rng: random.Random) -> tuple[int, int]:
+def _position(glyph: Image.Image, side: int, rng: random.Random) -> tuple[int, int]:
     outside = BORDER_SHARE if rng.random() < BORDER_CROP else 0
-    over_x, over_y = int(outside * cut_out.width), int(outside * cut_out.height)
-    x = rng.randint(-over_x, max(0, side - cut_out.width) + over_x)
-    return x, rng.randint(-over_y, max(0, side - cut_out.height) + over_y)
-
-
-def _mask(cut_out: Image.Image, x: int, y: int, side: int) -> tuple[np.ndarray, int]:
-    """bool[side, side] of the pixels the cut-out covers at least half, and their number with those outside."""
-    alpha = cut_out.getchannel("A")
-    canvas = Image.new("L", (side, side))
-    canvas.paste(alpha, (x, y))
-    return np.asarray(canvas) >= 128, int((np.asarray(alpha) >= 128).sum())
-
-
-def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    over_x, over_y = int(outside * glyph.width), int(outside * glyph.height)
+    x = rng.randint(-over_x, max(0, side - glyph.width) + over_x)
+    return x, rng.randint(-over_y, max(0, side - glyph.height) + over_y)

@@ -74,25 +74,42 @@ def budgets(settings: Scenes, split: str) -> dict[str, int]:
     Raises InputError where train's size cannot give the letters asked for.
     """
     slots = sum(distinct for distinct, _ in _shapes(settings, split))
-    frequent, common, rare = (settings.categories.get(band, []) for band in ("f", "c", "r"))
-    names = [*frequent, *common, *rare]
     if split != "train":
-        return {name: slots // len(names) + (i < slots % len(names)) for i, name in enumerate(names)}
-    tail = _falling(common, *COMMON) | _falling(rare, *RARE)
-    least = FREQUENT_LEAST * len(frequent) + sum(tail.values())
-    if slots < least:
+        return evenly(settings.categories, slots)
+    if slots < (needed := least(settings.categories)):
         images = settings.images.train
         raise InputError(
             "params.yaml",
             f"scenes.images.train: {images} images cannot hold every category often enough for its letter in "
             "scenes.categories (r 1-10, c 11-100, f more than 100 images)",
-            f"take {-(-least * images // slots)} images, or fewer categories",
+            f"take {-(-needed * images // slots)} images, or fewer categories",
         )
+    return long_tail(settings.categories, slots)
+
+
+def evenly(categories: dict[str, list[str]], slots: int) -> dict[str, int]:
+    """Category → number of images, all about the same, `slots` in all."""
+    names = [name for band in ("f", "c", "r") for name in categories.get(band, [])]
+    return {name: slots // len(names) + (i < slots % len(names)) for i, name in enumerate(names)}
+
+
+def least(categories: dict[str, list[str]]) -> int:
+    """The fewest slots with which `long_tail` gives every category its letter."""
+    return FREQUENT_LEAST * len(categories["f"]) + sum(_tail(categories).values())
+
+
+def long_tail(categories: dict[str, list[str]], slots: int) -> dict[str, int]:
+    """Category → number of train's images, as its letter promises, `slots` (not less than `least`) in all."""
+    frequent, tail = categories["f"], _tail(categories)
     weights = _falling(frequent, 100 * FREQUENT_STEEPNESS, 100)
-    spare = slots - least
+    spare = slots - least(categories)
     head = {name: FREQUENT_LEAST + spare * weight // sum(weights.values()) for name, weight in weights.items()}
     head[frequent[0]] += slots - sum(tail.values()) - sum(head.values())
     return head | tail
+
+
+def _tail(categories: dict[str, list[str]]) -> dict[str, int]:
+    return _falling(categories.get("c", []), *COMMON) | _falling(categories.get("r", []), *RARE)
 
 
 def verify(settings: Scenes, image_counts: dict[str, int]) -> None:

@@ -9,12 +9,12 @@ from vrft_core.families.form import Form
 from vrft_core.families.frames import Box
 from vrft_core.params import Pretraining, Scenes
 from vrft_core.policy.lessons import Lesson, Pool
+from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
 from vrft_core.sources import scenes
 from vrft_core.tasks.detection.prompts.questions import answer, question, thought
 from vrft_core.tasks.wording import NO_OBJECTS
 
-BLANK = "\0"
 _NUMBER = r"\d+\.\d+|\d+"
 
 
@@ -23,11 +23,16 @@ def names(settings: Scenes) -> list[str]:
     return [name for group in ("f", "c", "r") for name in settings.categories[group]]
 
 
+def words(settings: Scenes) -> list[str]:
+    """None but the names."""
+    return []
+
+
 def pieces(family: str) -> list[str]:
     """What question and answer texts consist of between category, thought and numbers."""
     boxes = [[0] * 4] * 2
     texts = [question(BLANK, thinking=thinking, family=family) for thinking in (True, False)]
-    fragments = [fragment for text in texts for fragment in text.split(BLANK)]
+    fragments = pieces_of(texts)
     answers = [answer(boxes, [0.0] * 2, BLANK), answer(boxes, [0.0] * 2, None), answer([], [], BLANK)]
     bare = answers[1].removeprefix("<answer>").removesuffix("</answer>")
     for text in (*answers, bare):
