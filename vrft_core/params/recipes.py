@@ -26,7 +26,8 @@ class Hub(Strict):
 class Pretraining(Strict):
     """How the small policy is made: dense alignment of the vision tower, then the language model.
 
-    `benchmarks`: on whose embedded data, and with which share of the questions each.
+    `benchmarks`: on whose embedded data, and with which share of the questions each. `wrong_names`: the chance that a
+    label names a look-alike instead, by how frequent the class is.
     """
 
     benchmarks: Annotated[dict[str, float], Field(min_length=1)]
@@ -41,6 +42,7 @@ class Pretraining(Strict):
     keep_further_instances: Share
     jitter: float
     bare_answers: Share
+    wrong_names: dict[Literal["f", "c", "r"], Share] = Field(default_factory=dict)
 
 
 class Policy(Strict):

@@ -167,7 +167,8 @@ def teach_language(
         token_loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         counted = labels.flatten() != -100
         coordinates = counted & is_coordinate[labels.flatten().clamp(min=0)]
-        mean, coordinate_loss = token_loss[counted].mean(), token_loss[coordinates].mean()
+        mean = token_loss[counted].mean()
+        coordinate_loss = token_loss[coordinates].mean() if coordinates.any() else mean.new_zeros(())
         (mean + coordinate_loss).backward()  # coordinates count double: the rest is easy
         optimizer.step()
         losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}

@@ -19,8 +19,9 @@ def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
         "train": sampling.pairs(io.read_json(layout.few_shot(cell) / "selection.json")),
         "val": task.prompts.validation(validation, categories, params.task_settings(cell)),
     }
+    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell).subject)
     with io.new_directory(layout.prompts(cell)) as directory:
         for split, asked in pairs.items():
-            examples = task.prompts.examples(asked, annotations, raw / "images", Form.of(recipe))
+            examples = task.prompts.examples(asked, annotations, raw / "images", form)
             write_examples(directory / split, examples)
     return {split: len(asked) for split, asked in pairs.items()}

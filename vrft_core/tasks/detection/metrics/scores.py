@@ -3,7 +3,7 @@
 The definitions belong to `matching` and `average_precision`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -61,8 +61,10 @@ def detections(row: Row) -> list[dict]:
     ]
 
 
-def scores(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings) -> DetectionScores:
-    """Boxes ranked as the settings say, under all rules."""
+def scores(
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, taught: Collection[int] = ()
+) -> DetectionScores:
+    """Boxes ranked as the settings say, under all rules, whether or not their categories were taught."""
     return _named(match_rows(truth, ranked(rows, settings.ranking), categories), settings)
 
 

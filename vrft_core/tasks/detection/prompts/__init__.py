@@ -32,8 +32,13 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     return mapped(truth, categories, found)
 
 
-def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
-    """Pairs by a presence protocol, or by the map in a file. `known`: the annotations are true."""
+def asked_by(protocol: str | None, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
+    """Pairs by a presence protocol, or by the map in a file; by none, every category of every image.
+
+    `known`: the annotations are true.
+    """
+    if protocol is None:
+        return [(image, category) for image in annotations.images for category in categories]
     if protocol in ("oracle", "self"):
         if not known:
             raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
