@@ -1,6 +1,8 @@
 # make setup   a virtual environment with everything, from the lock; TORCH_BUILD=cpu or cuda chooses torch's build
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
-# make test    the tests
+# make check   for every day, in about three minutes: style, types and the quick tests
+# make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
+# make lint    style (make types: types)
 # make ui      Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 # make lock    resolve requirements.lock again from pyproject.toml
 SHELL := /bin/bash
@@ -24,7 +26,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup again demo test lint ui lock clean
+.PHONY: help setup again demo check quick test lint types ui lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -52,11 +54,21 @@ MADE_WITH := $(shell cat .venv/.installed 2>/dev/null)
 demo: setup
 	@$(BIN)/python -m pipelines.materialize $(CELL)
 
-test: setup
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+check: setup
+	@$(MAKE) --no-print-directory -j2 lint quick
 
+quick: setup
+	@$(BIN)/python -m pytest -q -m "not slow and not e2e and not slurm and not kubernetes" $(PYTEST_ARGS)
+
+test: setup
+	@$(BIN)/python $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tests/run_all.py)
+
+# TODO: when `make types` passes, it becomes part of lint, and so of check and CI:   lint: setup types
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 ui: setup
 	@$(BIN)/python -m pipelines.ui

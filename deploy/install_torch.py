@@ -32,12 +32,13 @@ def main(version: str = "") -> int:
     build = build or ("cuda" if _gpu() else "")
     if _works(version, build):
         return 0
-    _pip("uninstall", "--yes", "torch")  # another version or build, or one that does not work
     attempts = _attempts(version, build)
     errors = []
     for label, arguments in attempts:
         print(f"installing torch {version} ({label})", flush=True)
         error = _pip("install", *arguments)
+        if not error and not _works(version, build):  # its files were there before, and are damaged
+            error = _pip("install", "--force-reinstall", "--no-deps", *arguments)
         if not error:
             break
         errors.append(error)
