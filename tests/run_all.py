@@ -61,7 +61,7 @@ def run(root: Path, markers: dict[str, str]) -> int:
 
 def _start(root: Path, name: str, selection: str) -> subprocess.Popen:
     """In a session of its own, so that one Ctrl-C does not interrupt it twice."""
-    command = [sys.executable, "-m", "pytest", "-m", selection, "-o", f"cache_dir=.pytest_cache/{name}"]
+    command = [sys.executable, "-m", "pytest", "-v", "-m", selection, "-o", f"cache_dir=.pytest_cache/{name}"]
     if name == "computing":  # the drills have deadlines and need little; they go first
         command = ["nice", "-n", "10", *command]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
