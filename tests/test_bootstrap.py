@@ -8,7 +8,7 @@ from detection_sets import random_set
 
 from vrft_core.errors import InputError
 from vrft_core.evaluation.average_precision import Matches
-from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_ratios, bootstrap_seeds
+from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
 from vrft_core.evaluation.matching import match
 
 BOX = [10, 10, 20, 20]
@@ -154,14 +154,6 @@ def test_seeds_with_different_models_are_refused():
     base, rft = shares(0, 0.4, 0.6)
     with pytest.raises(InputError, match="same models"):
         bootstrap_seeds([{"base": base}, {"base": base, "rft": rft}], 10, seed=0)
-
-
-def test_a_ratio_of_sums_has_its_interval_over_answers_and_none_without_any():
-    found = bootstrap_ratios({"mean": ([0, 1, 1, 0], [1] * 4), "whole": ([2, 3, 4, 5], [2, 3, 4, 5])}, 200, seed=0)
-    assert found["mean"]["value"] == 0.5
-    assert found["mean"]["low"] < 0.5 < found["mean"]["high"]
-    assert found["whole"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert bootstrap_ratios({"mean": ([], [])}, 10, seed=0)["mean"]["value"] is None
 
 
 def test_a_thousand_resamples_of_a_small_evaluation_take_seconds():

@@ -74,28 +74,6 @@ def bootstrap_seeds(matches: list[dict[str, Matches]], resamples: int, seed: int
     }
 
 
-def bootstrap_ratios(parts: dict[str, tuple[Sequence[float], Sequence[float]]], resamples: int, seed: int) -> dict:
-    """Intervals of metrics that are a sum over a sum, over answers drawn with replacement: accuracies, mean and
-    cumulative IoU.
-
-    `parts`: metric → (numerators [n], denominators [n]), for the same n answers; a mean has denominators of 1.
-
-    → {metric: {"value", "low", "high"}}, None where there is nothing to measure.
-    """
-    above, below = (np.array([part[side] for part in parts.values()], dtype=float) for side in (0, 1))
-    answers = above.shape[1] if len(parts) else 0
-    generator = np.random.default_rng([seed, 0])
-    draws = np.full((resamples, len(parts)), np.nan)
-    for index in range(resamples if answers else 0):
-        weights = np.bincount(generator.integers(answers, size=answers), minlength=answers)
-        draws[index] = _ratio(above @ weights, below @ weights)
-    return _intervals(tuple(parts), _ratio(above.sum(axis=-1), below.sum(axis=-1)), draws)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-
-
 def _values(seeds: list[dict[str, Matches]], resamples: int, seed: int) -> tuple[dict, dict]:
     """Headline metrics of each model: on all images [S, M], and on each resample [B, S, M].
 

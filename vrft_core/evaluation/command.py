@@ -15,15 +15,17 @@ from vrft_core.errors import InputError
 from vrft_core.evaluation import columns
 from vrft_core.evaluation.accuracy import accuracy, judge
 from vrft_core.evaluation.average_precision import Matches, published_lvis, summary
-from vrft_core.evaluation.bootstrap import bootstrap_ratios
 from vrft_core.evaluation.columns import Detections, Truth
 from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas, published_box
+from vrft_core.evaluation.intervals import intervals
 from vrft_core.evaluation.matching import match
 from vrft_core.evaluation.ranking import ranked
+from vrft_core.evaluation.ratio_scores import RatioScores
+from vrft_core.evaluation.scores import MetricSpec
 from vrft_core.evaluation.scoring import detections as detections_of
 from vrft_core.scoring import frame_of, limit_of, read_log, truth_of
 
-RESAMPLES, SEED = 1000, 0
+HALVES, SEED = 1000, 0
 
 
 def evaluate(
@@ -92,7 +94,8 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> Detections:
 def evaluate_answers(protocol: str, path: str, sam: Path | None = None, images: Path | None = None) -> tuple[dict, str]:
     """A log of answers, as `vrft score` reads it → the result as an object for JSON, and as a table to read.
 
-    Object: `metrics` {name: {"value", "low", "high"}} with 95 % intervals over answers, `queries`, and
+    Object: `metrics` {name: {"value", "low", "high"}} with 95 % intervals over images where every row names its
+    `image`, else over answers; `queries`, and
     * classification: accuracy/strict, accuracy/lenient (Visual-RFT's rule), and `confusions`;
     * grounding: box/mIoU and box/cIoU in the answers' frame, published/mIoU (the first box anywhere in the text); where
       rows hold run-length masks, `mask` (predicted, null for none) and `target` with an optional `ignore`, also
@@ -123,7 +126,12 @@ def evaluate_answers(protocol: str, path: str, sam: Path | None = None, images: 
         published = box_areas([published_box(text) for text in completions], truths)[0]
         parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
         parts |= _mask_parts(rows, _sam_masks(rows, sam, images) if sam else _logged_masks(rows))
-    result["metrics"] = bootstrap_ratios(parts, RESAMPLES, SEED)
+    images = [row.get("image") for _, row in rows]
+    specs = [MetricSpec(name, name, "share" if name.startswith("accuracy/") else "mean") for name in parts]
+    above, below = zip(*parts.values(), strict=True)
+    known = all(isinstance(image, str) for image in images)
+    scores = RatioScores.of(specs, above, below, images if known else None)
+    result["metrics"] = intervals({"answers": scores}, HALVES, SEED)["models"]["answers"]
     for name, entry in result["metrics"].items():
         lines.append(f"{name:<18}{_shown(entry['value'])}  [{_shown(entry['low'])}, {_shown(entry['high'])}]")
     if result.get("confusions"):
