@@ -54,7 +54,7 @@ class Size:
     runs: int = 16  # training runs of each method, from which seeds are drawn
 
 
-QUICK = Size(samples=40, draws=60, fresh=200, pool=1500, runs=6)
+QUICK = Size(samples=40, draws=60, fresh=200, pool=1500, runs=4)
 
 
 class Tally:
@@ -83,7 +83,9 @@ class Tally:
     def _cell(self, what: str, images: int) -> str:
         widths = {name: np.mean([width for _, width in cell]) for name, cell in self.rows[what][images].items()}
         old, new = (f"{self.coverage(what, images, name):.1f}" for name in ("percentile", "adopted"))
-        return f"{old} → **{new}** (×{widths['adopted'] / widths['percentile']:.2f})"
+        return f"{old} → **{new}**" + (
+            f" (×{widths['adopted'] / widths['percentile']:.2f})" if all(widths.values()) else ""
+        )
 
 
 def percentile(seeds: list[dict[str, Scores]], draws: int, generator: np.random.Generator) -> dict:
@@ -100,7 +102,8 @@ def percentile(seeds: list[dict[str, Scores]], draws: int, generator: np.random.
     mean = np.take_along_axis(found, picks[:, :, None, None], axis=1).mean(axis=1)  # [B, models, M]
 
     def entries(values: np.ndarray) -> dict:
-        ends = [np.quantile(one[~np.isnan(one)], [0.025, 0.975]) for one in values.T]
+        known = [one[~np.isnan(one)] for one in values.T]
+        ends = [np.quantile(one, [0.025, 0.975]) if len(one) else (None, None) for one in known]
         return {spec.name: {"low": low, "high": high} for spec, (low, high) in zip(metrics, ends, strict=True)}
 
     pairs = [(a, b) for a, b in PAIR if a in names and b in names]

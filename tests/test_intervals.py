@@ -1,6 +1,7 @@
 """95 % intervals over images and over training seeds: exact where they can be computed by hand, and covering."""
 
 import importlib.util
+import json
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -80,10 +81,23 @@ def detection(seed: int = 0, names=("lvis/AP", "lvis/AP50", "lvis/APr"), **optio
 
 
 # ------------------------------------------------------------------------------------------- shares, means, ratios
-def test_the_interval_of_a_mean_is_students():
-    values = np.random.default_rng(0).beta(5, 2, 40)
-    expected = stats.t.interval(0.95, 39, values.mean(), values.std(ddof=1) / 40**0.5)
-    assert ends(of_one(scores(OVERLAP, values))) == pytest.approx(expected, abs=1e-12)
+def logistic(value: float, half: float) -> list[float]:
+    return [1 / (1 + np.exp(-(np.log(value / (1 - value)) + sign * half / (value * (1 - value))))) for sign in (-1, 1)]
+
+
+def test_the_interval_of_a_mean_is_students_on_the_scale_of_log_odds():
+    values = np.random.default_rng(0).uniform(0, 1, 40)
+    half = stats.t.ppf(0.975, 39) * values.std(ddof=1) / 40**0.5
+    assert ends(of_one(scores(OVERLAP, values))) == pytest.approx(logistic(values.mean(), half))
+
+
+def test_where_few_images_decide_a_mean_has_fewer_degrees_of_freedom():
+    spread = scores(OVERLAP, np.random.default_rng(0).uniform(0, 1, 40))
+    assert variance_of_mean(Counted.of(spread, half_samples(40, 2, 0)), 0)[1] == 39
+    single = scores(OVERLAP, [1.0] + [0.0] * 39)
+    kurtosis = (0.975 * 0.025 * (0.975**3 + 0.025**3)) / (0.975 * 0.025) ** 2  # of a Bernoulli variable
+    expected = 2 * 40 / (kurtosis - 37 / 39)
+    assert variance_of_mean(Counted.of(single, half_samples(40, 2, 0)), 0)[1] == pytest.approx(expected)
 
 
 def test_the_interval_of_a_share_is_wilsons():
@@ -125,7 +139,10 @@ def test_a_ratio_of_sums_varies_as_its_linearisation_says():
     error = (above - ratio * union).std(ddof=1) / 300**0.5 / union.mean()  # Cochran, Sampling Techniques, 1977, 6.4
     entry = of_one(one)
     assert entry["value"] == pytest.approx(ratio)
-    assert ends(entry) == pytest.approx(stats.t.interval(0.95, 299, ratio, error), abs=0.03 * error)
+    influence = above - ratio * union
+    kurtosis = np.mean(influence**4) / np.mean(influence**2) ** 2
+    half = stats.t.ppf(0.975, 600 / (kurtosis - 297 / 299)) * error
+    assert ends(entry) == pytest.approx(logistic(ratio, half), abs=0.03 * error)
 
 
 def test_answers_that_do_not_count_for_a_metric_change_nothing():
@@ -156,8 +173,9 @@ def test_one_image_says_something_of_a_share_only():
 
 
 def test_intervals_stay_between_0_and_1():
-    assert ends(of_one(scores(OVERLAP, [1, 1, 1, 0.1])))[1] == 1
-    assert ends(of_one(scores(OVERLAP, [0, 0, 0, 0.9])))[0] == 0
+    assert 0 < ends(of_one(scores(OVERLAP, [1, 1, 1, 0.1])))[0] < ends(of_one(scores(OVERLAP, [1, 1, 1, 0.1])))[1] < 1
+    assert ends(of_one(scores(PER_CLASS, [1, 1, 1, 0.1])))[1] == 1
+    assert ends(difference(scores(PER_CLASS, [1, 1, 1, 0]), scores(PER_CLASS, [0, 0, 0, 0.1])))[1] == 1
 
 
 # ------------------------------------------------------------------------------------------- means over parts
@@ -386,17 +404,21 @@ def runs(*shifts: float, images: int = 50) -> list[RatioScores]:
 
 def test_seeds_and_images_vary_together_by_satterthwaites_rule():
     three = runs(0.1, 0.2, 0.25)
-    entry = intervals_over_seeds([{"rft": one} for one in three], 10, seed=0)["models"]["rft"]["mIoU"]
+    base = scores(OVERLAP, np.zeros(50))
+    found = intervals_over_seeds([{"base": base, "rft": one} for one in three], 10, seed=0)
+    entry = found["differences"]["rft-base"]["mIoU"]
     each = np.array([one.values()[0] for one in three])
     image = np.mean([one.above[0] for one in three], axis=0)
     between, v = each.var(ddof=1) / 3, image.var(ddof=1) / 50
+    assert stats.kurtosis(image) < 0  # so that there are n - 1 degrees of freedom
     df = (between + v) ** 2 / (between**2 / 2 + v**2 / 49)
     half = max(stats.t.ppf(0.975, df) * (between + v) ** 0.5, stats.t.ppf(0.975, 2) * between**0.5)
     assert entry["value"] == pytest.approx(each.mean())
     assert entry["per_seed"] == pytest.approx(each)
     assert entry["std"] == pytest.approx(each.std(ddof=1))
     assert entry["se_images"] == pytest.approx(v**0.5)
-    assert ends(entry) == pytest.approx([max(each.mean() - half, 0), min(each.mean() + half, 1)])
+    assert ends(entry) == pytest.approx([each.mean() - half, each.mean() + half])
+    assert ends(found["models"]["rft"]["mIoU"]) == pytest.approx(logistic(each.mean(), half))
 
 
 def test_seeds_that_agree_leave_the_interval_over_images():
@@ -484,3 +506,26 @@ def test_accuracies_near_1_are_covered(coverage):
     assert tally.coverage("accuracy 0.98", 50, "adopted") >= 90
     assert tally.coverage("accuracy 0.98", 50, "percentile") < 80
     assert "| accuracy 0.98 |" in "\n".join(tally.markdown())
+
+
+def test_real_evaluation_images_serve_as_a_pool(coverage, tmp_path):
+    truth, detections = random_set(2, images=40)
+    (tmp_path / "annotations.json").write_text(json.dumps(truth))
+    pairs: dict = {}
+    for row in detections:
+        x, y, w, h = row["bbox"]
+        said = pairs.setdefault((row["image_id"], row["category_id"]), ([], []))
+        said[0].append([x, y, x + w, y + h])
+        said[1].append(row["score"])
+    rows = [
+        {"image_id": i, "category_id": k, "boxes": boxes, "scores": values} for (i, k), (boxes, values) in pairs.items()
+    ]
+    for name in ("rft.jsonl", "sft.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    paths = [tmp_path / "rft.jsonl", tmp_path / "sft.jsonl"]
+    pool = coverage.read_pool(tmp_path / "annotations.json", paths, "stated")
+    assert pool.images == len({row["image_id"] for row in detections})
+    size = coverage.Size(samples=4, draws=20, fresh=10)
+    tally = coverage.run(["detection"], [30], size, 0, pool)
+    assert tally.coverage("real pool: coco/AP, difference", 30, "adopted") >= 75  # the same answers twice
+    assert set(tally.rows["real pool: lvis/AP"]) == {30}

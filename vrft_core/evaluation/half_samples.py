@@ -102,15 +102,22 @@ def is_over_parts(metric: MetricSpec) -> bool:
 
 
 def variance_of_mean(one: Counted, metric: int) -> tuple[float, float]:
-    """Squared standard error of a share, mean or ratio, and its degrees of freedom.
+    """Squared standard error of a mean or a sum over a sum, and its degrees of freedom. NaN where n < 2.
 
-    s² / n for a mean of one answer an image; else by leaving each image out: Σ u² / (n (n - 1)), u the influence (the
-    jackknife of Quenouille and Tukey; Miller, The jackknife: a review, Biometrika 61, 1974). NaN where n < 2.
+    s² / n for a mean of one answer an image; in general, by leaving each image out, Σ u² / (n (n - 1)), u the influence
+    (the jackknife of Quenouille and Tukey; Miller, The jackknife: a review, Biometrika 61, 1974).
+
+    Degrees of freedom after Satterthwaite (Biometrics Bulletin 2, 1946), 2 / relative variance of s², which is
+    (κ - (n - 3) / (n - 1)) / n for influences of kurtosis κ: n - 1 for normal ones and never more, fewer where a few
+    images decide.
     """
     n = one.counted[metric]
     if n < 2:
         return np.nan, np.nan
-    return (one.influence[one.place(metric)] ** 2).sum() / (n * (n - 1)), n - 1.0
+    squares = one.influence[one.place(metric)] ** 2
+    total = squares.sum()
+    relative = n * (squares**2).sum() / total**2 - (n - 3) / (n - 1) if total > 0 else 0.0
+    return total / (n * (n - 1)), float(min(n - 1.0, 2 * n / relative if relative > 0 else np.inf))
 
 
 def variance_over_halves(one: Counted, metric: int) -> tuple[float, float]:
@@ -121,9 +128,9 @@ def variance_over_halves(one: Counted, metric: int) -> tuple[float, float]:
     statistics that are not smooth: Politis, Romano and Wolf, Subsampling, 1999). Halves in which no part is defined are
     left out.
 
-    Degrees of freedom after Satterthwaite (Biometrics Bulletin 2, 1946): (Σ v)² / Σ v² / (m - 1) over parts with more
-    than one image, v a part's variance over the halves that hold it, m the images that count for it. Where no part has
-    two images: one less than there are parts, at least 1.
+    Degrees of freedom after Satterthwaite: (Σ v)² / Σ v² / (m - 1) over parts with more than one image, v a part's
+    variance over the halves that hold it, m the images that count for it. Where no part has two images: one less than
+    there are parts, at least 1.
     """
     support, draws = one.support[metric], one.halves[one.place(metric)]
     if one.counted[metric] < 2:
