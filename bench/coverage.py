@@ -83,9 +83,8 @@ class Tally:
     def _cell(self, what: str, images: int) -> str:
         widths = {name: np.mean([width for _, width in cell]) for name, cell in self.rows[what][images].items()}
         old, new = (f"{self.coverage(what, images, name):.1f}" for name in ("percentile", "adopted"))
-        return f"{old} → **{new}**" + (
-            f" (×{widths['adopted'] / widths['percentile']:.2f})" if all(widths.values()) else ""
-        )
+        wider = f" (×{widths['adopted'] / widths['percentile']:.2f})" if all(widths.values()) else ""
+        return f"{old} → **{new}**{wider}"
 
 
 def percentile(seeds: list[dict[str, Scores]], draws: int, generator: np.random.Generator) -> dict:
