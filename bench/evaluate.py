@@ -94,15 +94,16 @@ def spent(since: tuple[float, float]) -> dict:
     return {"seconds": time.perf_counter() - since[0], "cpu": time.process_time() - since[1]}
 
 
-def run_engine(engine: str, protocol: str, directory: Path, resamples: int) -> dict:
+def run_engine(engine: str, protocol: str, directory: Path, halves: int) -> dict:
     """Seconds of one engine in this process, from JSON files to the AP family."""
     gt, dt = str(directory / "gt.json"), str(directory / "dt.json")
     started = time.perf_counter(), time.process_time()
     numbers = {}
     if engine == "vrft":
+        from vrft_core.evaluation.intervals import intervals
         from vrft_core.tasks.detection.metrics.average_precision import summary
-        from vrft_core.evaluation.bootstrap import bootstrap
         from vrft_core.tasks.detection.metrics.columns import Detections, Truth
+        from vrft_core.tasks.detection.metrics.detection_scores import DetectionScores
         from vrft_core.tasks.detection.metrics.matching import match
 
         truth, found = Truth.load(Path(gt), protocol), Detections.load(Path(dt))
@@ -111,10 +112,11 @@ def run_engine(engine: str, protocol: str, directory: Path, resamples: int) -> d
         numbers["AP"] = summary(matches)["AP"]
         numbers["load"] = loaded
         numbers |= spent(started)
-        if resamples:
+        if halves:
             before = time.perf_counter(), time.process_time()
-            bootstrap({"rft": matches}, resamples, seed=0)
-            numbers["bootstrap"] = spent(before)
+            names = [f"{protocol}/{metric}" for metric in matches.metrics]
+            intervals({"rft": DetectionScores({protocol: matches}, names)}, halves, seed=0)
+            numbers["intervals"] = spent(before)
     elif engine == "hotcoco":
         import hotcoco
 
@@ -154,7 +156,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--categories", type=int, default=1_203)
     parser.add_argument("--detections", type=int, default=1_000_000)
-    parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--halves", type=int, default=200, help="of the images, for intervals")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--draw", metavar="DIRECTORY", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "PROTOCOL", "DIRECTORY"), help=argparse.SUPPRESS)
@@ -165,7 +167,7 @@ def main() -> None:
     if args.measure:
         engine, protocol, directory = args.measure
         with contextlib.redirect_stdout(io.StringIO()):
-            numbers = run_engine(engine, protocol, Path(directory), args.resamples)
+            numbers = run_engine(engine, protocol, Path(directory), args.halves)
         print(json.dumps(numbers))
         return
     print("$ python", shlex.join(sys.argv))
@@ -185,7 +187,7 @@ def main() -> None:
                     print(f"{protocol:9}{label:26}{reason}")
                     continue
                 command = [sys.executable, __file__, "--measure", engine, protocol, directory]
-                command += ["--resamples", str(args.resamples)]
+                command += ["--halves", str(args.halves)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
                     print(f"{protocol:9}{label:26}failed: {done.stderr.strip().splitlines()[-1]}")
@@ -199,8 +201,8 @@ def main() -> None:
                 )
                 if engine == "vrft":
                     print(f"{'':9}  of which reading the files {_seconds(result['load'])}")
-                    if args.resamples:
-                        print(f"{'':9}  {args.resamples} bootstrap resamples on top: {_seconds(result['bootstrap'])}")
+                    if args.halves:
+                        print(f"{'':9}  intervals from {args.halves} halves on top: {_seconds(result['intervals'])}")
 
 
 def _seconds(one: dict) -> str:

@@ -23,15 +23,15 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+from vrft_core.prompts import Frame, question
 
 from vrft_core import policy
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.predict import Query, build_queries, predict
-from vrft_core.tasks.detection.prompts.presence import oracle
 from vrft_core.params import Params
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, SPECIAL, TURN_END, VIDEO, VISION_END, VISION_START
-from vrft_core.prompts import Frame, question
+from vrft_core.tasks.detection.prompts.presence import oracle
 
 ENOUGH = 8  # questions asked the published way, random model
 MOST = 12  # random images: enough for a full batch of 64 at 5 questions each, as in an evaluation

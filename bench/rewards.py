@@ -30,8 +30,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vrft_core import answers, rewards, scoring
 from vrft_core.rewards import published
+
+from vrft_core import answers, rewards, scoring
 
 BOXES = (1, 2, 3, 5, 20, 100)
 GROUP = 8

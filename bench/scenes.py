@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from vrft_core.sources import scenes
 from vrft_core.params import Params, Scenes
+from vrft_core.sources import scenes
 
 
 def draw(settings: Scenes, images: int) -> float:
