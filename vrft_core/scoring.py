@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
-from vrft_core import rewards
+from vrft_core import file_kinds, rewards
 from vrft_core.errors import InputError
 from vrft_core.rewards import published
 
 Score = Callable[[dict, str], tuple[dict, list[str]]]  # a row of the log and its place → parts, reasons
+ACCEPTED = "give JSON lines with `completion` and `solution`"
 _HARMLESS = {"no_answer_tag", "other_form", "other_key", "confidence_missing", "duplicate_box"}
 
 
@@ -77,7 +78,13 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{name}:{number}"
-            yield where, _row(line, where)
+            try:
+                row = _row(line, where)
+            except InputError:
+                if number == 1 and (kind := file_kinds.recognised(name, line)):
+                    raise InputError(name, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
+                raise
+            yield where, row
 
 
 def _scored(row: dict, where: str, score: Score) -> str:

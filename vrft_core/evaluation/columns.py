@@ -3,6 +3,7 @@
 What a file may contain is decided here, as in the COCO and LVIS formats. Matching and metrics belong elsewhere.
 """
 
+import codecs
 import gc
 from dataclasses import dataclass
 from itertools import chain
@@ -11,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from pydantic_core import from_json
 
-from vrft_core import io
+from vrft_core import file_kinds, io
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 
 PROTOCOLS = ("coco", "lvis")
+ACCEPTED = "give COCO or LVIS JSON, or for detections also the rows of `vrft predict`"
 
 
 @dataclass(frozen=True)
@@ -168,21 +170,24 @@ def _first_bad(rows: list[dict], where: str, field: str, kind: object) -> InputE
 def read(path: Path) -> object:
     """Parse JSON of a million rows in seconds: no garbage collection meanwhile, and pydantic's parser.
 
-    A file of one object a line gives their list.
+    A file of one object a line gives their list; a byte-order mark is skipped. Raises InputError for anything else,
+    with what the file seems to be where it is of another kind.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         first, _, rest = content.strip().partition(b"\n")
         if rest and first.startswith(b"{") and first.rstrip().endswith(b"}"):
-            return io.read_jsonl(path)
+            return io.read_jsonl(path, ACCEPTED)
         return from_json(content)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "check the path") from None
     except ValueError as error:
+        if kind := file_kinds.recognised(path, content):
+            raise InputError(path, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
         raise InputError(path, f"not valid JSON: {error}", "is the file cut short?") from None
     finally:
         if enabled:
