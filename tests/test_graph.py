@@ -14,7 +14,7 @@ from vrft_core.stages import _MODULES, STAGES
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "params", "io", "errors", "progress", "provenance", "tracking", "runs", "stages"}
+PLUMBING = {"", "cell", "params", "io", "file_kinds", "errors", "progress", "provenance", "tracking", "runs", "stages"}
 
 
 @pytest.fixture(scope="module")

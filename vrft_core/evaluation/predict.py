@@ -19,6 +19,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.answers import parse_detection
 from vrft_core.evaluation import ranking
 from vrft_core.evaluation.decoding import Completion, complete
+from vrft_core.images import open_rgb
 from vrft_core.params import Recipe
 from vrft_core.progress import Progress
 from vrft_core.prompts import Frame, frame, question
@@ -37,8 +38,7 @@ class Query:
     def picture(self) -> Image.Image:
         if isinstance(self.image, Image.Image):
             return self.image.convert("RGB")
-        with Image.open(self.image) as picture:
-            return picture.convert("RGB")
+        return open_rgb(self.image, (self.frame.width, self.frame.height))
 
 
 def build_queries(
@@ -54,7 +54,7 @@ def build_queries(
             thinking=recipe.prompts.thinking,
             family=policy.family,
         )
-        coordinates = frame(policy, image["width"], image["height"])
+        coordinates = frame(policy, image["width"], image["height"], images / image["file_name"])
         queries.append(Query(image_id, category_id, text, images / image["file_name"], coordinates))
     return queries
 

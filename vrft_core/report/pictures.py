@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup, escape
-from PIL import Image
 
 from vrft_core.annotations import Annotations
-from vrft_core.errors import InputError
 from vrft_core.evaluation.matching import iou
+from vrft_core.images import Size, open_rgb
 
 SHOWN = 20
 LONG_SIDE = 420  # px of the embedded picture
@@ -74,7 +73,7 @@ def gallery(
     for number, (image_id, category_id) in enumerate(pairs):
         image, objects = truth.images[image_id], truth.boxes(image_id, category_id)
         category = truth.categories[category_id]["name"]
-        width, height, uri = _embedded(images / image["file_name"])
+        width, height, uri = _embedded(images / image["file_name"], (image["width"], image["height"]))
         scale = width / image["width"]
         panels = [
             _panel(
@@ -102,14 +101,9 @@ def gallery(
     return entries
 
 
-def _embedded(path: Path) -> tuple[int, int, str]:
+def _embedded(path: Path, listed: Size) -> tuple[int, int, str]:
     """(width, height, data URI) of the picture, at most LONG_SIDE px; PNG when small and drawn, JPEG otherwise."""
-    try:
-        with Image.open(path) as file:
-            png = file.format == "PNG"
-            picture = file.convert("RGB")
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error}", "is it a whole picture?") from None
+    picture, png = open_rgb(path, listed), path.suffix.lower() == ".png"
     if shrink := max(picture.size) > LONG_SIDE:
         picture.thumbnail((LONG_SIDE, LONG_SIDE))
     kind = "png" if png and not shrink else "jpeg"

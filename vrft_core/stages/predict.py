@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
@@ -20,9 +19,8 @@ from vrft_core.evaluation import presence
 from vrft_core.evaluation.asking import answered
 from vrft_core.evaluation.predict import Query, build_queries
 from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
+from vrft_core.images import SUFFIXES, size
 from vrft_core.params import Params, Recipe
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,19 @@ class Job:
     known: bool = True
 
     def queries(self, protocol: str | None) -> list[Query]:
-        """What to ask, as `pairs`, with each image's file. Raises InputError for one that is not there."""
+        """What to ask, as `pairs`, with each image's file.
+
+        Raises InputError for one that is not there, or not of the size that the annotations give.
+        """
         queries = build_queries(self.pairs(protocol), self.annotations, self.images, self.recipe)
         names = {query.image_id: self.annotations.images[query.image_id]["file_name"] for query in queries}
         found = {image: files.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
             if path is None:
                 raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")
+            if self.known:
+                row = self.annotations.images[image]
+                size(path, (row["width"], row["height"]))
         return [replace(query, image=found[query.image_id]) for query in queries]
 
     def pairs(self, protocol: str | None) -> list[tuple[int, int]]:
@@ -61,16 +65,44 @@ class Job:
 def cell_job(layout: Layout, params: Params, cell: Cell, method: str, categories: Sequence[str] | None) -> Job:
     """A cell's model (base, sft or rft) and its evaluation images. Raises InputError where they were not made yet."""
     raw = layout.raw(cell)
-    for needed in (raw, layout.policy(cell), layout.model(cell, method)):
-        if not needed.is_dir():
-            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('source').key}"
-            raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
+    policy_folder, adapter = _weights(layout, cell, method, raw)
     truth = Annotations.load(raw / "annotations.json").split("eval")
     chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
     if categories:
         chosen = _ids(truth, categories)
-    adapter = None if method == "base" else layout.model(cell, method)
-    return Job(params.recipe(cell), layout.policy(cell), adapter, truth, raw / "images", chosen)
+    return Job(params.recipe(cell), policy_folder, adapter, truth, raw / "images", chosen)
+
+
+def cell_on_files_job(
+    layout: Layout,
+    params: Params,
+    cell: Cell,
+    method: str,
+    images: Path,
+    annotations: Path | None,
+    categories: Sequence[str] | None,
+) -> Job:
+    """A cell's model and images of the user's, as in `files_job`; by default the categories the cell is evaluated on.
+
+    Raises InputError as `cell_job` and `files_job` do.
+    """
+    raw = layout.raw(cell)
+    named = bool(categories or annotations)
+    policy_folder, adapter = _weights(layout, cell, method, *() if named else (raw,))
+    if not named:
+        truth = Annotations.load(raw / "annotations.json")
+        chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
+        categories = [truth.categories[i]["name"] for i in chosen]
+    return files_job(params.recipe(cell), policy_folder, adapter, images, annotations, categories)
+
+
+def _weights(layout: Layout, cell: Cell, method: str, *data: Path) -> tuple[Path, Path | None]:
+    """A cell's policy and what was trained on it (None for base); they and `data` must be there, else InputError."""
+    for needed in (*data, layout.policy(cell), layout.model(cell, method)):
+        if not needed.is_dir():
+            command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('source').key}"
+            raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
+    return layout.policy(cell), None if method == "base" else layout.model(cell, method)
 
 
 def files_job(
@@ -81,11 +113,13 @@ def files_job(
     annotations: Path | None,
     categories: Sequence[str] | None,
 ) -> Job:
-    """A model folder and images of the user's, listed in a COCO or LVIS file or all that lie in the folder.
+    """A model folder and images of the user's: those a COCO or LVIS file lists, all that lie in a folder, or one file.
 
     Raises InputError for malformed annotations, unknown categories, and a folder without images.
     """
     if annotations:
+        if images.is_file():
+            raise InputError("--images", f"{images} is one image", "with --annotations give the folder of its images")
         problems = coco_json.Problems()
         data = coco_json.load(annotations, problems)
         problems.refuse()
@@ -95,8 +129,11 @@ def files_job(
         return Job(recipe, model, adapter, known, images, chosen)
     if not categories:
         raise InputError("--categories", "nothing says what to look for", "name categories, or give --annotations")
+    if unreadable := [name for name in categories if not name.strip() or not name.isprintable()]:
+        raise InputError("--categories", f"{unreadable[0]!r} is no printable name", "name each category as text")
     names = [{"id": number, "name": name} for number, name in enumerate(dict.fromkeys(categories), 1)]
     rows = {"images": _found(images), "annotations": [], "categories": names}
+    images = images.parent if images.is_file() else images
     return Job(
         recipe, model, adapter, Annotations.from_dict(rows), images, [row["id"] for row in names], known=False
     )  # fmt: skip
@@ -149,18 +186,18 @@ def _ids(annotations: Annotations, names: Sequence[str]) -> list[int]:
     return sorted({known[name] for name in names})
 
 
-def _found(folder: Path) -> list[dict]:
-    """Image rows for the files of a folder, numbered by name."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+def _found(place: Path) -> list[dict]:
+    """Image rows for the files of a folder, numbered by name; or for the one file that `place` is."""
+    folder, paths = place, [place]
+    if place.is_file():
+        folder = place.parent
+    else:
+        paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else []
     if not paths:
-        raise InputError(folder, "holds no images", f"files ending in {', '.join(SUFFIXES)} are looked for")
+        raise InputError(place, "holds no images", f"files ending in {', '.join(SUFFIXES)} are looked for")
     rows = []
     for number, path in enumerate(paths, 1):
-        try:
-            with Image.open(path) as picture:
-                width, height = picture.size
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(path, f"cannot be read as an image: {error}", "remove or replace it") from None
+        width, height = size(path)
         name = path.relative_to(folder).as_posix()
         rows.append({"id": number, "width": width, "height": height, "file_name": name})
     return rows

@@ -8,6 +8,7 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.queries import evaluated_categories, oracle
+from vrft_core.images import embeddable
 from vrft_core.params import Params, Recipe
 from vrft_core.prompts import answer, frame, question, thought
 
@@ -33,11 +34,11 @@ def _examples(pairs: list[tuple[int, int]], annotations: Annotations, images: Pa
     for image_id, category_id in pairs:
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
         truth = annotations.boxes(image_id, category_id)
-        in_frame = frame(policy, image["width"], image["height"])
         path = images / image["file_name"]
+        in_frame = frame(policy, image["width"], image["height"], path)
         yield {
             "example_id": f"{image_id}-{category_id}",
-            "image": {"bytes": path.read_bytes(), "path": path.name},
+            "image": {"bytes": embeddable(path, (image["width"], image["height"])), "path": path.name},
             "width": image["width"],
             "height": image["height"],
             "category": name,
