@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from detection_sets import random_set
 
-from vrft_core import io, rewards
+from vrft_core import __version__, io, rewards
 from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.evaluation.accuracy import judge
+from vrft_core.evaluation.average_precision import summary
+from vrft_core.evaluation.matching import match
 
 # --- reading and writing lines of JSON -------------------------------------------------------------------------------
 
@@ -126,3 +129,163 @@ def test_an_article_is_dropped_only_where_white_space_followed_it(said, truth, r
     completion = f"<think>x</think><answer>{said}</answer>"
     assert rewards.score("accuracy", completion, truth, task="classification") == float(right)
     assert judge(completion, truth)[2] is right
+
+
+# --- LVIS: what has no area ------------------------------------------------------------------------------------------
+
+
+def flattened(seed: int) -> tuple[dict, list[dict]]:
+    """A random set in which some boxes and some areas are zero."""
+    truth, detections = random_set(seed)
+    for number, row in enumerate(truth["annotations"]):
+        row["iscrowd"] = 0
+        if number % 4 == 0:
+            row["bbox"][2 + number % 8 // 4] = 0
+            row["area"] = 0.0
+        elif number % 7 == 0:
+            row["area"] = 0.0  # the area counts, not the box
+    for row in detections[::5]:
+        row["bbox"][3] = 0.0
+    return truth, detections
+
+
+@pytest.mark.parametrize(
+    ("seed", "numbers"),
+    [
+        (0, (0.20129704441, 0.257484866134, 0.399075907591, 0.228048679868, 0.103118811881)),
+        (1, (0.109377337734, 0.16798679868, 0.077227722772, 0.0, 0.105374037404)),
+        (2, (0.232094960045, 0.260631777463, 0.110891089109, 0.189415370108, 0.244578029231)),
+        (3, (0.158434389795, 0.190993907083, 0.241320132013, 0.134455445545, 0.254350166798)),
+    ],
+)
+def test_lvis_leaves_out_what_has_no_area_as_lvis_api_does(seed, numbers):
+    """The numbers are those of lvis-api 0.5.3; hotcoco counts such boxes and gives others."""
+    found = summary(match(*flattened(seed), "lvis"))
+    assert [found[name] for name in ("AP", "AP50", "APs", "APr", "APf")] == pytest.approx(numbers, abs=1e-11)
+
+
+def test_an_object_without_area_is_neither_missed_nor_verifies_its_category():
+    """The numbers are those of lvis-api 0.5.3 on these rows."""
+    truth = {
+        "images": [{"id": 1, "width": 99, "height": 99, "neg_category_ids": [], "not_exhaustive_category_ids": []},
+                   {"id": 2, "width": 99, "height": 99, "neg_category_ids": [], "not_exhaustive_category_ids": []}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "area": 81},
+                        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 9], "area": 0},
+                        {"id": 3, "image_id": 2, "category_id": 1, "bbox": [0, 0, 9, 0], "area": 0}],
+        "categories": [{"id": 1, "name": "cat", "frequency": "r"}],
+    }  # fmt: skip
+    wrong_in_2 = {"image_id": 2, "category_id": 1, "bbox": [50, 50, 9, 9], "score": 0.9}
+    flat_in_1 = {"image_id": 1, "category_id": 1, "bbox": [50, 50, 0, 9], "score": 0.8}
+    right_in_1 = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9], "score": 0.7}
+    assert summary(match(truth, [wrong_in_2, flat_in_1, right_in_1], "lvis"))["AP"] == pytest.approx(1)
+
+
+# --- ground truth that is wrong --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("protocol", "change", "said"),
+    [
+        ("coco", {"bbox": [5, 5, -3, 4]}, "row 1: bbox has a negative width or height"),
+        ("lvis", {"bbox": [5, 5, 3, -4]}, "row 1: bbox has a negative width or height"),
+        ("coco", {"area": -1}, "row 1: 'area' is -1; it must not be negative"),
+        ("coco", {"iscrowd": "0"}, "row 1: 'iscrowd' is '0'; it must be 0 or 1"),
+        ("coco", {"iscrowd": "false"}, "row 1: 'iscrowd' is 'false'; it must be 0 or 1"),
+        ("coco", {"iscrowd": None}, "row 1: 'iscrowd' is 'None'; it must be 0 or 1"),
+        ("coco", {"iscrowd": [1]}, "row 1: 'iscrowd' is '[1]'; it must be 0 or 1"),
+        ("coco", {"iscrowd": 2}, "row 1: 'iscrowd' is '2'; it must be 0 or 1"),
+        ("lvis", {"ignore": "no"}, "row 1: 'ignore' is 'no'; it must be 0 or 1"),
+    ],
+)
+def test_ground_truth_with_impossible_values_is_refused_by_row(tmp_path, capsys, protocol, change, said):
+    truth, detections = random_set(0)
+    truth["annotations"][1] |= change
+    assert evaluate(tmp_path, truth, detections, "--protocol", protocol) == 2
+    err = capsys.readouterr().err
+    assert f"gt.json: annotations: {said}" in err and err.count("\n") == 1
+
+
+def evaluate(folder, truth: dict, detections: list[dict], *options: str) -> int:
+    io.write_json(folder / "gt.json", truth)
+    (io.write_jsonl if "boxes" in detections[0] else io.write_json)(folder / "dt.json", detections)
+    paths = ["--ground-truth", str(folder / "gt.json"), "--detections", str(folder / "dt.json")]
+    return main(["evaluate", *paths, *options])
+
+
+# --- one split of a project's own annotations ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def splits() -> tuple[dict, list[dict]]:
+    """Four images of one cat each, two of them for evaluation; rows of `vrft predict` that find all it is asked."""
+    truth = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat", "frequency": "r"}]}
+    rows = []
+    for number, split in enumerate(("train", "val", "eval", "eval"), 1):
+        truth["images"].append({"id": number, "width": 99, "height": 99, "split": split, "file_name": f"{number}.png",
+                                "neg_category_ids": [], "not_exhaustive_category_ids": []})  # fmt: skip
+        box = {"bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}
+        truth["annotations"].append({"id": number, "image_id": number, "category_id": 1, **box})
+        if split == "eval":
+            rows.append({"image_id": number, "category_id": 1, "boxes": [[10, 10, 30, 30]], "scores": [1.0]})
+    return truth, rows
+
+
+@pytest.mark.parametrize("protocol", ["coco", "lvis"])
+def test_a_projects_own_files_are_evaluated_on_the_one_split_that_was_predicted(tmp_path, capsys, splits, protocol):
+    truth, rows = splits
+    assert evaluate(tmp_path, truth, rows, "--protocol", protocol) == 0
+    out = capsys.readouterr().out
+    assert "split eval alone: all detections are of it; --split takes another" in out
+    assert "2 images, 2 objects, 2 detections" in out and "missed" not in out
+    assert evaluate(tmp_path, truth, rows, "--protocol", protocol, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["AP"], found["split"]) == (pytest.approx(1), "eval")
+
+
+def test_a_split_is_chosen_by_name_and_detections_elsewhere_are_left_out(tmp_path, capsys, splits):
+    truth, rows = splits
+    rows.append({"image_id": 1, "category_id": 1, "boxes": [[0, 0, 5, 5]], "scores": [1.0]})
+    common = ["--protocol", "coco", "--json"]
+    assert evaluate(tmp_path, truth, rows, *common, "--split", "eval") == 0
+    assert json.loads(capsys.readouterr().out)["AP"] == pytest.approx(1)
+    assert evaluate(tmp_path, truth, rows, "--protocol", "coco", "--split", "eval") == 0
+    assert "1 detections are of other splits: left out" in capsys.readouterr().out
+    assert evaluate(tmp_path, truth, rows, *common) == 0  # of two splits: all images
+    found = json.loads(capsys.readouterr().out)
+    assert "split" not in found and found["AP"] < 0.6
+    assert evaluate(tmp_path, truth, rows, *common, "--split", "test") == 2
+    assert "no split 'test'; known: eval, train, val" in capsys.readouterr().err
+    plain, detections = random_set(0)
+    assert evaluate(tmp_path, plain, detections, *common, "--split", "eval") == 2
+    assert "carry no field `split`" in capsys.readouterr().err
+
+
+def test_images_that_nobody_answered_for_are_counted_aloud(tmp_path, capsys, splits):
+    truth, rows = splits
+    assert evaluate(tmp_path, truth, rows[:1], "--protocol", "coco") == 0
+    assert "1 images with objects have no answer: all missed" in capsys.readouterr().out
+    nothing = rows[1] | {"boxes": [], "scores": []}  # asked, and answered with no box
+    assert evaluate(tmp_path, truth, [rows[0], nothing], "--protocol", "coco", "--json") == 0
+    assert "unanswered_images" not in json.loads(capsys.readouterr().out)
+    assert evaluate(tmp_path, truth, rows[:1], "--protocol", "coco", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["unanswered_images"] == 1
+
+
+@pytest.mark.parametrize("image_id", ["1", [1], None, True, 2**70])
+def test_a_row_of_predict_with_an_impossible_image_is_named(tmp_path, capsys, splits, image_id):
+    truth, rows = splits
+    assert (
+        evaluate(tmp_path, truth, [rows[0] | {"image_id": image_id, "boxes": [], "scores": []}], "--protocol", "coco")
+        == 2
+    )
+    assert "row 1: is not one of `vrft predict`" in capsys.readouterr().err
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"vrft {__version__}\n"

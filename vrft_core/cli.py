@@ -147,8 +147,9 @@ def evaluate(args: argparse.Namespace) -> None:
         raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
     else:
         result, table = measure(
-            args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis, args.ranked_by
-        )
+            args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis, args.ranked_by,
+            args.split,
+        )  # fmt: skip
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
@@ -305,6 +306,10 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
     measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
+    measure.add_argument(
+        "--split", metavar="NAME", help="only images whose `split` in the ground truth is this (default: the one that "
+        "all detections are of; all images where there is none)",
+    )  # fmt: skip
     measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
     measure.set_defaults(run=evaluate)

@@ -72,10 +72,10 @@ class Truth:
         image_id, category_id, box, area = _numbers(
             rows, f"{where}: annotations", image_id=int, category_id=int, bbox=4, area=float
         )
+        _refuse_negative(box, area, f"{where}: annotations")
         if rows and all("id" in row for row in rows):
             _unique_ids(rows, f"{where}: annotations")
-        flag = "iscrowd" if protocol == "coco" else "ignore"
-        ignored = np.array([bool(row.get(flag, 0)) for row in rows], dtype=bool)
+        ignored = _flags(rows, "iscrowd" if protocol == "coco" else "ignore", f"{where}: annotations")
         pairs = {"neg_category_ids": np.empty(0, np.int64), "not_exhaustive_category_ids": np.empty(0, np.int64)}
         if protocol == "lvis":
             pairs = {field: _pairs(images, field, image_ids, category_ids, where) for field in pairs}
@@ -115,11 +115,31 @@ class Detections:
         image_id, category_id, box, score = _numbers(
             rows, str(where), image_id=int, category_id=int, bbox=4, score=float
         )
-        if (bad := np.flatnonzero((box[:, 2:] < 0).any(axis=1))).size:
-            raise InputError(
-                f"{where}: row {bad[0]}", "bbox has a negative width or height", "files hold [x, y, width, height]"
-            )
+        _refuse_negative(box, np.zeros(len(box)), str(where))
         return cls(image_id, category_id, box, score)
+
+    def of_images(self, image_ids: np.ndarray) -> "Detections":
+        """Only those in some images, in the same order."""
+        keep = np.isin(self.image_id, image_ids)
+        return Detections(self.image_id[keep], self.category_id[keep], self.box[keep], self.score[keep])
+
+
+def _refuse_negative(box: np.ndarray, area: np.ndarray, where: str) -> None:
+    if (bad := np.flatnonzero((box[:, 2:] < 0).any(axis=1))).size:
+        raise InputError(
+            f"{where}: row {bad[0]}", "bbox has a negative width or height", "files hold [x, y, width, height]"
+        )
+    if (bad := np.flatnonzero(area < 0)).size:
+        raise InputError(f"{where}: row {bad[0]}", f"'area' is {area[bad[0]]:g}", "it must not be negative")
+
+
+def _flags(rows: list[dict], field: str, where: str) -> np.ndarray:
+    """A column of 0, 1, true or false; a row without the field has 0."""
+    values = [row.get(field, 0) for row in rows]
+    for number, value in enumerate(values):
+        if not isinstance(value, int | float | np.number) or value not in (0, 1):
+            raise InputError(f"{where}: row {number}", f"'{field}' is {str(value)[:40]!r}", "it must be 0 or 1")
+    return np.array(values, dtype=bool)
 
 
 def _numbers(rows: list[dict], where: str, **fields: object) -> list[np.ndarray]:
