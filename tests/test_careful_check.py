@@ -6,6 +6,7 @@ import pytest
 from detection_sets import random_set
 
 from vrft_core import __version__, io, rewards
+from vrft_core.answers import MAX_REJECTION, parse_detection
 from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.evaluation.accuracy import judge
@@ -129,6 +130,58 @@ def test_an_article_is_dropped_only_where_white_space_followed_it(said, truth, r
     completion = f"<think>x</think><answer>{said}</answer>"
     assert rewards.score("accuracy", completion, truth, task="classification") == float(right)
     assert judge(completion, truth)[2] is right
+
+
+# --- 'No Objects' in prose -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There are no objects belonging to the category 'cat' in the image.",
+        "There is no object belonging to the category 'No Entry, not here' in the image.",
+        "No objects found.",
+        "no object",
+        "**No Objects**",
+        "['No Objects']",
+        "The answer is 'No Objects'.",
+        "Final answer: No Objects",
+        "No, there are no objects of this kind.",
+        "In the image, there are no objects of this kind, so the answer is 'No Objects'.",
+        "The image shows a street.\nNo Objects",
+        "I see no objects like that here",
+        "There's no object to detect!",
+        "No objects belonging to the category are visible.",
+    ],
+)
+def test_a_clear_statement_that_nothing_is_there_counts(text):
+    parsed = parse_detection(f"<answer>{text}</answer>")
+    assert parsed.says_none and not parsed.detections
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is not true that there are no objects",
+        "I cannot say that there are no objects.",
+        "There are no objects? There are three.",
+        "There are no objects other than two cats.",
+        "No objects but one.",
+        "No objects are missing.",
+        "No object of this kind is missing.",
+        "There are no objects. That is false.",
+        "There are no objects, except at the left.",
+        "If no object belonging to the category 'cat' in the image, return 'No Objects'.",
+        "Whether there are no objects is hard to tell",
+        "There are two cats and no objects of other kinds",
+        "It isn't so. There are no objects.",
+        "no objection",
+        "There are no objects of this kind. " + "x" * MAX_REJECTION,
+    ],
+)
+def test_a_statement_that_may_mean_the_contrary_does_not_count(text):
+    parsed = parse_detection(f"<answer>{text}</answer>")
+    assert not parsed.says_none and "unparsable" in parsed.reasons
 
 
 # --- LVIS: what has no area ------------------------------------------------------------------------------------------
