@@ -1,6 +1,7 @@
 """Faults that a careful check found: what users' files and model answers may hold, and what must come of it."""
 
 import json
+import time
 
 import pytest
 from detection_sets import random_set
@@ -11,7 +12,9 @@ from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.evaluation.accuracy import judge
 from vrft_core.evaluation.average_precision import summary
+from vrft_core.evaluation.grounding import published_box, published_ious
 from vrft_core.evaluation.matching import match
+from vrft_core.rewards import published
 
 # --- reading and writing lines of JSON -------------------------------------------------------------------------------
 
@@ -182,6 +185,71 @@ def test_a_clear_statement_that_nothing_is_there_counts(text):
 def test_a_statement_that_may_mean_the_contrary_does_not_count(text):
     parsed = parse_detection(f"<answer>{text}</answer>")
     assert not parsed.says_none and "unparsable" in parsed.reasons
+
+
+# --- the published functions, white space and digits included --------------------------------------------------------
+
+TRUTH = "<answer>(451,135),(539,838)</answer>"
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "value"),
+    [
+        ("(451 , 135) ,(539 , 838)", TRUTH, 2.0),  # read, though not the same text
+        ("( 451,135 ),\n(539,\t838 )", TRUTH, 2.0),
+        ("(٤٥١,135),(539,838)", TRUTH, 2.0),
+        ("(4 , 135) ,(539 , 838)", "<answer>(451 , 135) ,(539 , 838)</answer>", 1.0),  # both are the number 838
+        ("(4 , 135) ,(539 , 838)", "<answer>(451, 135), (539, 838)</answer>", None),  # 838 and 135: GIoU
+        (
+            "(4, ١٣٥), (539, 838)",
+            "<answer>(451, 135), (539, 838)</answer>",
+            None,
+        ),  # the number's digits stop the library
+        ("(451;135),(539;838)", TRUTH, 0.0),
+    ],
+)
+def test_published_grounding_reads_what_the_published_code_reads(said, truth, value):
+    """Values as the published function, run with math-verify 0.6.0, gave them; None: GIoU + 1."""
+    giou = 88 * 703 / (535 * 703) + 1
+    reward = published.giou(f"<think>x</think><answer>{said}</answer>", truth)
+    assert reward == pytest.approx(giou if value is None else value, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "answer" + " 1." * 300_000,
+        "answer 1)" + " " * 1_000_000 + "x",
+        "answer 1) 1) " * 80_000,
+        "answer " + "(1) " * 250_000,
+    ],
+)
+def test_the_published_number_is_found_in_linear_time(text):
+    start = time.process_time()
+    published.same_number(text, "1")
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("(451 , 135) ,(539 , 838)", (451, 135, 539, 838)),
+        ("( 451,135 )\n,(539,838)", (451, 135, 539, 838)),
+        ("(٤٥١,١٣٥),(539,838)", (451, 135, 539, 838)),
+        ("(9999999999,1),(99999999999,2) (1,2),(3,4)", (9999999999, 1, 99999999999, 2)),  # the first, however large
+        (f"({'9' * 5000},1),(3,2)", None),
+        (f"({'9' * 400},1),({'9' * 401},2)", None),
+        ("(1,2);(3,4)", None),
+    ],
+)
+def test_the_published_evaluation_reads_the_same_boxes(text, box):
+    assert published_box(text) == box
+
+
+def test_the_published_iou_stays_below_one():
+    one = published_ious(["(451,135),(539,838)", "none"], [(451, 135, 539, 838)] * 2, [(1000, 1000)] * 2)
+    area = 88 * 703 / 1e6
+    assert one.tolist() == pytest.approx([area / (area + 1e-6), 0])
 
 
 # --- LVIS: what has no area ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from vrft_core.evaluation.accuracy import accuracy, judge
 from vrft_core.evaluation.average_precision import Matches, published_lvis, summary
 from vrft_core.evaluation.bootstrap import bootstrap_ratios
 from vrft_core.evaluation.columns import Detections, Truth
-from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas, published_box
+from vrft_core.evaluation.grounding import IGNORE, box_areas, decode, mask_areas, published_box, published_ious
 from vrft_core.evaluation.matching import match
 from vrft_core.evaluation.ranking import ranked
 from vrft_core.evaluation.scoring import detections as detections_of
@@ -141,7 +141,7 @@ def evaluate_answers(protocol: str, path: str, sam: Path | None = None, images: 
             for text, (_, row) in zip(completions, rows, strict=True)
         ]
         each, intersection, union = box_areas([one and one.box for one in said], truths)
-        published = box_areas([published_box(text) for text in completions], truths)[0]
+        published = published_ious(completions, truths, [frame_of(row) for _, row in rows])
         parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
         parts |= _mask_parts(rows, _sam_masks(rows, sam, images) if sam else _logged_masks(rows))
     result["metrics"] = bootstrap_ratios(parts, RESAMPLES, SEED)
