@@ -86,14 +86,12 @@ def cell_on_files_job(
 
     Raises InputError as `cell_job` and `files_job` do.
     """
+    named = categories or (None if annotations else params.benchmarks[cell.benchmark].categories)
     raw = layout.raw(cell)
-    named = bool(categories or annotations)
-    policy_folder, adapter = _weights(layout, cell, method, *() if named else (raw,))
-    if not named:
-        truth = Annotations.load(raw / "annotations.json")
-        chosen = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-        categories = [truth.categories[i]["name"] for i in chosen]
-    return files_job(params.recipe(cell), policy_folder, adapter, images, annotations, categories)
+    policy_folder, adapter = _weights(layout, cell, method, *() if named or annotations else (raw,))
+    if not named and not annotations:
+        named = [row["name"] for row in Annotations.load(raw / "annotations.json").categories.values()]
+    return files_job(params.recipe(cell), policy_folder, adapter, images, annotations, named)
 
 
 def _weights(layout: Layout, cell: Cell, method: str, *data: Path) -> tuple[Path, Path | None]:
