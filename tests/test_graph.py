@@ -16,7 +16,7 @@ from vrft_core.tasks import Task, load_params
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "io", "errors", "progress", "provenance", "tracking", "run_folder", "stages"}
+PLUMBING = {"", "cell", "io", "file_kinds", "errors", "progress", "provenance", "tracking", "run_folder", "stages"}
 PARAMETERS = "vrft_core.params"
 PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}
 
@@ -77,7 +77,7 @@ def asset_of(stage, benchmark: str) -> dg.AssetKey:
 
 
 def test_every_stage_of_every_benchmark_is_one_asset(stages, params, graph):
-    mirrored = {asset_of(stage, name) for stage in stages.values() for name in params.benchmarks}
+    mirrored = {asset_of(stage, cell.benchmark) for stage in stages.values() for cell in params.cells()}
     assert {key for key in graph.get_all_asset_keys() if key.path[0] != "nightly_eval"} == mirrored
 
 

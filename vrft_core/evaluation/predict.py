@@ -60,7 +60,7 @@ def predict(
         rows |= new
         if kept:
             with open(kept, "a", encoding="utf-8") as file:
-                file.write(json.dumps(list(new.items()), ensure_ascii=False) + "\n")
+                file.write(json.dumps(list(new.items())) + "\n")
         progress.step(len(new))
     model.train(was_training)
     return [rows[index] for index in range(len(examples))]
