@@ -1,6 +1,5 @@
 """FGVC-Aircraft 2013b at the level of variants: 10,000 images, 100 classes (Maji et al., 2013)."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from vrft_core.sources import archives, classes, selection, writing
 from vrft_core.sources.classes import Labels
 from vrft_core.sources.download import File, fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
     "aircraft100",
@@ -42,13 +42,20 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
 
     The archive is read once. Raises InputError as `download.fetch` and `writing.write` do, and for malformed lists.
     """
+    writing.write(directory, *content(settings, cache))
+
+
+def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
+    """What is written, and where the images' bytes come from."""
     archive = fetch([FILES["archive"]], cache)[FILES["archive"]]
     texts = dict(archives.members(archive, lambda name: name.startswith(f"{NAME}/data/") and name.endswith(".txt")))
     names = _text(archive, texts, "variants.txt").splitlines()
     splits = {split: _labels(archive, texts, f"images_variant_{theirs}.txt", names) for split, theirs in SPLITS.items()}
     ids = {image: int(image.removesuffix(".jpg")) for part in splits.values() for image in part}
-    content = classes.content(splits, names, ids, {"source": "aircraft100", "cropped_rows": STRIP})
-    writing.write(directory, content, _images(archive, ids), without_strip)
+    images = archives.images((archive,), f"{NAME}/data/images/")
+    return classes.content(splits, names, ids, {"source": "aircraft100", "cropped_rows": STRIP}), (
+        lambda rows: ((image_id, without_strip(data)) for image_id, data in images(rows))
+    )
 
 
 def _text(archive: Path, texts: dict[str, bytes], name: str) -> str:
@@ -69,12 +76,6 @@ def _labels(archive: Path, texts: dict[str, bytes], name: str, names: list[str])
     return labels
 
 
-def _images(archive: Path, ids: dict[str, int]) -> Iterator[tuple[int, bytes]]:
-    prefix = f"{NAME}/data/images/"
-    for name, data in archives.members(archive, lambda name: name.removeprefix(prefix) in ids):
-        yield ids[name.removeprefix(prefix)], data
-
-
 def without_strip(data: bytes) -> bytes:
     """A JPEG without its lowest STRIP rows.
 
@@ -86,9 +87,7 @@ def without_strip(data: bytes) -> bytes:
             image.load()
             cut = image.crop((0, 0, image.width, image.height - STRIP))
             buffer = BytesIO()
-            cut.save(
-                buffer, "JPEG", qtables=image.quantization, subsampling=JpegImagePlugin.get_sampling(image)
-            )
+            cut.save(buffer, "JPEG", qtables=image.quantization, subsampling=JpegImagePlugin.get_sampling(image))
             return buffer.getvalue()
     except Exception as error:  # whatever a broken file leads a decoder to raise
         raise InputError("an aircraft image", f"cannot be cropped: {error}", "fetch the archive again") from None

@@ -9,7 +9,7 @@ import gzip
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -50,6 +50,20 @@ def read(archive: Path, name: str, bounds: Bounds = BOUNDS) -> bytes:
     for _, data in members(archive, lambda member: member == name, bounds):
         return data
     raise _absent(archive, name)
+
+
+def images(
+    paths: Iterable[Path], prefix: str = "", bounds: Bounds = BOUNDS
+) -> Callable[[list[dict]], Iterator[tuple[int, bytes]]]:
+    """A function that gives id and bytes of rows of images from archives, where they lie as `prefix` + file_name."""
+
+    def contents(rows: list[dict]) -> Iterator[tuple[int, bytes]]:
+        ids = {prefix + row["file_name"]: row["id"] for row in rows}
+        for path in paths:
+            for name, data in members(path, ids.__contains__, bounds):
+                yield ids[name], data
+
+    return contents
 
 
 @contextlib.contextmanager
@@ -123,7 +137,9 @@ class _Counted:
 
 def _refuse_size(archive: Path, unpacked: int, bounds: Bounds) -> None:
     if unpacked > bounds.bytes or unpacked > max(bounds.slack, bounds.ratio * archive.stat().st_size):
-        raise InputError(archive, f"unpacks to {unpacked:,} bytes or more", "it is no plain data archive; do not use it")
+        raise InputError(
+            archive, f"unpacks to {unpacked:,} bytes or more", "it is no plain data archive; do not use it"
+        )
 
 
 def _refuse_name(archive: Path, name: str, names: set[str]) -> None:

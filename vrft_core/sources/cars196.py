@@ -1,6 +1,5 @@
 """Stanford Cars: 16,185 images of 196 cars (Krause et al., 2013)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from vrft_core.errors import InputError
@@ -8,6 +7,7 @@ from vrft_core.sources import archives, classes, coop, mat, writing
 from vrft_core.sources.classes import Labels, Settings
 from vrft_core.sources.download import File, fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
     "cars196",
@@ -59,6 +59,11 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
     `settings.validation` of the training images is held out. Raises InputError as `download.fetch` and
     `writing.write` do, and for labels outside the list of classes.
     """
+    writing.write(directory, *content(settings, cache))
+
+
+def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
+    """What is written, and where the images' bytes come from."""
     wanted = ["train", "test", "test_labels", "devkit"] + (["coop"] if settings.splits == "coop" else [])
     paths = dict(zip(wanted, fetch([FILES[name] for name in wanted], cache).values(), strict=True))
     devkit = dict(archives.members(paths["devkit"], lambda name: name.endswith(".mat")))
@@ -74,9 +79,8 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
     else:
         splits = classes.with_validation({"train": train, "eval": test}, settings.validation)
     ids = {image: i for i, image in enumerate(sorted(train | test), 1)}
-    content = classes.content(splits, names, ids, {"source": "cars196", "splits": settings.splits})
-    wanted_images = {row["file_name"]: row["id"] for row in content.images}
-    writing.write(directory, content, _images([paths["train"], paths["test"]], wanted_images))
+    info = {"source": "cars196", "splits": settings.splits}
+    return classes.content(splits, names, ids, info), archives.images((paths["train"], paths["test"]))
 
 
 def year_first(name: str) -> str:
@@ -93,9 +97,3 @@ def _labels(data: bytes, where: Path, folder: str, number: int) -> Labels:
     if not all(0 <= label < number for label in labels.values()):
         raise InputError(where, f"class must be 1 to {number}", "fetch it again")
     return labels
-
-
-def _images(paths: list[Path], ids: dict[str, int]) -> Iterator[tuple[int, bytes]]:
-    for path in paths:
-        for name, data in archives.members(path, ids.__contains__):
-            yield ids[name], data

@@ -55,7 +55,9 @@ def agreed(rows: dict[str, list[tuple[str, int, str]]], official: Labels, where:
         for image, label, _ in items:
             if official.get(image) != label:
                 raise InputError(
-                    where, f"{split}: {image[:100]!r} has label {label}, officially {official.get(image)}", "fetch it by hand"
+                    where,
+                    f"{split}: {image[:100]!r} has label {label}, officially {official.get(image)}",
+                    "fetch it by hand",
                 )
             if image in seen:
                 raise InputError(where, f"{image[:100]!r} is listed twice", "fetch it by hand")

@@ -1,7 +1,6 @@
 """Oxford Flowers-102: 8,189 images of 102 flowers (Nilsback and Zisserman, 2008)."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from vrft_core.sources import archives, classes, coop, mat, writing
 from vrft_core.sources.classes import Labels, Settings
 from vrft_core.sources.download import File, fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
     "flowers102",
@@ -66,8 +66,13 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
 
     Raises InputError as `download.fetch` and `writing.write` do, and for labels outside 1 to 102.
     """
+    writing.write(directory, *content(settings, cache))
+
+
+def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
+    """What is written, and where the images' bytes come from."""
     wanted = ["images", "labels"] + (["splits"] if settings.splits == "official" else ["coop"])
-    paths = {name: path for name, path in zip(wanted, fetch([FILES[n] for n in wanted], cache).values(), strict=True)}
+    paths = dict(zip(wanted, fetch([FILES[name] for name in wanted], cache).values(), strict=True))
     official = _labels(paths["labels"])
     if settings.splits == "official":
         splits, names = _splits(paths["splits"], official), CLASSES
@@ -75,8 +80,8 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
         rows = coop.read(paths["coop"])
         splits, names = classes.agreed(rows, official, paths["coop"]), coop_names(rows, len(CLASSES), paths["coop"])
     ids = {image: _number(image) for image in official}
-    content = classes.content(splits, names, ids, {"source": "flowers102", "splits": settings.splits})
-    writing.write(directory, content, _images(paths["images"], {row["file_name"] for row in content.images}))
+    info = {"source": "flowers102", "splits": settings.splits}
+    return classes.content(splits, names, ids, info), archives.images((paths["images"],), "jpg/")
 
 
 def coop_names(rows: dict[str, list[coop.Row]], number: int, where: object) -> list[str]:
@@ -105,8 +110,3 @@ def _splits(path: Path, official: Labels) -> dict[str, Labels]:
 
 def _number(image: str) -> int:
     return int(image.removeprefix("image_").removesuffix(".jpg"))
-
-
-def _images(archive: Path, wanted: set[str]) -> Iterator[tuple[int, bytes]]:
-    for name, data in archives.members(archive, lambda name: name.removeprefix("jpg/") in wanted):
-        yield _number(name.removeprefix("jpg/")), data

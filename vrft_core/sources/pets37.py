@@ -1,6 +1,5 @@
 """Oxford-IIIT Pet: 7,349 images of 37 breeds (Parkhi et al., 2012)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from vrft_core.errors import InputError
@@ -8,6 +7,7 @@ from vrft_core.sources import archives, classes, coop, writing
 from vrft_core.sources.classes import Labels, Settings
 from vrft_core.sources.download import File, fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
     "pets37",
@@ -45,6 +45,11 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
     Officially there is no validation split: `settings.validation` of the 3,680 training images is held out. CoOp has
     one. Raises InputError as `download.fetch` and `writing.write` do, and for lists that contradict each other.
     """
+    writing.write(directory, *content(settings, cache))
+
+
+def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
+    """What is written, and where the images' bytes come from."""
     wanted = ["images", "annotations"] + (["coop"] if settings.splits == "coop" else [])
     paths = dict(zip(wanted, fetch([FILES[name] for name in wanted], cache).values(), strict=True))
     splits, names = _lists(paths["annotations"])
@@ -54,8 +59,8 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
     else:
         splits = classes.with_validation(splits, settings.validation)
     ids = {image: i for i, image in enumerate(sorted(image for part in splits.values() for image in part), 1)}
-    content = classes.content(splits, names, ids, {"source": "pets37", "splits": settings.splits})
-    writing.write(directory, content, _images(paths["images"], ids))
+    info = {"source": "pets37", "splits": settings.splits}
+    return classes.content(splits, names, ids, info), archives.images((paths["images"],), "images/")
 
 
 def _lists(archive: Path) -> tuple[dict[str, Labels], list[str]]:
@@ -72,16 +77,17 @@ def _lists(archive: Path) -> tuple[dict[str, Labels], list[str]]:
                 image, label, _, _ = line.split()
                 label = int(label) - 1
             except ValueError:
-                raise InputError(f"{archive}: {member}:{number}", "must be image, class, species, breed", "fetch it again") from None
+                raise InputError(
+                    f"{archive}: {member}:{number}", "must be image, class, species, breed", "fetch it again"
+                ) from None
             name = image.rpartition("_")[0].replace("_", " ").lower()
             if names.setdefault(label, name) != name:
-                raise InputError(f"{archive}: {member}:{number}", f"class {label + 1} is {names[label]!r} and {name!r}", "fetch it again")
+                raise InputError(
+                    f"{archive}: {member}:{number}",
+                    f"class {label + 1} is {names[label]!r} and {name!r}",
+                    "fetch it again",
+                )
             splits[split][f"{image}.jpg"] = label
     if set(names) != set(range(len(names))):
         raise InputError(archive, f"classes must be 1 to {len(names)}", "fetch it again")
     return splits, [names[label] for label in range(len(names))]
-
-
-def _images(archive: Path, ids: dict[str, int]) -> Iterator[tuple[int, bytes]]:
-    for name, data in archives.members(archive, lambda name: name.removeprefix("images/") in ids):
-        yield ids[name.removeprefix("images/")], data

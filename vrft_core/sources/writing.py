@@ -19,7 +19,7 @@ from vrft_core.sources.download import safe_name
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 KEPT = ("JPEG", "PNG")  # other formats become PNG, so that every later reader can do without them
-ORDER = {"eval": 0, "val": 1, "train": 2}  # of images with equal bytes, the first stays
+ORDER = {"eval": 0, "val": 1, "train": 2}  # of equal images, those of the first stay
 
 
 @dataclass
@@ -39,17 +39,14 @@ class Content:
     info: dict = field(default_factory=dict)
 
 
-def write(
-    directory: Path,
-    content: Content,
-    contents: Iterable[tuple[int, bytes]],
-    prepare: Callable[[bytes], bytes] = lambda data: data,
-) -> None:
+Images = Callable[[list[dict]], Iterable[tuple[int, bytes]]]  # rows of images → id and bytes of each, in any order
+
+
+def write(directory: Path, content: Content, images: Images) -> None:
     """Make `directory` hold images/SPLIT/NAME and annotations.json.
 
-    `contents` gives each image's id and bytes, in any order, once; `prepare` may change the bytes. An image whose
-    bytes equal another's in a split that is asked later (eval before val before train) is left out, with its
-    annotations: nothing that is evaluated is trained on. `info.left_out` counts them.
+    An image with the same pixels as one of another split is left out, with its annotations, from train before val
+    before eval: nothing that is evaluated is trained on. `info.left_out` counts them.
 
     Raises InputError when an image is missing, does not decode, or has another size than its row says, and when
     nothing remains of a split that had images; then nothing has been written.
@@ -57,30 +54,31 @@ def write(
     rows = {row["id"]: row for row in content.images}
     with io.new_directory(directory) as new:
         progress = Progress(f"images of {directory.name}", max(1, len(rows)))
-        seen: set[int] = set()
-        for image_id, data in contents:
-            _place(new, rows[image_id], prepare(data))
-            seen.add(image_id)
+        pixels: dict[int, str] = {}
+        for image_id, data in images([dict(row) for row in content.images]):
+            pixels[image_id] = _place(new, rows[image_id], data)
             progress.step()
-        if missing := [row for row in content.images if row["id"] not in seen]:
+        if missing := [row for row in content.images if row["id"] not in pixels]:
             raise InputError(
                 directory.name,
                 f"no image {missing[0]['file_name']!r} in what was fetched (and {len(missing) - 1} more)",
                 "is it the data of the official layout?",
             )
-        left_out = _drop_copies(new, content.images)
+        left_out = _drop_copies(new, content.images, pixels)
         io.write_json(new / "annotations.json", _document(content, left_out))
 
 
-def _place(new: Path, row: dict, data: bytes) -> None:
-    """Write one image, and put its size, name and digest into its row."""
+def _place(new: Path, row: dict, data: bytes) -> str:
+    """Write one image, and put its size, name and digest into its row. Returns a digest of its pixels."""
     name = row["file_name"]
     if not safe_name(name):
         raise InputError("images.file_name", f"{name[:100]!r} leads outside the folder", "do not use this data")
-    data, size, suffix = _decoded(data, name)
+    data, size, suffix, pixels = _decoded(data, name)
     expected = (row.get("width"), row.get("height"))
     if expected != (None, None) and expected != size:
-        raise InputError(name, f"is {size[0]}x{size[1]}, its annotations say {expected[0]}x{expected[1]}", "fetch it again")
+        raise InputError(
+            name, f"is {size[0]}x{size[1]}, its annotations say {expected[0]}x{expected[1]}", "fetch it again"
+        )
     path = PurePosixPath(row["split"]) / (name if suffix is None else PurePosixPath(name).with_suffix(suffix))
     target = new / "images" / path
     if target.exists():
@@ -88,31 +86,33 @@ def _place(new: Path, row: dict, data: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     row.update(file_name=str(path), width=size[0], height=size[1], sha256=hashlib.sha256(data).hexdigest())
+    return pixels
 
 
-def _decoded(data: bytes, name: str) -> tuple[bytes, tuple[int, int], str | None]:
-    """The bytes to keep, the image's size, and its new suffix where it had to be saved anew."""
+def _decoded(data: bytes, name: str) -> tuple[bytes, tuple[int, int], str | None, str]:
+    """The bytes to keep, the image's size, its new suffix where it had to be saved anew, and a digest of its pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data), formats=FORMATS) as image:
-                image.load()
-                if image.format in KEPT:
-                    return data, image.size, None
+                kept, plain = image.format in KEPT, image.convert("RGB")
+                pixels = hashlib.sha256(b"%d %d " % plain.size + plain.tobytes()).hexdigest()
+                if kept:
+                    return data, plain.size, None, pixels
                 buffer = BytesIO()
-                image.convert("RGB").save(buffer, "PNG")
-                return buffer.getvalue(), image.size, ".png"
+                plain.save(buffer, "PNG")
+                return buffer.getvalue(), plain.size, ".png", pixels
     except Exception as error:  # whatever a broken file leads a decoder to raise
         raise InputError(name, f"does not decode: {error}", "fetch it again") from None
 
 
-def _drop_copies(new: Path, images: list[dict]) -> dict[str, int]:
-    """Remove images whose bytes another split holds already. Returns how many, by split."""
+def _drop_copies(new: Path, images: list[dict], pixels: dict[int, str]) -> dict[str, int]:
+    """Remove images whose pixels another split holds already. Returns how many, by split."""
     owner: dict[str, str] = {}
     dropped: dict[str, int] = {}
     kept = []
     for row in sorted(images, key=lambda row: ORDER[row["split"]]):
-        if owner.setdefault(row["sha256"], row["split"]) == row["split"]:
+        if owner.setdefault(pixels[row["id"]], row["split"]) == row["split"]:
             kept.append(row)
         else:
             (new / "images" / row["file_name"]).unlink()
@@ -129,8 +129,11 @@ def _document(content: Content, left_out: dict[str, int]) -> dict:
     rows = []
     for row in content.annotations:
         image = by_id.get(row["image_id"])
-        if image is not None:
-            bbox = [0, 0, image["width"], image["height"]] if row["bbox"] is None else row["bbox"]
+        if image is None:
+            continue
+        whole = [0, 0, image["width"], image["height"]]
+        bbox = whole if row["bbox"] is None else box_inside(row["bbox"], image["width"], image["height"])
+        if bbox is not None:
             filled = {"area": bbox[2] * bbox[3], "segmentation": [], "iscrowd": 0} | row
             rows.append(filled | {"bbox": bbox, "id": len(rows) + 1})
     return {
