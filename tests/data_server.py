@@ -103,18 +103,6 @@ def cut_after(count: int) -> Callable:
     return fault
 
 
-def instead(other: bytes) -> Callable:
-    """Other bytes than the file's."""
-
-    def fault(handler: Handler, data: bytes) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(other)))
-        handler.end_headers()
-        handler.wfile.write(other)
-
-    return fault
-
-
 def drips(first: int, seconds: float) -> Callable:
     """Some bytes at once, then one every tenth of a second for a while, then nothing more."""
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from data_server import Server, answers, cut_after, drips, instead, serving
+from data_server import Server, answers, cut_after, drips, serving
 
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, download

@@ -13,6 +13,7 @@ from typing import IO, Any
 from vrft_core.errors import InputError
 
 CHUNK = 1 << 24
+LONGEST = 1 << 30  # bytes a single segmentation may have
 KEY = b'"segmentation"'
 BRACKETS = re.compile(rb"[\[\]]")
 START = re.compile(rb"\s*:\s*")
@@ -27,6 +28,8 @@ def load(stream: IO[bytes], where: object) -> dict[str, Any]:
     gc.disable()  # millions of new objects, none of them garbage
     try:
         data = json.loads(b"".join(without_segmentation(stream, where)))
+    except InputError:
+        raise
     except UnicodeDecodeError as error:
         raise InputError(where, f"not UTF-8 at byte {error.start}", "fetch it again") from None
     except (ValueError, RecursionError) as error:
@@ -65,7 +68,7 @@ def without_segmentation(stream: IO[bytes], where: object) -> Iterator[bytes]:
             keep = found if found >= 0 else max(position, len(rest) - len(KEY))
             pieces.append(rest[position:keep])
             rest = rest[keep:]
-            if len(rest) > 64 * CHUNK:
+            if len(rest) > LONGEST:
                 raise InputError(where, "a segmentation does not end", "is the file cut short?")
         yield b"".join(pieces)
 
