@@ -6,7 +6,7 @@ which already need it. Unpacking belongs to `archives`, terms of use to `licence
 
 Environment:
 
-- `VRFT_DATA_DIR`: a folder of files fetched by hand, as `SOURCE/NAME` or `NAME`; used where they lie.
+- `VRFT_DATA_DIR`: a folder of files fetched by hand, as `SOURCE/NAME`; they are verified, and used where they lie.
 - `VRFT_MIRROR_<SOURCE>`: an address that stands before all others; `<it>/NAME` is asked first.
   SOURCE in capitals, other characters as `_`.
 - `VRFT_ACCEPT_LICENCES`: see `licences`.
@@ -63,6 +63,7 @@ class File:
     md5: str | None = None  # where no sha256 is published
     check: Callable[[Path], None] | None = None
     by_hand: str = ""
+    loose: bool = False  # one of thousands, which nobody pins
 
     @property
     def pinned(self) -> bool:
@@ -168,11 +169,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _given(file: File) -> Path | None:
     """The file in VRFT_DATA_DIR."""
-    if root := os.environ.get("VRFT_DATA_DIR"):
-        for path in (Path(root) / file.source / file.name, Path(root) / file.name):
-            if path.is_file():
-                return path
-    return None
+    root = os.environ.get("VRFT_DATA_DIR")
+    path = Path(root) / file.source / file.name if root else None
+    return path if path and path.is_file() else None
 
 
 class _Record:
@@ -207,7 +206,7 @@ class _Record:
             and (file.md5 is None or row.get("md5") == file.md5)
         )
 
-    def add(self, file: File, path: Path, digests: dict[str, str], origin: str) -> None:
+    def add(self, file: File, path: Path, digests: dict[str, str], origin: str, published: bool = False) -> None:
         stat = path.stat()
         row = {
             **digests,
@@ -220,7 +219,7 @@ class _Record:
         with self.guard:
             self.files[str(path)] = row
             self.changed = True
-        if origin != "by hand" and not file.pinned:
+        if not (file.pinned or file.loose or published or origin == "by hand"):
             print(f"{file}: no checksum is published; sha256 {digests['sha256']} to pin it", file=sys.stderr)
 
     def save(self) -> None:
@@ -379,7 +378,7 @@ class _Download:
             os.replace(part, path)
             _note(part).unlink(missing_ok=True)
             _sync_directory(path.parent)
-            self.record.add(file, path, digests, _without_query(url))
+            self.record.add(file, path, digests, _without_query(url), published is not None)
             return
 
     def _transfer(self, file: File, url: str, part: Path) -> tuple[str | None, bool]:
