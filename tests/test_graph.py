@@ -14,7 +14,9 @@ from vrft_core.stages import _MODULES, STAGES
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "params", "io", "errors", "progress", "provenance", "tracking", "runs", "stages"}
+PLUMBING = {
+    "", "cell", "params", "names", "yaml_text", "io", "errors", "progress", "provenance", "tracking", "runs", "stages",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -365,7 +365,7 @@ def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_s
     training = ("vrft", "stage", "rft", "--cell", "x")
     one, several = (replace(job(Resources(gpus=gpus), *training), accelerate="--fp8") for gpus in (1, 2))
     assert "VRFT_ACCELERATE" not in script(one, Site())
-    assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
+    assert 'export VRFT_ACCELERATE=--fp8" --num_machines 1 --num_processes 2' in script(several, Site())
 
 
 def test_an_address_with_a_login_in_it_is_refused_before_anything_is_written(tmp_path, monkeypatch):

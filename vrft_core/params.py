@@ -6,11 +6,12 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
+from vrft_core.names import Account, Key, Label, Name, Partitions, Repository
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -80,7 +81,7 @@ class Prompts(Strict):
 class Hub(Strict):
     """Weights on the Hugging Face hub, at one commit: nothing is fetched unpinned."""
 
-    repo: str
+    repo: Repository
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
@@ -266,17 +267,17 @@ class Resources(Strict):
     """
 
     gpus: Natural = 0
-    gpu_type: str | None = None
+    gpu_type: Label | None = None
     cpus: Positive = 2
     memory: Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")] = "4G"  # 2^20, 2^30 bytes
     time: Annotated[str, Field(pattern=r"^[1-9]\d*[mhd]$")] = "1h"
     nodes: Positive = 1
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    namespace: str | None = None
-    queue: str | None = None
-    priority: str | None = None
+    partition: Partitions | None = None
+    account: Account | None = None
+    qos: Account | None = None
+    namespace: Label | None = None
+    queue: Label | None = None
+    priority: Label | None = None
 
     @property
     def memory_mb(self) -> int:
@@ -307,33 +308,33 @@ class Grid(Strict):
     """The experiments, spelled out so that dvc.yaml can loop over them. Keys and fields must agree."""
 
     class Source(Strict):
-        benchmark: str
-        recipe: str
+        benchmark: Name
+        recipe: Name
 
     class CellRow(Strict):
-        benchmark: str
-        recipe: str
+        benchmark: Name
+        recipe: Name
         shots: Positive
         seed: Natural
 
     class Study(Strict):
-        benchmark: str
-        recipe: str
+        benchmark: Name
+        recipe: Name
         shots: Positive
         seeds: list[Natural]
 
-    recipes: list[str]
-    sources: dict[str, Source]
-    cells: dict[str, CellRow]
-    studies: dict[str, Study]
+    recipes: list[Name]
+    sources: dict[Key, Source]
+    cells: dict[Key, CellRow]
+    studies: dict[Key, Study]
 
 
 class Params(Strict):
-    benchmarks: dict[str, Benchmark]
-    recipes: dict[str, Recipe]
+    benchmarks: dict[Name, Benchmark]
+    recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[str]
-    resources: dict[str, RecipeResources] = {}
+    nightly: list[Key]
+    resources: dict[Name, RecipeResources] = {}
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
         return self.resources.get(recipe, RecipeResources()).of(stage)
@@ -354,8 +355,6 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _grid_agrees(self):
-        if dotted := [name for name in (*self.recipes, *self.benchmarks) if "." in name]:
-            raise ValueError(f"{dotted[0]}: no dot in a name, DVC would read a path")
         for key, row in self.grid.cells.items():
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
@@ -388,22 +387,16 @@ class Params(Strict):
     @classmethod
     def load(cls, path: Path) -> "Params":
         """Raises InputError with the first wrong field."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(path, "no such file", "run inside the project, or give --root") from None
-        return cls.parse(text, path)
+        return cls.parse(yaml_text.read(path), path)
 
     @classmethod
     def parse(cls, text: str, path: Path) -> "Params":
         """`text` as the content of `path`. Raises InputError with the first wrong field."""
         try:
-            return cls.model_validate(yaml.safe_load(text))
-        except yaml.YAMLError as error:
-            raise InputError(path, f"not valid YAML: {error}", "mend the line named") from None
+            return cls.model_validate(yaml_text.parse(text, path))
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "grid"
+            field = ".".join(str(part) for part in first["loc"] if part != "[key]") or "grid"
             raise InputError(
                 path, f"{field}: {first['msg'].removeprefix('Value error, ')}", "see params.yaml's comments"
             ) from None

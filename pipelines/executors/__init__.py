@@ -30,7 +30,8 @@ class Placement(dg.Config):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            text = f"config: resources.{field}: {first['msg']}; see `resources` in params.yaml"
+            problem = first["msg"].removeprefix("Value error, ")
+            text = f"config: resources.{field}: {problem}; see `resources` in params.yaml"
             raise dg.Failure(text, allow_retries=False) from None
 
 
