@@ -13,6 +13,7 @@ from pipelines.dvc_project import DvcProject, Stage
 from pipelines.executors import Placement, executor_name
 from pipelines.executors import gpu_executor as named_executor
 from pipelines.executors.work import Executor, Work
+from pipelines.pages import link
 from vrft_core.cell import Cell
 from vrft_core.params import Params, Resources
 from vrft_core.stages import STAGES
@@ -177,5 +178,5 @@ def _files(root: Path, stage: Stage) -> dict[str, dg.MetadataValue]:
         if (summary := root / out / SUMMARY).is_file():
             found["summary"] = dg.MetadataValue.md(summary.read_text(encoding="utf-8"))
         if (page := root / out / "report.html").is_file():
-            found["report"] = dg.MetadataValue.path(str(page))
+            found["report"] = link(root, page)
     return found
