@@ -31,8 +31,7 @@ class Child:
 
 
 def start(name: str, command: Sequence[str], folder: Path, cwd: Path, environment: Mapping[str, str]) -> Child:
-    """A process group of its own. On Linux it gets SIGTERM when this process, which must start it in its main thread,
-    is killed."""
+    """A process group of its own, to be started from the main thread; see `ends_with_parent`."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with open(log, "wb") as file:
@@ -44,7 +43,7 @@ def start(name: str, command: Sequence[str], folder: Path, cwd: Path, environmen
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent() if sys.platform == "linux" else None,
+            preexec_fn=ends_with_parent(),
         )
     return Child(name, process, log)
 
@@ -62,7 +61,10 @@ def stop(children: Sequence[Child]) -> None:
             time.sleep(0.2)
 
 
-def _end_with_parent() -> Callable[[], None]:
+def ends_with_parent() -> Callable[[], None] | None:
+    """For a Popen's `preexec_fn`: on Linux the new process gets SIGTERM when the thread that starts it ends."""
+    if sys.platform != "linux":
+        return None
     prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
 
     def ask() -> None:  # between fork and exec: nothing but system calls

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.dvc_project import DvcProject, Stage
-from pipelines.executors import Placement, executor_name
+from pipelines.executors import Placement
 from pipelines.executors import gpu_executor as named_executor
 from pipelines.executors.work import Executor, Work
 from pipelines.pages import link
@@ -90,7 +90,6 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         partitions_def=partitions(params, benchmark, name),
         group_name=settings["group"],
         kinds={"dvc", *settings.get("kinds", [])},
-        pool=pool(settings),
         op_tags=FIRST if not on_gpu else None,
         metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
     )
@@ -109,11 +108,6 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         return materialize(context, stage, dvc, executor, config.of(params.resources_of(recipe, name)))
 
     return stage_asset
-
-
-def pool(settings: Mapping) -> str | None:
-    """One GPU stage at a time on this machine; where jobs queue, Slurm or Kubernetes decides, and no slot is held."""
-    return settings.get("pool") if executor_name() == "local" else None
 
 
 def materialize(

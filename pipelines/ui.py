@@ -13,8 +13,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
+
 from pipelines import children
 from pipelines.children import Child
+from pipelines.dead_runs import end_dead_runs
 from pipelines.definitions import project_root
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
@@ -50,8 +53,11 @@ def main() -> int:
             return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
+    os.environ["DAGSTER_HOME"] = str(root / "dagster_home")
+    with dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance, root, servers=True)
     logs = root / "dagster_home/ui"
-    environment = {**os.environ, **ENVIRONMENT, "DAGSTER_HOME": str(root / "dagster_home"), "VRFT_ROOT": str(root)}
+    environment = {**os.environ, **ENVIRONMENT, "VRFT_ROOT": str(root)}
     started: list[Child] = []
 
     def start(name: str, *words: str) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.dvc_assets import pool
 from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
 from pipelines.executors.job_executor import JobExecutor
@@ -290,12 +289,6 @@ def test_resources_of_a_stage_or_recipe_that_is_none_are_refused():
     for wrong in ("  mini: {rfft: {gpus: 1}}", "  maxi: {rft: {gpus: 1}}", "  mini: {rft: {memory: 4 GB}}"):
         with pytest.raises(InputError, match=r"resources"):
             Params.parse(text[: text.index("resources:")] + f"resources:\n{wrong}\n", Path("params.yaml"))
-
-
-def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch):
-    assert pool({"pool": "gpu"}) == "gpu"
-    monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
-    assert pool({"pool": "gpu"}) is None
 
 
 class Here:
