@@ -12,6 +12,7 @@ import torch
 
 from vrft_core import policy, provenance
 from vrft_core.evaluation.predict import Query, predict
+from vrft_core.locks import exclusive
 from vrft_core.params import Recipe
 from vrft_core.runs import open_run
 
@@ -32,16 +33,17 @@ def answered(
         "settings": recipe.model_dump(mode="json", include={"evaluation", "policy"}),
         "versions": provenance.versions(),
     }
-    run = open_run(run, made_from)
-    torch.set_num_threads(recipe.threads)
-    settings = recipe.evaluation
-    yield predict(
-        *policy.load(model, adapter),
-        queries,
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-        samples=settings.samples,
-        what=what,
-        kept=run / "answers.jsonl",
-    )
-    shutil.rmtree(run)
+    with exclusive(run.with_name(f".{run.name}.lock"), what, remove=True):
+        run = open_run(run, made_from)
+        torch.set_num_threads(recipe.threads)
+        settings = recipe.evaluation
+        yield predict(
+            *policy.load(model, adapter),
+            queries,
+            batch_size=settings.batch_size,
+            max_new_tokens=settings.max_new_tokens,
+            samples=settings.samples,
+            what=what,
+            kept=run / "answers.jsonl",
+        )
+        shutil.rmtree(run)
