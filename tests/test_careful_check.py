@@ -5,16 +5,16 @@ import time
 
 import pytest
 from detection_sets import random_set
+from vrft_core.answers import MAX_REJECTION, parse_detection
+from vrft_core.rewards import published
 
 from vrft_core import __version__, io, rewards
-from vrft_core.answers import MAX_REJECTION, parse_detection
 from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.tasks.classification.metrics.accuracy import judge
 from vrft_core.tasks.detection.metrics.average_precision import summary
-from vrft_core.tasks.grounding.metrics.overlap import published_box, published_ious
 from vrft_core.tasks.detection.metrics.matching import match
-from vrft_core.rewards import published
+from vrft_core.tasks.grounding.metrics.overlap import published_box, published_ious
 
 # --- reading and writing lines of JSON -------------------------------------------------------------------------------
 

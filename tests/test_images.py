@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from small_policy import small_recipe
+from vrft_core.prompts import frame
 
 from vrft_core import images, io
 from vrft_core.annotations import Annotations
 from vrft_core.cli import main
+from vrft_core.commands.predict import files_job
 from vrft_core.errors import InputError
 from vrft_core.images import SizeMismatch, open_rgb, size
-from vrft_core.prompts import frame
 from vrft_core.report.drawing import gallery
-from vrft_core.commands.predict import files_job
 from vrft_core.stages.prompts import _examples, _write
 from vrft_core.training.data import load_examples
 

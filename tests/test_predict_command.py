@@ -20,7 +20,6 @@ from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
 from vrft_core.tasks.detection.metrics.scores import score
-from vrft_core.commands.predict import cell_on_files_request
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,4 +10,5 @@ class InputError(ValueError):
     def __init__(self, where: object, problem: str, remedy: str = "") -> None:
         self.where, self.problem, self.remedy = where, problem, remedy
         line = f"{where}: {problem}" + (f"; {remedy}" if remedy else "")
-        super().__init__(" ".join(line.split()))
+        line = " ".join(line.split())
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))  # files may name anything

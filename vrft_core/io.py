@@ -1,14 +1,18 @@
 """Reading and writing files so that equal values give equal bytes and nothing is ever half-written.
 
-Every writer goes to a temporary name beside its target and renames. No knowledge of what the files mean.
+Every writer goes to a temporary name beside its target, waits until the disk has it, and renames: after a power cut a
+name stands for the whole file. No knowledge of what the files mean.
 """
 
 import contextlib
+import ctypes
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +22,7 @@ from vrft_core import file_kinds
 from vrft_core.errors import InputError
 
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+FEW = 64  # files that are flushed one by one; of more, the whole file system is flushed at once, which is quicker
 
 
 def sha256(path: Path) -> str:
@@ -93,7 +98,7 @@ def write_text(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -119,6 +124,48 @@ def dumped(value: Any, indent: int | None = None) -> str:
     return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def replace(temporary: Path, path: Path) -> None:
+    """Rename a file or a directory, both on the disk first, over `path`."""
+    flush(temporary)
+    os.replace(temporary, path)
+    _flush_entry(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Return when a file, or a directory with all that is in it, is on the disk."""
+    if not path.is_dir():
+        return _flush_entry(path)
+    inside = list(path.rglob("*"))
+    if len(inside) > FEW:
+        return _flush_file_system(path)
+    for entry in [*inside, path]:
+        if not entry.is_symlink():
+            _flush_entry(entry)
+
+
+def _flush_entry(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot do it for a directory
+            raise
+    finally:
+        os.close(handle)
+
+
+def _flush_file_system(path: Path) -> None:
+    if sys.platform != "linux":
+        return os.sync()
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """Yield a temporary directory that replaces `path` when the block ends well, and vanishes when it does not."""
@@ -130,7 +177,7 @@ def new_directory(path: Path) -> Iterator[Path]:
         yield temporary
         if path.exists():
             shutil.rmtree(path)
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
