@@ -130,7 +130,9 @@ def test_the_batched_tower_computes_what_the_library_computes(processor):
     merged, deepstack = encode(visual, images, processor.image_processor)
 
     flat = patches(images, processor.image_processor).flatten(0, 1)
-    torch.testing.assert_close(flat, prepared["pixel_values"], atol=2e-6, rtol=0)
+    frames = prepared["pixel_values"].view(-1, 3, 2, PATCH_SIZE**2)
+    for frame in frames.unbind(2):
+        torch.testing.assert_close(flat, frame.flatten(1), atol=2e-6, rtol=0)
     torch.testing.assert_close(merged.flatten(0, 1), expected.pooler_output, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(deepstack[0].flatten(0, 1), expected.deepstack_features[0], atol=2e-6, rtol=1e-5)
 

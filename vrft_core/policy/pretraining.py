@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
 from vrft_core.params import Policy, Pretraining
-from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
+from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.tokenizer import IMAGE, LIMIT
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
+from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
 
@@ -130,65 +131,20 @@ def teach_language(
     log: Log,
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
-    tokenizer = processor.tokenizer
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
     drawn = examples(lessons, settings)
-    prompts: dict[str, list[int]] = {}
-    is_coordinate = torch.zeros(model.config.text_config.vocab_size, dtype=torch.bool)
-    is_coordinate[[i for token, i in tokenizer.get_vocab().items() if token.rstrip("Ġ").rstrip(",").isdigit()]] = True
-    grid = features.grid.expand(settings.batch_size, -1)
-    positions = None
+    answer_loss = AnswerLoss(model, processor, features)
     model.train()
     progress = Progress("policy: language", settings.steps)
     for step in range(1, settings.steps + 1):
-        batch = list(islice(drawn, settings.batch_size))
-        for example in batch:
-            if example.question not in prompts:
-                prompts[example.question] = _prompt(processor, example.question, features.merged.shape[1])
-        replies = [tokenizer(example.answer)["input_ids"] + [tokenizer.eos_token_id] for example in batch]
-        # every name is one token, so all prompts are equally long and padding is on the right: plain causal attention
-        length = max(map(len, replies))
-        ids = [
-            prompts[example.question] + reply + [tokenizer.pad_token_id] * (length - len(reply))
-            for example, reply in zip(batch, replies, strict=True)
-        ]
-        ids = torch.tensor(ids)
-        labels = torch.tensor([reply + [-100] * (length - len(reply)) for reply in replies])
-        if positions is None or positions.shape[-1] < ids.shape[1]:
-            positions = _positions(model, ids[:1], grid[:1])
-        logits = model(
-            input_ids=ids,
-            position_ids=positions[..., : ids.shape[1]].expand(-1, len(ids), -1),
-            image_grid_thw=grid,
-            mm_encoder_outputs={"image": features.rows([example.row for example in batch])},
-            logits_to_keep=length + 1,
-        ).logits[:, :-1]
-        token_loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        counted = labels.flatten() != -100
-        coordinates = counted & is_coordinate[labels.flatten().clamp(min=0)]
-        mean, coordinate_loss = token_loss[counted].mean(), token_loss[coordinates].mean()
-        (mean + coordinate_loss).backward()  # coordinates count double: the rest is easy
+        losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
         optimizer.step()
-        losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"language/{name}": value for name, value in losses.items()})
     model.eval()
     return losses
-
-
-def _prompt(processor: ImageProcessor, text: str, visual_tokens: int) -> list[int]:
-    """Token ids of a question about one image, up to where the answer begins."""
-    turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-    chat = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return processor.tokenizer(chat.replace(IMAGE, IMAGE * visual_tokens))["input_ids"]
-
-
-def _positions(model: Qwen3VLForConditionalGeneration, ids: Tensor, grid: Tensor) -> Tensor:
-    """Multimodal position ids [3, 1, length] of one row."""
-    is_image = (ids == model.config.image_token_id).long()
-    return model.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grid)[0]
 
 
 def _single_tokens(tokenizer: PreTrainedTokenizerBase, words: list[str]) -> Tensor:
