@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from small_project import CELL, ROOT, edit_params, small_project
+
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout

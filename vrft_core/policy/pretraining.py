@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
