@@ -220,6 +220,17 @@ def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
     assert missing == ["resampled", "dead"], "only where the recipe resamples: test_resampling.py"
 
 
+def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_measured(project, tmp_path, monkeypatch):
+    parse, parsed = TASK.rewards.parse, []
+    monkeypatch.setattr(TASK.rewards, "parse", lambda text, limit: parsed.append(text) or parse(text, limit))
+
+    record = run_training(project, tmp_path / "run", "rft", small_recipe())
+
+    measured = {"rewards/iou/mean", "rewards/confidence/mean", "rewards/format/mean", "answers/faulty", "boxes/inflation"}
+    assert all(measured <= set(row) for row in record.log)
+    assert len(parsed) == record.cost["completions"] == STEPS * 8
+
+
 def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
     recipe = small_recipe()
     limits = {"truncated": Limit(below=2.0, steps=3, then="stop"), "identical": Limit(below=2.0)}
