@@ -94,7 +94,7 @@ def spent(since: tuple[float, float]) -> dict:
     return {"seconds": time.perf_counter() - since[0], "cpu": time.process_time() - since[1]}
 
 
-def run_engine(engine: str, rules: str, directory: Path, draws: int) -> dict:
+def run_engine(engine: str, rules: str, directory: Path, halves: int) -> dict:
     """Seconds of one engine in this process, from JSON files to the AP family."""
     gt, dt = str(directory / "gt.json"), str(directory / "dt.json")
     started = time.perf_counter(), time.process_time()
@@ -112,10 +112,10 @@ def run_engine(engine: str, rules: str, directory: Path, draws: int) -> dict:
         numbers["AP"] = summary(matches)["AP"]
         numbers["load"] = loaded
         numbers |= spent(started)
-        if draws:
+        if halves:
             names = [f"{rules}/{name}" for name in MEASURES if rules == "lvis" or name in matches.metrics]
             before = time.perf_counter(), time.process_time()
-            intervals({"rft": DetectionScores({rules: matches}, names)}, draws, seed=0)
+            intervals({"rft": DetectionScores({rules: matches}, names)}, halves, seed=0)
             numbers["intervals"] = spent(before)
     elif engine == "hotcoco":
         import hotcoco
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--categories", type=int, default=1_203)
     parser.add_argument("--detections", type=int, default=1_000_000)
-    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--halves", type=int, default=200, help="of the images, for intervals")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--draw", metavar="DIRECTORY", help=argparse.SUPPRESS)
     parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "RULES", "DIRECTORY"), help=argparse.SUPPRESS)
@@ -167,7 +167,7 @@ def main() -> None:
     if args.measure:
         engine, rules, directory = args.measure
         with contextlib.redirect_stdout(io.StringIO()):
-            numbers = run_engine(engine, rules, Path(directory), args.draws)
+            numbers = run_engine(engine, rules, Path(directory), args.halves)
         print(json.dumps(numbers))
         return
     print("$ python", shlex.join(sys.argv))
@@ -187,7 +187,7 @@ def main() -> None:
                     print(f"{rules:9}{label:26}{reason}")
                     continue
                 command = [sys.executable, __file__, "--measure", engine, rules, directory]
-                command += ["--draws", str(args.draws)]
+                command += ["--halves", str(args.halves)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
                     print(f"{rules:9}{label:26}failed: {done.stderr.strip().splitlines()[-1]}")
@@ -201,8 +201,8 @@ def main() -> None:
                 )
                 if engine == "vrft":
                     print(f"{'':9}  of which reading the files {_seconds(result['load'])}")
-                    if args.draws:
-                        print(f"{'':9}  intervals from {args.draws} half-samples on top: {_seconds(result['intervals'])}")
+                    if args.halves:
+                        print(f"{'':9}  intervals from {args.halves} halves on top: {_seconds(result['intervals'])}")
 
 
 def _seconds(one: dict) -> str:

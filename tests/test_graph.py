@@ -16,7 +16,10 @@ from vrft_core.tasks import Task, load_params
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "io", "errors", "progress", "provenance", "tracking", "run_folder", "stages"}
+PLUMBING = {
+    "", "cell", "io", "file_kinds", "names", "yaml_text", "locks", "errors", "progress", "provenance", "tracking",
+    "run_folder", "stages",
+}  # fmt: skip
 PARAMETERS = "vrft_core.params"
 PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}
 
@@ -77,7 +80,7 @@ def asset_of(stage, benchmark: str) -> dg.AssetKey:
 
 
 def test_every_stage_of_every_benchmark_is_one_asset(stages, params, graph):
-    mirrored = {asset_of(stage, name) for stage in stages.values() for name in params.benchmarks}
+    mirrored = {asset_of(stage, cell.benchmark) for stage in stages.values() for cell in params.cells()}
     assert {key for key in graph.get_all_asset_keys() if key.path[0] != "nightly_eval"} == mirrored
 
 
@@ -114,11 +117,10 @@ def test_a_study_depends_on_the_partitions_of_its_own_seeds(params, definitions,
 
 
 def test_training_and_evaluation_share_the_one_gpu_and_data_stages_do_not_wait_for_it(definitions, stages):
-    for assets in definitions.assets:
-        pool, group = assets.op.pool, next(iter(assets.group_names_by_key.values()))
-        name = assets.key.path[0]
-        on_gpu = group == "training" or name.endswith("_eval")
-        assert pool == ("gpu" if on_gpu else None), name
+    for stage in stages.values():
+        on_gpu = stage.settings["group"] == "training" or stage.name.endswith("_eval")
+        assert stage.settings.get("pool") == ("gpu" if on_gpu else None), stage.target
+    assert not any(assets.op.pool for assets in definitions.assets), "a lock of the kernel's, no pool of Dagster's"
 
 
 def test_the_selection_of_a_user_reaches_everything_upstream(graph):

@@ -14,7 +14,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.dvc_assets import pool
 from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
 from pipelines.executors.job_executor import JobExecutor
@@ -293,12 +292,6 @@ def test_resources_of_a_stage_or_recipe_that_is_none_are_refused():
             Params.parse(text[: text.index("resources:")] + f"resources:\n{wrong}\n", Path("params.yaml"), settings_models())
 
 
-def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch):
-    assert pool({"pool": "gpu"}) == "gpu"
-    monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
-    assert pool({"pool": "gpu"}) is None
-
-
 class Here:
     """A place that runs a job at once, as a process of this machine, and keeps no accounts."""
 
@@ -366,7 +359,7 @@ def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_s
     training = ("vrft", "stage", "rft", "--cell", "x")
     one, several = (replace(job(Resources(gpus=gpus), *training), accelerate="--fp8") for gpus in (1, 2))
     assert "VRFT_ACCELERATE" not in script(one, Site())
-    assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
+    assert 'export VRFT_ACCELERATE=--fp8" --num_machines 1 --num_processes 2' in script(several, Site())
 
 
 def test_an_address_with_a_login_in_it_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -10,8 +10,10 @@ from small_policy import BOXES, detection_tokenizer, example, small_recipe, taug
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell, Layout
 from vrft_core.cli import main
 from vrft_core.families.form import Form
+from vrft_core.errors import InputError
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.tasks import get_task
@@ -152,6 +154,59 @@ def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering,
     assert fault in err and err.count("\n") == 1
 
 
+@pytest.fixture
+def project(small_policy, tmp_path) -> list[str]:
+    """A project with nothing but the policy of the recipe mini; → how a command on its cell begins."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(small_policy, tmp_path / "models/mini/policy")
+    return ["--root", str(tmp_path), "predict", "--cell", "lvis-mini", "--method", "base"]
+
+
+def test_a_cells_model_answers_for_images_of_ones_own(project, folder, tmp_path):
+    output = tmp_path / "out.jsonl"
+    assert main([*project, "--images", str(folder), "--categories", "cat", "--output", str(output)]) == 0
+    assert [(row["file_name"], row["category"]) for row in io.read_jsonl(output)] == [
+        ("a.png", "cat"), ("b/c.jpg", "cat")
+    ]  # fmt: skip
+    assert main([*project, "--images", str(folder / "b/c.jpg"), "--categories", "dog", "--output", str(output)]) == 0
+    assert [(row["file_name"], row["category"]) for row in io.read_jsonl(output)] == [("c.jpg", "dog")]
+
+
+def test_a_cells_model_is_asked_for_the_cells_categories_by_default(project, folder):
+    params = Params.load(ROOT / "params.yaml")
+    layout, cell = Layout(Path(project[1])), Cell("mini", "lvis")
+    with pytest.raises(InputError, match="data/raw/lvis-mini: is not there yet"):
+        cell_on_files_job(layout, params, cell, "base", folder, None, None)
+    rows = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]}
+    io.write_json(layout.raw(cell) / "annotations.json", rows)
+    job = cell_on_files_job(layout, params, cell, "base", folder, None, None)
+    assert [job.annotations.categories[i]["name"] for i in job.categories] == ["dog", "cat"]
+    assert job.model == layout.policy(cell) and job.adapter is None
+    assert len(job.queries(None)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--recipe", "mini"], "--recipe: belongs to --model, and --cell lvis-mini has its own"),
+        (["--adapter", "x"], "--adapter: belongs to --model, and --cell lvis-mini has its own"),
+        (["--annotations", "a.json"], "--annotations: lists images that are not given; give their folder as --images"),
+    ],
+)
+def test_options_that_a_cell_would_ignore_are_refused(project, tmp_path, capsys, arguments, fault):
+    assert main([*project, "--output", str(tmp_path / "out.jsonl"), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert fault in err and err.count("\n") == 1
+
+
+def test_one_image_and_annotations_do_not_go_together(answering, tmp_path, capsys):
+    weights, images, annotations = answering
+    files = ["--images", str(images / "1.png"), "--annotations", str(annotations)]
+    output = ["--output", str(tmp_path / "out.jsonl")]
+    assert main(["--root", str(ROOT), "predict", "--model", str(weights), *files, *output]) == 2
+    assert "with --annotations give the folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
@@ -159,6 +214,8 @@ def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering,
         (["--categories", "cat", "--presence", "self"], "needs to know what is there"),
         (["--categories", "cat", "--recipe", "huge"], "no recipe 'huge'"),
         (["--categories", "cat", "--images", "nowhere"], "holds no images"),
+        (["--categories", "cat", "--method", "sft"], "--method: belongs to --cell"),
+        (["--categories", "cat", "\udcff"], "is no printable name"),
     ],
 )
 def test_predict_names_what_is_missing(small_policy, folder, tmp_path, capsys, arguments, fault):

@@ -39,7 +39,7 @@ def test_a_recipe_without_a_revision_is_refused():
 def test_a_dot_in_a_recipes_name_is_refused_because_dvc_could_not_read_its_parameters():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["recipes"]["qwen2.5"] = content["recipes"]["mini"]
-    with pytest.raises(InputError, match=r"qwen2\.5: no dot in a name"):
+    with pytest.raises(InputError, match=r"'qwen2\.5' must be lowercase letters, digits and single hyphens"):
         Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 

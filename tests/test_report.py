@@ -313,7 +313,7 @@ def test_an_image_that_cannot_be_read_is_named(project):
     for path in (layout.raw(cell) / "images").iterdir():
         path.write_bytes(path.read_bytes()[:60])
 
-    with pytest.raises(InputError, match=r"\.png: cannot be read"):
+    with pytest.raises(InputError, match=r"\.png: does not decode"):
         run_stage("report", layout, params, cell)
 
 

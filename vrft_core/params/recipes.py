@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from vrft_core.names import Name, Repository
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
 
@@ -19,7 +20,7 @@ class Prompts(Strict):
 class Hub(Strict):
     """Weights on the Hugging Face hub, at one commit: nothing is fetched unpinned."""
 
-    repo: str
+    repo: Repository
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
@@ -29,7 +30,7 @@ class Pretraining(Strict):
     `benchmarks`: on whose embedded data, and with which share of the questions each.
     """
 
-    benchmarks: Annotated[dict[str, float], Field(min_length=1)]
+    benchmarks: Annotated[dict[Name, float], Field(min_length=1)]
     seed: Natural
     images: Positive
     vision_steps: Positive

@@ -7,16 +7,19 @@ B. The language model learns to answer from the tower's features, which are comp
 What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
+from vrft_core import io
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
@@ -49,17 +52,28 @@ def pretrain(
     phase B. `log` gets some steps' numbers, named by phase. Returns the last losses.
     """
     parameters = dict(model.named_parameters())
-    if checkpoint.is_file():
+    if kept := _kept(checkpoint):
         with torch.no_grad():
-            for name, value in load_file(checkpoint).items():
+            for name, value in kept.items():
                 parameters[name].copy_(value)
     else:
         align_vision(model, processor, policy, pool, categories, log)
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
-        temporary.rename(checkpoint)
+        io.replace(temporary, checkpoint)
     features = Features(model.model.visual, pool.images, processor.image_processor)
     return teach_language(model, processor, policy.pretraining, features, lessons, log)
+
+
+def _kept(checkpoint: Path) -> dict[str, Tensor]:
+    """What an earlier attempt kept; nothing where it is damaged, which costs phase A and is said."""
+    if not checkpoint.is_file():
+        return {}
+    try:
+        return load_file(checkpoint)
+    except SafetensorError as error:
+        print(f"{checkpoint}: is damaged ({error}); it is made anew", file=sys.stderr, flush=True)
+        return {}
 
 
 def align_vision(

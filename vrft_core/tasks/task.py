@@ -29,6 +29,7 @@ from PIL import Image
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.scores import MetricSpec, Scores
+from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ class Example:
         """RGB, in memory."""
         if isinstance(self.image, Image.Image):
             return self.image.convert("RGB")
-        with Image.open(self.image) as file:
-            return file.convert("RGB")
+        return open_rgb(self.image, (self.width, self.height))
 
 
 class Prediction(TypedDict):

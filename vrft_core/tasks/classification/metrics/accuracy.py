@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from vrft_core.tasks.classification.answers import parse
-from vrft_core.tasks.classification.rewards.name import normalised
+from vrft_core.tasks.classification.rewards.name import same_name
 
 _PUBLISHED_ANSWER = re.compile(r"<answer>(.*?)</answer>")
 
@@ -34,7 +34,7 @@ def judge(completion: str, truth: str | Sequence[str]) -> tuple[str, str, bool, 
     """(true label, name said, whether that is right strictly, whether it is by the published rule)."""
     names = (truth,) if isinstance(truth, str) else truth
     said = parse(completion).name
-    right = bool(said) and normalised(said) in {normalised(name) for name in names}
+    right = same_name(said, names)
     return names[0], said, right, published_match(completion, names[0])
 
 

@@ -60,7 +60,7 @@ def examples(
     for image_id, category_id in pairs:
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
         boxes = annotations.boxes(image_id, category_id)
-        frame = form.frame(image["width"], image["height"])
+        frame = form.frame(image["width"], image["height"], images / image["file_name"])
         answered = [frame.to_answer(box) for box in boxes]
         truth = {
             "category_id": category_id,

@@ -2,7 +2,7 @@
 
 | metric                    | over                         | is                                                     |
 |---------------------------|------------------------------|--------------------------------------------------------|
-| `grounding/accuracy@0.5`  | expressions with a target    | share with an IoU of 0.5 or more                       |
+| `grounding/accuracy_0.5`  | expressions with a target    | share with an IoU of 0.5 or more                       |
 | `grounding/mIoU`          | expressions with a target    | mean IoU, 0 for no box                                 |
 | `grounding/cIoU`          | expressions with a target    | summed intersections / summed unions, in pixels        |
 | `rejection/accuracy`      | expressions without a target | share answered with 'No Objects'                       |
@@ -28,7 +28,7 @@ from vrft_core.tasks.task import Example
 HIT = 0.5  # IoU from which a box is right
 VALIDATION = "grounding/right"  # a hit, or 'No Objects' where nothing is meant
 SPECS = (
-    MetricSpec("grounding/accuracy@0.5", "grounding accuracy at IoU 0.5", "share"),
+    MetricSpec("grounding/accuracy_0.5", "grounding accuracy at IoU 0.5", "share"),
     MetricSpec("grounding/mIoU", "grounding mean IoU", "mean"),
     MetricSpec("grounding/cIoU", "grounding cumulative IoU", "mean"),
     MetricSpec("rejection/accuracy", "rejection accuracy", "share"),
@@ -42,7 +42,7 @@ def specs(settings: Settings) -> Sequence[MetricSpec]:
 
 def columns(settings: Settings) -> list[tuple[str, str]]:
     """(metric, label) of what tables show."""
-    shown = [("grounding/accuracy@0.5", "IoU ≥ 0.5"), ("grounding/mIoU", "mIoU"), ("grounding/cIoU", "cIoU")]
+    shown = [("grounding/accuracy_0.5", "IoU ≥ 0.5"), ("grounding/mIoU", "mIoU"), ("grounding/cIoU", "cIoU")]
     return [*shown, ("rejection/accuracy", "rejected")] if settings.rejection else shown
 
 

@@ -116,7 +116,7 @@ def _gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
         row: Row = inputs.rows["base"][name]
         image = inputs.truth.images[row["image_id"]]
-        one = drawing.picture(number, images / image["file_name"], image["width"])
+        one = drawing.picture(number, images / image["file_name"], (image["width"], image["height"]))
         entries.append(
             {
                 "label": row["expression"],

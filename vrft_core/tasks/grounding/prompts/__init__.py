@@ -51,7 +51,7 @@ def examples(
     """
     for image_id, category_id in pairs:
         image = annotations.images[image_id]
-        frame = form.frame(image["width"], image["height"])
+        frame = form.frame(image["width"], image["height"], images / image["file_name"])
         rows = [row for row in annotations.by_image[image_id] if row["category_id"] == category_id]
         for row in rows:
             box = None if row.get("absent") else xyxy(row["bbox"])
