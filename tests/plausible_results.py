@@ -92,7 +92,8 @@ def _answer(truth: Annotations, image: int, category: int, method: str, skill: f
     text = f"<think>{len(boxes)} {name}</think><answer>{[{'Position': b} for b in boxes]}</answer>"
     faults = ["answer_not_closed"] if lot.random() < 0.06 else ["no_answer_tag"] if lot.random() < 0.1 else []
     return {
-        "id": f"{image}-{category}", "image_id": image, "category_id": category, "completion": text, "boxes": boxes, "scores": scores,
+        "id": f"{image}-{category}", "image_id": image, "category_id": category, "completion": text,
+        "boxes": boxes, "scores": scores,
         "rankings": {"likelihood": [round(lot.random(), 6) for _ in boxes], "certainty": scores},
         "reasons": faults, "tokens": 20 + 11 * len(boxes),
     }  # fmt: skip

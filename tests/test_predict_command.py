@@ -10,13 +10,14 @@ from small_policy import BOXES, detection_tokenizer, example, small_recipe, taug
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
-from vrft_core.cell import Cell, Layout
+from vrft_core.cell import Layout
 from vrft_core.cli import main
-from vrft_core.families.form import Form
+from vrft_core.commands.predict import cell_on_files_request
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
-from vrft_core.tasks import get_task
+from vrft_core.tasks import get_task, load_params
 from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
 from vrft_core.tasks.task import Example
 
@@ -173,16 +174,16 @@ def test_a_cells_model_answers_for_images_of_ones_own(project, folder, tmp_path)
 
 
 def test_a_cells_model_is_asked_for_the_cells_categories_by_default(project, folder):
-    params = Params.load(ROOT / "params.yaml")
-    layout, cell = Layout(Path(project[1])), Cell("mini", "lvis")
-    with pytest.raises(InputError, match="data/raw/lvis-mini: is not there yet"):
-        cell_on_files_job(layout, params, cell, "base", folder, None, None)
+    params = load_params(ROOT / "params.yaml")
+    layout, cell = Layout(Path(project[1])), params.parse_cell("lvis-mini")
+    with pytest.raises(InputError, match="data/raw/lvis-embedded: is not there yet"):
+        cell_on_files_request(layout, params, cell, "base", folder, None, None)
     rows = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]}
     io.write_json(layout.raw(cell) / "annotations.json", rows)
-    job = cell_on_files_job(layout, params, cell, "base", folder, None, None)
-    assert [job.annotations.categories[i]["name"] for i in job.categories] == ["dog", "cat"]
-    assert job.model == layout.policy(cell) and job.adapter is None
-    assert len(job.queries(None)) == 4
+    request = cell_on_files_request(layout, params, cell, "base", folder, None, None)
+    assert [request.annotations.categories[i]["name"] for i in request.categories] == ["dog", "cat"]
+    assert request.model == layout.policy(cell) and request.adapter is None
+    assert len(request.examples(None)) == 4
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,8 @@ def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
     }  # fmt: skip
     inputs = Inputs.read(layout, params, cell, get_task("detection"))
 
-    [entry] = gallery(replace(inputs, rows=dict.fromkeys(MODELS, {"1": row})), layout.raw(cell) / "images", seed=0)
+    rows = {model: {"1": row} for model in MODELS}
+    [entry] = gallery(replace(inputs, rows=rows), layout.raw(cell) / "images", seed=0)
 
     *_, panel = entry["panels"]
     assert [one["name"] for one in entry["panels"]] == ["Base", "SFT", "RFT"]

@@ -64,9 +64,12 @@ def rows(images: int, wrong: int = 0) -> list[dict]:
     """Answers to `scene`: the first `wrong` ones point somewhere else."""
     right, elsewhere = [40.0, 40.0, 70.0, 70.0], [0.0, 0.0, 20.0, 20.0]
     return [
-        {"id": f"{i}-1", "image_id": i, "category_id": 1, "boxes": [elsewhere if i <= wrong else right], "scores": [0.9]}
+        {
+            "id": f"{i}-1", "image_id": i, "category_id": 1,
+            "boxes": [elsewhere if i <= wrong else right], "scores": [0.9],
+        }
         for i in range(1, images + 1)
-    ]
+    ]  # fmt: skip
 
 
 def compared(now: list[dict], baseline: list[dict]) -> dict:

@@ -226,7 +226,8 @@ def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_meas
 
     record = run_training(project, tmp_path / "run", "rft", small_recipe())
 
-    measured = {"rewards/iou/mean", "rewards/confidence/mean", "rewards/format/mean", "answers/faulty", "boxes/inflation"}
+    measured = {f"rewards/{name}/mean" for name in ("iou", "confidence", "format")}
+    measured |= {"answers/faulty", "boxes/inflation"}
     assert all(measured <= set(row) for row in record.log)
     assert len(parsed) == record.cost["completions"] == STEPS * 8
 

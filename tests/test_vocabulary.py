@@ -35,7 +35,8 @@ GROUNDING = (
 NAMED = f"<think>{BLANK}</think><answer>{BLANK}</answer>"
 BOX = f"<think>{BLANK}</think><answer>({BLANK},{BLANK}),({BLANK},{BLANK})</answer>"
 WORDS = list(dict.fromkeys([*icons.words(ICONS), *phrases.words(PHRASES)]))
-TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], [*supervision.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])], 20)
+PIECES = [*supervision.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
+TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], PIECES, 20)
 
 
 def tokens(text: str) -> list[str]:
