@@ -161,10 +161,10 @@ def small_processor():
     """A byte-level BPE learned from the detection question, with Qwen2-VL's image processor; and the question."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
-    from vrft_core.prompts import question
 
     from vrft_core.policy.processor import build_processor
     from vrft_core.policy.tokenizer import END_OF_TEXT, SPECIAL, TURN_END
+    from vrft_core.tasks.detection.prompts.questions import question
 
     text = question("dog", thinking=True, family="qwen2-vl")
     tokenizer = Tokenizer(models.BPE())

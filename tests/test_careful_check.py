@@ -5,13 +5,14 @@ import time
 
 import pytest
 from detection_sets import random_set
-from vrft_core.answers import MAX_REJECTION, parse_detection
-from vrft_core.rewards import published
 
-from vrft_core import __version__, io, rewards
+from vrft_core import __version__, io
 from vrft_core.cli import main
 from vrft_core.errors import InputError
+from vrft_core.tasks import published
+from vrft_core.tasks.classification import rewards as classification
 from vrft_core.tasks.classification.metrics.accuracy import judge
+from vrft_core.tasks.detection.answers import MAX_REJECTION, parse
 from vrft_core.tasks.detection.metrics.average_precision import summary
 from vrft_core.tasks.detection.metrics.matching import match
 from vrft_core.tasks.grounding.metrics.overlap import published_box, published_ious
@@ -131,7 +132,7 @@ def test_what_a_file_seems_to_be_is_told_in_linear_time(tmp_path):
 )
 def test_an_article_is_dropped_only_where_white_space_followed_it(said, truth, right):
     completion = f"<think>x</think><answer>{said}</answer>"
-    assert rewards.score("accuracy", completion, truth, task="classification") == float(right)
+    assert classification.get("accuracy")(classification.read(completion), truth) == float(right)
     assert judge(completion, truth)[2] is right
 
 
@@ -158,7 +159,7 @@ def test_an_article_is_dropped_only_where_white_space_followed_it(said, truth, r
     ],
 )
 def test_a_clear_statement_that_nothing_is_there_counts(text):
-    parsed = parse_detection(f"<answer>{text}</answer>")
+    parsed = parse(f"<answer>{text}</answer>")
     assert parsed.says_none and not parsed.detections
 
 
@@ -183,7 +184,7 @@ def test_a_clear_statement_that_nothing_is_there_counts(text):
     ],
 )
 def test_a_statement_that_may_mean_the_contrary_does_not_count(text):
-    parsed = parse_detection(f"<answer>{text}</answer>")
+    parsed = parse(f"<answer>{text}</answer>")
     assert not parsed.says_none and "unparsable" in parsed.reasons
 
 

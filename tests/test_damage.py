@@ -13,11 +13,13 @@ from small_policy import small_recipe, taught_policy
 from vrft_core import io
 from vrft_core.evaluation.predict import _answered
 from vrft_core.policy.pretraining import _kept
+from vrft_core.tasks import get_task
 from vrft_core.training import rft, sft
 from vrft_core.training.checkpoints import MARKER, complete_checkpoints, write_marker
 from vrft_core.training.loop import keep, train
 from vrft_core.training.record import ROLLOUTS
 
+TASK = get_task("detection")
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
 
 
@@ -33,7 +35,7 @@ def trained(project: Path, run: Path, method: str) -> bytes:
     recipe, policy = small_recipe(), project / "models/mini/policy"
     settings = getattr(recipe, method)
     record = train(
-        MAKERS[method](recipe, run, 0), settings, recipe,
+        MAKERS[method](recipe, TASK, run, 0), settings, recipe, TASK,
         policy=policy, prompts=project / "prompts", run=run, seed=0, what=method, log=lambda *_: None,
     )  # fmt: skip
     keep(run, record, settings.checkpoint, policy, run / "kept")
@@ -101,7 +103,7 @@ def test_where_the_best_is_lost_the_one_after_it_is_not_continued(project, whole
     method, run, weights = whole
     run, last = copy(run, tmp_path / "run")
     seal = json.loads((last / MARKER).read_text())
-    seal["content"]["validation"][1]["coco/AP"] = 2.0  # step 2's, the best by far
+    seal["content"]["validation"][1]["score"] = 2.0  # step 2's, the best by far
     (last / MARKER).write_text(json.dumps(seal))
     shutil.rmtree(run / "checkpoint-2", ignore_errors=True)
     assert trained(project, run, method) == weights

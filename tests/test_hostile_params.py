@@ -17,6 +17,7 @@ from pipelines.executors.slurm import Site, script
 from vrft_core import yaml_text
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
+from vrft_core.tasks import load_params, settings_models
 
 ROOT = Path(__file__).parents[1]
 HERE = Path("params.yaml")

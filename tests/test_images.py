@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from small_policy import small_recipe
-from vrft_core.prompts import frame
 
 from vrft_core import images, io
 from vrft_core.annotations import Annotations
 from vrft_core.cli import main
-from vrft_core.commands.predict import files_job
+from vrft_core.commands.predict import Request, files_request
 from vrft_core.errors import InputError
+from vrft_core.examples import load_examples, write_examples
+from vrft_core.families.form import Form
+from vrft_core.families.frames import frame
 from vrft_core.images import SizeMismatch, open_rgb, size
-from vrft_core.report.drawing import gallery
-from vrft_core.stages.prompts import _examples, _write
-from vrft_core.training.data import load_examples
+from vrft_core.params import Recipe
+from vrft_core.report import drawing
+from vrft_core.tasks import get_task
+from vrft_core.tasks.detection.prompts import examples
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,6 +129,12 @@ def broken_files(folder: Path) -> dict[str, str]:
     }
 
 
+def request(recipe: Recipe, folder: Path, annotations: Path | None = None) -> Request:
+    """Cats in the images of a folder, or what is annotated there."""
+    names = None if annotations else ["cat"]
+    return files_request(get_task("detection"), recipe, folder, None, folder, annotations, names)
+
+
 def test_a_file_that_is_no_image_is_named_in_one_line(tmp_path, recwarn):
     for name, said in broken_files(tmp_path).items():
         with pytest.raises(InputError, match=name) as caught:
@@ -142,14 +151,10 @@ def test_predict_and_the_report_name_a_broken_image(tmp_path):
         folder.mkdir()
         (tmp_path / name).rename(folder / name)
         with pytest.raises(InputError, match=names[name]):
-            for query in files_job(recipe, tmp_path, None, folder, None, ["cat"]).queries(None):
-                query.picture()
-        truth = Annotations.from_dict(
-            {"images": [{"id": 1, "width": 64, "height": 64, "file_name": name}], "annotations": [],
-             "categories": [{"id": 1, "name": "cat"}]}
-        )  # fmt: skip
+            for one in request(recipe, folder).examples(None):
+                one.picture()
         with pytest.raises(InputError, match=names[name]):
-            gallery(truth, folder, {}, [(1, 1)], {}, {}, set())
+            drawing.picture(0, folder / name, (64, 64))
 
 
 # --- which way up ----------------------------------------------------------------------------------------------------
@@ -205,13 +210,13 @@ def annotated(folder: Path, name: str, width: int, height: int) -> Path:
 def test_predict_shows_the_model_the_frame_of_the_boxes(photo):
     path = photo("a.jpg", 6)
     recipe, folder = small_recipe(), path.parent
-    [query] = files_job(recipe, folder, None, folder, None, ["cat"]).queries(None)
-    assert (query.frame.width, query.frame.height) == query.picture().size == (24, 40)
+    [one] = request(recipe, folder).examples(None)
+    assert (one.width, one.height) == one.picture().size == (24, 40)
     for width, height in ((24, 40), (40, 24)):
-        [query] = files_job(recipe, folder, None, folder, annotated(folder, "a.jpg", width, height), None).queries(None)
-        assert (query.frame.width, query.frame.height) == query.picture().size == (width, height)
+        [one] = request(recipe, folder, annotated(folder, "a.jpg", width, height)).examples(None)
+        assert (one.width, one.height) == one.picture().size == (width, height)
     with pytest.raises(InputError, match="but 50x50 in the annotations"):
-        files_job(recipe, folder, None, folder, annotated(folder, "a.jpg", 50, 50), None).queries(None)
+        request(recipe, folder, annotated(folder, "a.jpg", 50, 50)).examples(None)
 
 
 def test_training_sees_what_evaluation_sees(photo, tmp_path):
@@ -226,7 +231,9 @@ def test_training_sees_what_evaluation_sees(photo, tmp_path):
         for number, (name, (_, listed)) in enumerate(files.items(), 1)
     ]
     truth = Annotations.from_dict({"images": rows, "annotations": [], "categories": [{"id": 1, "name": "cat"}]})
-    _write(tmp_path / "train", list(_examples([(row["id"], 1) for row in rows], truth, tmp_path, small_recipe())))
+    recipe, pairs = small_recipe(), [(row["id"], 1) for row in rows]
+    asked = examples(pairs, truth, tmp_path, Form.of(recipe), recipe.tasks["detection"])
+    write_examples(tmp_path / "train", asked)
     for example, (path, listed) in zip(load_examples(tmp_path / "train"), files.values(), strict=True):
         assert (np.asarray(example["image"]) == np.asarray(open_rgb(path, listed))).all(), path.name
     assert images.embeddable(*files["a.jpg"]) == files["a.jpg"][0].read_bytes()
@@ -241,7 +248,7 @@ def test_an_image_of_an_extreme_shape_is_named_before_a_model_is_loaded(tmp_path
     recipe = recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"family": family})})
     Image.new("RGB", (2010, 10)).save(tmp_path / "strip.png")
     with pytest.raises(InputError, match=r"strip\.png: is 2010x10: one side is more than 200 times the other"):
-        files_job(recipe, tmp_path, None, tmp_path, None, ["cat"]).queries(None)
+        request(recipe, tmp_path).examples(None)
     assert frame(recipe.policy, 2000, 10).width == 2000
 
 

@@ -34,6 +34,7 @@ from pipelines.executors.work import Work
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
 from vrft_core.params import Params, Resources
+from vrft_core.tasks import settings_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -271,10 +272,14 @@ def test_a_jobs_name_follows_from_project_and_command():
     assert len(job_name(Path("/a"), ["vrft", "stage", "rft", "--cell", "x" * 200])) <= 60
 
 
+def parsed(text: str) -> Params:
+    return Params.parse(text, Path("params.yaml"), settings_models())
+
+
 def test_resources_are_a_stages_own_over_the_recipes_default_and_a_run_may_ask_for_others():
     text = (ROOT / "params.yaml").read_text()
     own = "    rft: {gpus: 8, time: 2d}\n    default: {partition: gpu, gpus: 1}\n"
-    params = Params.parse(text[: text.index("resources:")] + f"resources:\n  mini:\n{own}", Path("params.yaml"))
+    params = parsed(text[: text.index("resources:")] + f"resources:\n  mini:\n{own}")
     found = params.resources_of("mini", "rft")
     assert (found.gpus, found.minutes, found.partition) == (8, 2880, "gpu")
     assert params.resources_of("mini", "sft").gpus == 1
@@ -288,7 +293,7 @@ def test_resources_of_a_stage_or_recipe_that_is_none_are_refused():
     text = (ROOT / "params.yaml").read_text()
     for wrong in ("  mini: {rfft: {gpus: 1}}", "  maxi: {rft: {gpus: 1}}", "  mini: {rft: {memory: 4 GB}}"):
         with pytest.raises(InputError, match=r"resources"):
-            Params.parse(text[: text.index("resources:")] + f"resources:\n{wrong}\n", Path("params.yaml"))
+            parsed(text[: text.index("resources:")] + f"resources:\n{wrong}\n")
 
 
 class Here:

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_policy import BOXES, example, small_recipe, taught_policy, teach
-from vrft_core.prompts import Frame
+from small_policy import BOXES, detection_tokenizer, example, small_recipe, taught_policy, teach
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
-from vrft_core.cell import Cell, Layout
+from vrft_core.cell import Layout
 from vrft_core.cli import main
+from vrft_core.commands.predict import cell_on_files_request
 from vrft_core.errors import InputError
-from vrft_core.evaluation.predict import Query
+from vrft_core.families.form import Form
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.tokenizer import build_tokenizer
+from vrft_core.tasks import get_task, load_params
 from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
-from vrft_core.tasks.detection.metrics.scores import score
+from vrft_core.tasks.task import Example
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 def small_policy(tmp_path_factory) -> Path:
     """Random weights: what it answers means nothing, but it answers."""
     directory = tmp_path_factory.mktemp("policy")
-    tokenizer = build_tokenizer(["cat", "dog"], 20, "qwen3-vl")
+    tokenizer = detection_tokenizer(["cat", "dog"])
     size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
     policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
     return directory
@@ -36,13 +36,13 @@ def small_policy(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def answering(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """(policy that answers, folder of images, annotations): three pictures of one object each."""
+    """(policy that answers, folder of images, annotations): three images of one object each."""
     root = tmp_path_factory.mktemp("answering")
     taught_policy(root / "policy", root / "prompts")
     (root / "images").mkdir()
     rows = {"images": [], "annotations": [], "categories": []}
     for number, (name, boxes) in enumerate(BOXES.items(), 1):
-        example(small_recipe(), name, number)["image"].save(root / f"images/{number}.png")
+        example(small_recipe(), name, number).image.save(root / f"images/{number}.png")
         lists = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
         rows["images"].append({"id": number, "file_name": f"{number}.png", "width": 112, "height": 112, **lists})
         rows["categories"].append({"id": number, "name": name, "frequency": "r"})
@@ -114,18 +114,25 @@ def test_what_predict_writes_evaluate_reads_and_finds_what_the_stage_finds(answe
     ) == 0  # fmt: skip
     truth, rows = Annotations.load(annotations), io.read_jsonl(output)
     assert sum(len(row["boxes"]) for row in rows) > 0
-    staged = score(truth, rows, sorted(truth.categories), 10, "oracle", "certainty")
-    for ranking, protocol in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
+    settings, metrics = small_recipe().tasks["detection"], get_task("detection").metrics
+    asked = (truth, rows, sorted(truth.categories), settings)
+    staged = values(metrics.scores(*asked))
+    ranked = metrics.details(*asked, lambda models: {name: values(scores) for name, scores in models.items()})
+    for ranking, rules in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
         capsys.readouterr()
         assert main(
-            ["evaluate", "--protocol", protocol, "--ground-truth", str(annotations), "--detections", str(output),
+            ["evaluate", "--protocol", rules, "--ground-truth", str(annotations), "--detections", str(output),
              "--ranked-by", ranking, "--json"]
         ) == 0  # fmt: skip
         found = json.loads(capsys.readouterr().out)
-        assert found["AP"] == staged["ranked_by"][ranking][f"{protocol}/oracle/AP"]["value"]
+        assert found["AP"] == ranked["ranked_by"][ranking][f"{rules}/oracle/AP"]
         if ranking == "certainty":
             for name in ("AP50", "AP75"):
-                assert found[name] == staged["metrics"][f"{protocol}/oracle/{name}"]["value"]
+                assert found[name] == staged[f"{rules}/oracle/{name}"]
+
+
+def values(scores) -> dict[str, float]:
+    return dict(zip([metric.name for metric in scores.metrics], scores.values().tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -167,16 +174,16 @@ def test_a_cells_model_answers_for_images_of_ones_own(project, folder, tmp_path)
 
 
 def test_a_cells_model_is_asked_for_the_cells_categories_by_default(project, folder):
-    params = Params.load(ROOT / "params.yaml")
-    layout, cell = Layout(Path(project[1])), Cell("mini", "lvis")
-    with pytest.raises(InputError, match="data/raw/lvis-mini: is not there yet"):
-        cell_on_files_job(layout, params, cell, "base", folder, None, None)
+    params = load_params(ROOT / "params.yaml")
+    layout, cell = Layout(Path(project[1])), params.parse_cell("lvis-mini")
+    with pytest.raises(InputError, match="data/raw/lvis-embedded: is not there yet"):
+        cell_on_files_request(layout, params, cell, "base", folder, None, None)
     rows = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]}
     io.write_json(layout.raw(cell) / "annotations.json", rows)
-    job = cell_on_files_job(layout, params, cell, "base", folder, None, None)
-    assert [job.annotations.categories[i]["name"] for i in job.categories] == ["dog", "cat"]
-    assert job.model == layout.policy(cell) and job.adapter is None
-    assert len(job.queries(None)) == 4
+    request = cell_on_files_request(layout, params, cell, "base", folder, None, None)
+    assert [request.annotations.categories[i]["name"] for i in request.categories] == ["dog", "cat"]
+    assert request.model == layout.policy(cell) and request.adapter is None
+    assert len(request.examples(None)) == 4
 
 
 @pytest.mark.parametrize(
@@ -233,16 +240,17 @@ def test_a_model_that_cannot_say_yes_or_no_makes_no_map(small_policy, folder, tm
 
 
 def test_a_model_that_says_yes_or_no_makes_a_map_by_which_predict_asks(tmp_path, capsys):
-    tokenizer = build_tokenizer(["cat", "dog"], 20, "qwen3-vl")
+    tokenizer = detection_tokenizer(["cat", "dog"])
     processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
     size = {"hidden_size": 32, "layers": 2, "heads": 2, "vision_size": 24, "vision_layers": 1, "vision_heads": 2}
     model, seen = build_model(tokenizer, 0, **size), Image.new("RGB", (90, 60))
     said = {"cat": "yes", "dog": "no"}
-    asked = [Query(1, number, "", seen, Frame(90, 60, (1000, 1000))) for number in (1, 2)]
+    form, lesson = Form.of(small_recipe()), []
+    for name, text in said.items():
+        lesson.append(Example(name, 1, 90, 60, seen, name, existence_question(name), text, '{"category_id": 1}'))
     for _ in range(8):  # until it has learned it
-        lesson = [{"image": seen, "question": existence_question(name), "answer": text} for name, text in said.items()]
         teach(model, processor, lesson)
-        if claim(model, processor, asked, dict(enumerate(said, 1)), batch_size=2) == ({"1": ["cat"]}, 0):
+        if claim(model, processor, lesson, form, batch_size=2) == ({"1": ["cat"]}, 0):
             break
     policy.save(tmp_path / "policy", model, processor)
     (tmp_path / "images").mkdir()

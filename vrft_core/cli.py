@@ -120,11 +120,11 @@ def nightly(args: argparse.Namespace) -> None:
 
 def init(args: argparse.Namespace) -> None:
     from vrft_core.commands.init import init as add
+    from vrft_core.tasks import DEFAULT
 
+    task = args.task or DEFAULT
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
-    for line in add(
-        args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, args.task
-    ):
+    for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, task):
         print(line)
 
 
@@ -227,7 +227,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--images", type=Path, required=True, metavar="DIR", help="training images")
     own.add_argument("--eval-coco", type=Path, required=True, metavar="JSON", help="evaluation boxes, COCO or LVIS")
     own.add_argument("--eval-images", type=Path, required=True, metavar="DIR", help="evaluation images")
-    own.add_argument("--task", default="detection", help="what is asked (default: detection)")
+    own.add_argument("--task", metavar="TASK", help="what is asked: a task's name (default: where are all objects?)")
     own.add_argument("--recipe", default="mini", help="how to train (default: mini)")
     own.add_argument("--shots", type=int, default=1, metavar="K", help="training images a category (default: 1)")
     own.add_argument(
@@ -283,9 +283,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
     again.set_defaults(run=score)
 
-    measure = commands.add_parser(
-        "evaluate", help="average precision of any detections file; accuracy or overlap of answers"
-    )
+    measure = commands.add_parser("evaluate", help="measure any file of predictions, or a log of answers")
     measure.add_argument("--protocol", required=True, metavar="RULES", help="coco or lvis, or another task's name")
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
@@ -293,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
         "--ranked-by", default="stated", metavar="RANKING",
         help="which of a prediction's scores rank its boxes: stated (default), likelihood, certainty, …",
     )  # fmt: skip
-    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
+    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it, for other tasks")
     measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
     measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
@@ -301,7 +299,7 @@ def parser() -> argparse.ArgumentParser:
         "--split", metavar="NAME", help="only images whose `split` in the ground truth is this (default: the one that "
         "all detections are of; all images where there is none)",
     )  # fmt: skip
-    measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
+    measure.add_argument("--published-lvis", action="store_true", help="also the number as Visual-RFT's notebook counted it")
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
     measure.set_defaults(run=evaluate)
     return top

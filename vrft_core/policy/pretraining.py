@@ -129,8 +129,8 @@ def align_vision(
         number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
         (class_loss + number_loss).backward()
         optimizer.step()
-        accuracy = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
-        losses = {"loss": class_loss.item() + number_loss.item(), "category_accuracy": accuracy}
+        right = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
+        losses = {"loss": class_loss.item() + number_loss.item(), "category_right": right}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"vision/{name}": value for name, value in losses.items()})
