@@ -100,10 +100,10 @@ def run_engine(engine: str, protocol: str, directory: Path, resamples: int) -> d
     started = time.perf_counter(), time.process_time()
     numbers = {}
     if engine == "vrft":
-        from vrft_core.evaluation.average_precision import summary
+        from vrft_core.tasks.detection.metrics.average_precision import summary
         from vrft_core.evaluation.bootstrap import bootstrap
-        from vrft_core.evaluation.columns import Detections, Truth
-        from vrft_core.evaluation.matching import match
+        from vrft_core.tasks.detection.metrics.columns import Detections, Truth
+        from vrft_core.tasks.detection.metrics.matching import match
 
         truth, found = Truth.load(Path(gt), protocol), Detections.load(Path(dt))
         loaded = spent(started)

@@ -27,7 +27,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2VLConfi
 from vrft_core import policy
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.predict import Query, build_queries, predict
-from vrft_core.evaluation.queries import oracle
+from vrft_core.tasks.detection.prompts.presence import oracle
 from vrft_core.params import Params
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, SPECIAL, TURN_END, VIDEO, VISION_END, VISION_START

@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
+from vrft_core.policy import curriculum
 from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.lessons import examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.supervision import WebAnswers, detection, draw_pool, examples
-from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import Features, encode, patches
 
 SCENES = 250
@@ -79,15 +79,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15, help="timed steps of each way")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    recipe = params.recipes["mini"]
     policy, settings = recipe.policy, recipe.policy.pretraining.model_copy(update={"images": SCENES})
-    categories = [name for group in recipe.scenes.categories.values() for name in group]
-    tokenizer = build_tokenizer(categories, policy.coordinate_step, policy.family)
+    recipe = recipe.model_copy(update={"policy": policy.model_copy(update={"pretraining": settings})})
+    taught = curriculum.subjects(params, recipe)
+    tokenizer = curriculum.tokenizer(taught, recipe)
     processor = build_processor(tokenizer, PATCH_SIZE, policy.min_pixels, policy.max_pixels)
     model = build_model(tokenizer, settings.seed).train()
     visual, images = model.model.visual, processor.image_processor
-    pool = draw_pool(recipe.scenes, settings)
-    drawn = examples([detection(pool, WebAnswers(recipe.scenes, policy, recipe.prompts.thinking))], settings)
+    pool, lessons = curriculum.lessons(taught, recipe)
+    drawn = examples(lessons, settings)
 
     optimizer = Optimizer(visual.named_parameters(), 1e-6, 1e-6, 1)
     vision = compare(

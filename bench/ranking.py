@@ -18,10 +18,10 @@ import torch
 from vrft_core import policy
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
-from vrft_core.evaluation import calibration
+from vrft_core.tasks.detection.metrics import combined as calibration
 from vrft_core.evaluation.predict import build_queries, predict
-from vrft_core.evaluation.queries import evaluated_categories, oracle
-from vrft_core.evaluation.scoring import match_rows, rankings
+from vrft_core.tasks.detection.prompts.presence import evaluated_categories, oracle
+from vrft_core.tasks.detection.metrics.scores import match_rows, rankings
 from vrft_core.params import Params
 
 METHODS = ("base", "sft", "rft")

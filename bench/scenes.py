@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vrft_core.benchmarks import scenes
+from vrft_core.sources import scenes
 from vrft_core.params import Params, Scenes
 
 

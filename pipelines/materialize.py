@@ -13,7 +13,7 @@ from pipelines.definitions import build_definitions, project_root
 from pipelines.dvc_assets import partition, prefix
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
 
 # The stages' own lines say what goes on; Dagster's go to its pages.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -42,7 +42,7 @@ def _reason(event: dg.DagsterEvent) -> str:
 def main(key: str) -> int:
     root = project_root()
     try:
-        cell = Params.load(root / "params.yaml").parse_cell(key).at("cell")
+        cell = load_params(root / "params.yaml").parse_cell(key).at("cell")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

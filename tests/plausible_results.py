@@ -13,12 +13,12 @@ from small_project import ROOT
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
-from vrft_core.evaluation.diagnostics import diagnose
-from vrft_core.evaluation.queries import evaluated_categories, oracle
-from vrft_core.evaluation.scoring import score
 from vrft_core.params import Params
 from vrft_core.stages.few_shot import few_shot
 from vrft_core.stages.raw import raw
+from vrft_core.tasks.detection.diagnostics import diagnose
+from vrft_core.tasks.detection.metrics.scores import score
+from vrft_core.tasks.detection.prompts.presence import evaluated_categories, oracle
 
 SKILL = {"base": 0.55, "sft": 0.62, "rft": 0.78}  # chance that an object is found
 FEW_SCENES = {

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from vrft_core.prompts import answer, frame, question, thought
 
 from vrft_core import policy
 from vrft_core.params import Adapter, Params, Recipe
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer, frame, question, thought
 
 BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
 PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vrft_core.answers import Detection, has_form, parse_classification, parse_detection, parse_grounding
 
 from vrft_core import answers
-from vrft_core.answers import Detection, has_form, parse_classification, parse_detection, parse_grounding
 
 GOOD = "[{'Position': [1, 364, 98, 649], 'Confidence': 0.95}, {'Position': [10, 20, 30, 40], 'Confidence': 1}]"
 BOXES = [(1.0, 364.0, 98.0, 649.0), (10.0, 20.0, 30.0, 40.0)]

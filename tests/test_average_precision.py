@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import published_lvis, summary
-from vrft_core.evaluation.matching import iou, match
+from vrft_core.tasks.detection.metrics.average_precision import published_lvis, summary
+from vrft_core.tasks.detection.metrics.matching import iou, match
 
 FIXTURES = Path(__file__).parents[2] / "shared/data/fixtures"
 needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="evaluation fixtures are not beside this checkout")

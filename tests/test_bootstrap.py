@@ -7,9 +7,9 @@ import pytest
 from detection_sets import random_set
 
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import Matches
 from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_ratios, bootstrap_seeds
-from vrft_core.evaluation.matching import match
+from vrft_core.tasks.detection.metrics.average_precision import Matches
+from vrft_core.tasks.detection.metrics.matching import match
 
 BOX = [10, 10, 20, 20]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.diagnostics import (
+from vrft_core.tasks.detection.diagnostics import (
     auroc,
     calibration,
     diagnose,

@@ -12,8 +12,8 @@ from small_project import CELL, edit_params, run, small_project
 
 from vrft_core import policy
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.export import USE, card, export
 from vrft_core.errors import InputError
-from vrft_core.export import USE, card, export
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
 
@@ -85,8 +85,9 @@ def test_plain_transformers_answers_with_it_where_this_project_cannot_be_importe
 
 
 def predict_one(model, processor) -> list[dict]:
-    from vrft_core.evaluation.predict import Query, predict
     from vrft_core.prompts import frame
+
+    from vrft_core.evaluation.predict import Query, predict
 
     query = Query(1, 101, ROW["question"], ROW["image"], frame(small_recipe().policy, 112, 112))
     return predict(model, processor, [query], batch_size=1, max_new_tokens=24)

@@ -12,12 +12,12 @@ import pytest
 from own_data import PROJECT, SIZE, coco, content, init, lvis, photo, project
 
 from vrft_core.annotations import Annotations, frequency
-from vrft_core.benchmarks import files
 from vrft_core.cell import Cell, Layout
 from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.io import read_json, sha256, write_json
 from vrft_core.params import Benchmark, Params
+from vrft_core.sources import files
 from vrft_core.stages.raw import raw
 
 PHOTOS = PROJECT.parent / "shared/data/coco_photos"

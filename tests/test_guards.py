@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-
 from vrft_core.answers import parse_detection
+
 from vrft_core.errors import InputError
 from vrft_core.params import GUARDED, Limit, Params
 from vrft_core.training.guards import METRICS, Watch, measure, metric

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 from small_project import ROOT
+from vrft_core.rewards import REWARDS
 
 from pipelines.checks.health import health_checks
 from pipelines.dvc_assets import partitions
@@ -10,7 +11,6 @@ from pipelines.dvc_project import DvcProject
 from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.params import Params
-from vrft_core.rewards import REWARDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
 HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, "zero_variance": 0.1}

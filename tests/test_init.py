@@ -8,11 +8,11 @@ import yaml
 from own_data import init, lvis, project
 from test_files import edit
 
-from vrft_core.benchmarks import files
 from vrft_core.cell import Cell
 from vrft_core.cli import main
 from vrft_core.io import read_json, write_json
 from vrft_core.params import Params
+from vrft_core.sources import files
 
 
 @pytest.fixture

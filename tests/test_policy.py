@@ -10,6 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets, detection, draw_pool
+from vrft_core.prompts import answer, question, thought
 
 from vrft_core import policy
 from vrft_core.errors import InputError
@@ -17,10 +19,8 @@ from vrft_core.params import Params
 from vrft_core.policy.model import MERGED, PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets, detection, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import encode, patches
-from vrft_core.prompts import answer, question, thought
 
 CATEGORIES = ["cat", "hog", "tiger", "octopus_(animal)"]
 FAMILY = "qwen3-vl"

@@ -15,6 +15,7 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
 )
+from vrft_core.prompts import Frame, question
 
 from vrft_core.evaluation import decoding
 from vrft_core.evaluation.decoding import complete
@@ -22,7 +23,6 @@ from vrft_core.evaluation.predict import Query, plan, predict
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START, build_tokenizer
-from vrft_core.prompts import Frame, question
 
 FAMILIES = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
 TOKENIZER = build_tokenizer(["cat", "hog"], 20, "qwen3-vl")

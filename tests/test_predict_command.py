@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from small_policy import BOXES, example, small_recipe, taught_policy, teach
+from vrft_core.prompts import Frame
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
 from vrft_core.cli import main
 from vrft_core.evaluation.predict import Query
-from vrft_core.evaluation.presence import claim, existence_question
-from vrft_core.evaluation.scoring import score
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import Frame
+from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
+from vrft_core.tasks.detection.metrics.scores import score
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,12 +12,12 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation import presence
-from vrft_core.evaluation.average_precision import FALSE
-from vrft_core.evaluation.queries import mapped, oracle, verified
-from vrft_core.evaluation.scoring import match_rows
 from vrft_core.params import Evaluation, Params
 from vrft_core.stages.evaluate import _pairs
+from vrft_core.tasks.detection.commands import presence_map as presence
+from vrft_core.tasks.detection.metrics.average_precision import FALSE
+from vrft_core.tasks.detection.metrics.scores import match_rows
+from vrft_core.tasks.detection.prompts.presence import mapped, oracle, verified
 
 ROOT = Path(__file__).parents[1]
 NAMES = {1: "cat", 2: "dog", 3: "hog"}

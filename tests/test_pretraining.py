@@ -14,17 +14,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
 from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.supervision import Example, Lesson, Pool, examples
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import Features
+from vrft_core.tasks.detection.supervision import pieces
 
 CATEGORIES = ["cat", "hog", "tiger"]
-TOKENIZER = build_tokenizer(CATEGORIES, 20, "qwen3-vl")
+TOKENIZER = build_tokenizer(CATEGORIES, pieces("qwen3-vl"), 20)
 PROCESSOR = build_processor(TOKENIZER, PATCH_SIZE, 784, 12544)
 IMAGES = np.random.default_rng(0).integers(0, 255, (12, 112, 112, 3), dtype=np.uint8)
 # questions and answers of very different lengths; some without any number
@@ -45,7 +46,7 @@ def small_model(**sizes):
 
 
 def settings(**updates):
-    pretraining = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"].policy.pretraining
+    pretraining = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"].policy.pretraining
     return pretraining.model_copy(update={"steps": 4, "batch_size": 8, "vision_steps": 2} | updates)
 
 
@@ -147,7 +148,7 @@ def test_one_lesson_draws_the_same_numbers_as_no_mixture_at_all():
 
 def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
     pool = Pool(IMAGES, [[("cat", (0.0, 0.0, 60.0, 60.0))]] * len(IMAGES))
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+    recipe = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
     taught = recipe.policy.model_copy(update={"pretraining": settings()})
     lessons = [lesson("cat", range(12), easy=[1, 2], share=2.0), lesson("hog", range(6))]
 

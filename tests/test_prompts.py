@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from vrft_core.answers import parse_detection
-from vrft_core.params import Params
 from vrft_core.prompts import Frame, answer, frame, question, thought
+
+from vrft_core.params import Params
 
 FAMILIES = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
 

@@ -3,13 +3,13 @@
 import math
 
 import pytest
+from vrft_core.prompts import answer
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
-from vrft_core.evaluation.calibration import fit
-from vrft_core.evaluation.ranking import by_truth, consistency, places, ranked, token_scores
 from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer
+from vrft_core.tasks.detection.metrics.combined import fit
+from vrft_core.tasks.detection.metrics.ranking import by_truth, consistency, places, ranked, token_scores
 
 TOKENIZER = build_tokenizer(["cat"], 20, "qwen3-vl")
 FIRST, SECOND = (0, 20, 100, 40), (60, 80, 100, 120)

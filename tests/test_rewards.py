@@ -6,11 +6,11 @@ import math
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from vrft_core.rewards import detection, published
 
 from vrft_core import answers, rewards
 from vrft_core.errors import InputError
 from vrft_core.evaluation import predict
-from vrft_core.rewards import detection, published
 
 TRUE = [100, 101, 300, 300]
 FAR = [600, 602, 800, 801]

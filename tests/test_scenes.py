@@ -16,10 +16,10 @@ from PIL import Image
 from pycocotools import mask as run_length
 
 from vrft_core import annotations
-from vrft_core.benchmarks import scenes
-from vrft_core.benchmarks.scenes import backgrounds, glyphs
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Scenes
+from vrft_core.sources import scenes
+from vrft_core.sources.scenes import backgrounds, glyphs
 
 ROOT = Path(__file__).parents[1]
 LVIS = ROOT.parent / "shared/data/lvis_v1_categories.json"
@@ -186,7 +186,7 @@ def test_a_photograph_that_shows_a_category_in_play_is_not_used(monkeypatch):
 
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
-        "import sys, pathlib; from vrft_core.benchmarks import scenes; from vrft_core.params import Scenes;"
+        "import sys, pathlib; from vrft_core.sources import scenes; from vrft_core.params import Scenes;"
         "scenes.write(pathlib.Path(sys.argv[1]), Scenes.model_validate_json(sys.argv[2]))"
     )
     subprocess.run(
@@ -358,7 +358,7 @@ def test_a_hundred_images_a_cpu_second():
     def seconds() -> float:
         start = time.process_time()
         for index in range(200):
-            scenes.dataset.png(scenes.scene(settings, "train", index).image)
+            scenes.saving.png(scenes.scene(settings, "train", index).image)
         return time.process_time() - start
 
     assert 200 / min(seconds() for _ in range(3)) >= 100

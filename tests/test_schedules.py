@@ -12,9 +12,9 @@ from pipelines.definitions import build_definitions
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
+from vrft_core.commands.nightly import compare, nightly, record_baseline
 from vrft_core.errors import InputError
 from vrft_core.params import Params
-from vrft_core.stages.nightly import compare, nightly, record_baseline
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,7 +110,7 @@ def recorded(tmp_path, monkeypatch):
     io.write_json(layout.raw(cell) / "annotations.json", {})
     tonights = [row | {"rankings": {"certainty": row["scores"]}} for row in rows(40)]
     answered = nullcontext((scene(40), [1], tonights))
-    monkeypatch.setattr("vrft_core.stages.nightly.answers", lambda *args, **kwargs: answered)
+    monkeypatch.setattr("vrft_core.commands.nightly.answers", lambda *args, **kwargs: answered)
 
     def record(number: int, **about: str) -> None:
         io.write_jsonl(layout.baseline(cell) / "predictions.jsonl", tonights[:number])

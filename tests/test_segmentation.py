@@ -14,8 +14,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from vrft_core.cli import main
 from vrft_core.errors import InputError
-from vrft_core.evaluation import segmentation
-from vrft_core.evaluation.grounding import mask_scores
+from vrft_core.tasks.grounding.metrics import segmentation
+from vrft_core.tasks.grounding.metrics.overlap import mask_scores
 
 SIDE = 64
 WIDTH, HEIGHT = 50, 40

@@ -17,7 +17,7 @@ from small_policy import BOXES, STEPS, small_recipe, taught_policy
 from vrft_core import policy, rewards
 from vrft_core.errors import InputError
 from vrft_core.params import Limit, Recipe
-from vrft_core.runs import open_run
+from vrft_core.run_folder import open_run
 from vrft_core.training import rft, sft
 from vrft_core.training.callbacks import Guard, best_step, exhausted, untouched_randomness
 from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker

@@ -4,6 +4,7 @@
 xyxy pixels. Reading other people's files belongs to `benchmarks`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,15 @@ class Annotations:
         """Only the images of one split, with every category kept."""
         images = {i: image for i, image in self.images.items() if image["split"] == name}
         return Annotations(images, self.categories, {i: self.by_image[i] for i in images})
+
+    def first(self, count: int) -> "Annotations":
+        """The first images of the file, with every category kept."""
+        images = dict(list(self.images.items())[:count])
+        return Annotations(images, self.categories, {i: self.by_image[i] for i in images})
+
+    def chosen(self, names: Sequence[str] | None) -> list[int]:
+        """Ids of the categories so named, or of all; ascending."""
+        return sorted(i for i, category in self.categories.items() if names is None or category["name"] in names)
 
     def category_ids(self, image_id: int) -> list[int]:
         """Categories annotated in an image, ascending."""

@@ -106,6 +106,11 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
                 )
 
 
+def pairs(selection: dict) -> list[tuple[int, int]]:
+    """(image id, category id) of every choice, category by category."""
+    return [(image["image_id"], row["id"]) for row in selection["categories"] for image in row["images"]]
+
+
 def subset(source: Annotations, selection: dict) -> dict:
     """The chosen images once each, with the annotations of the categories they were chosen for and no others."""
     chosen: dict[int, set[int]] = {}

@@ -21,6 +21,7 @@ from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
+from vrft_core.tasks import load_params
 
 EVERY = 5.0  # seconds between questions
 # Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on.
@@ -41,7 +42,7 @@ def sweep(root: Path, study: str) -> list[str]:
 
     Raises InputError where there is no such study or something upstream must be made first.
     """
-    params, project, site = Params.load(root / "params.yaml"), DvcProject(root=str(root)), Site.from_environment()
+    params, project, site = load_params(root / "params.yaml"), DvcProject(root=str(root)), Site.from_environment()
     wanted = params.parse_cell(study).at("study")
     keys = [cell.key for cell in params.cells() if cell.at("study") == wanted]
     with ExitStack() as locks:

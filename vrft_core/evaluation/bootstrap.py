@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import Matches
+from vrft_core.tasks.detection.metrics.average_precision import Matches
 
 DIFFERENCES = (("rft", "sft"), ("rft", "base"), ("sft", "base"))
 LEVEL = 0.95

@@ -21,7 +21,7 @@ BLOCK = 64  # tokens for which there is room ahead
 CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
 
-class Completion(NamedTuple):
+class Tokens(NamedTuple):
     """Token ids without the end token.
 
     Beside each, in nats: the logarithm of its probability under the model, and the entropy of the distribution that
@@ -43,7 +43,7 @@ def complete(
     batch_size: int,
     max_new_tokens: int,
     generator: torch.Generator | None = None,
-) -> list[list[Completion]]:
+) -> list[list[Tokens]]:
     """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
@@ -194,7 +194,7 @@ def _answer(
     texts: list[list[int]],
     max_new_tokens: int,
     generator: torch.Generator | None,
-) -> list[Completion]:
+) -> list[Tokens]:
     """Read each row's question after its picture, then answer token by token.
 
     Rows that have ended are let go once there are enough of them: letting go copies all that remains.
@@ -207,7 +207,7 @@ def _answer(
     real = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()
     places = position[:, None] + (real.cumsum(1) - 1).clamp(min=0)
     mask, position = torch.cat([mask, real], dim=1), position + lengths
-    completions = [Completion([], [], []) for _ in texts]
+    completions = [Tokens([], [], []) for _ in texts]
     rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
     logits = _read_questions(core, cache, ids, places, mask)
     for count in range(1, max_new_tokens + 1):

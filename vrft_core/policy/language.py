@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import Qwen3VLForConditionalGeneration
 from transformers.models.qwen3_vl.modeling_qwen3_vl import rotate_half
 
+from vrft_core.policy.lessons import Example
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.supervision import Example
 from vrft_core.policy.tokenizer import IMAGE
 from vrft_core.policy.vision import Features
 

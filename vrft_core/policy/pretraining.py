@@ -4,7 +4,7 @@ A. The vision tower is aligned with the vocabulary, square by square: each visua
    its object's name and of its box's four coordinates. End to end, a model this small never gets there in minutes.
 B. The language model learns to answer from the tower's features, which are computed once: nothing in the tower moves.
 
-What is asked and answered belongs to `supervision`; the architecture to `model`.
+What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.supervision import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress

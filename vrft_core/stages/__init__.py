@@ -10,13 +10,13 @@ from vrft_core.params import Params
 
 # stage → the scope its outputs are shared in
 STAGES = {
-    "raw": "source",
+    "raw": "data",
     "few_shot": "cell",
     "prompts": "cell",
     "policy": "recipe",
     "sft": "cell",
     "rft": "cell",
-    "base_eval": "source",
+    "base_eval": "setup",
     "sft_eval": "cell",
     "rft_eval": "cell",
     "report": "cell",

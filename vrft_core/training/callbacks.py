@@ -22,7 +22,6 @@ from vrft_core.training.record import Clock, Record
 
 Log = Callable[[int, dict[str, float]], None]
 Validate = Callable[[object], float]
-METRIC = "coco/AP"
 SHOWN = ("loss", "reward")
 
 
@@ -46,7 +45,7 @@ class Logging(TrainerCallback):
 
 
 class Guard(TrainerCallback):
-    """Stops before an update with a gradient that is no number, naming the examples it came from."""
+    """Stops before an update with a non-finite gradient, naming the examples it came from."""
 
     def __init__(self, batch_examples: Callable[[], list[str]]) -> None:
         self.batch_examples = batch_examples
@@ -70,10 +69,17 @@ class Validation(TrainerCallback):
     """
 
     def __init__(
-        self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log, patience: int | None = None
+        self,
+        run: Path,
+        record: Record,
+        clock: Clock,
+        validate: Validate,
+        metric: str,
+        log: Log,
+        patience: int | None = None,
     ) -> None:
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
-        self.patience = patience
+        self.metric, self.patience = metric, patience
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         step = state.global_step
@@ -105,15 +111,15 @@ class Validation(TrainerCallback):
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
-        self.record.validation.append({"step": step, METRIC: value})
+        self.record.validation.append({"step": step, "score": value})
         if processes().is_main_process:
-            self.log(step, {f"validation/{METRIC}": value})
+            self.log(step, {f"validation/{self.metric}": value})
 
 
 def best_step(record: Record) -> int:
-    """The trained checkpoint with the highest validation AP; the earliest of equals."""
+    """The trained checkpoint with the highest validation score; the earliest of equals."""
     trained = [row for row in record.validation if row["step"] > 0]
-    return max(trained, key=lambda row: (row[METRIC], -row["step"]))["step"]
+    return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
 
 
 def exhausted(record: Record, patience: int | None) -> bool:
@@ -123,9 +129,11 @@ def exhausted(record: Record, patience: int | None) -> bool:
 
 
 def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:
-    """The error that stops a run whose numbers have left the real line."""
+    """The error that stops a run whose numbers are non-finite."""
     named = ", ".join(dict.fromkeys(examples))
-    return InputError(f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or mend it")
+    return InputError(
+        f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or fix the example"
+    )
 
 
 @contextmanager
