@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-from vrft_core.tasks import load_params
 from vrft_core.policy import curriculum
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import examples
@@ -26,6 +25,7 @@ from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.vision import Features, encode, patches
+from vrft_core.tasks import load_params
 
 SCENES = 250
 

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from vrft_core.tasks import load_params
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -22,6 +21,7 @@ from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import Features
+from vrft_core.tasks import load_params
 from vrft_core.tasks.detection.supervision import pieces
 
 CATEGORIES = ["cat", "hog", "tiger"]
