@@ -45,7 +45,7 @@ class Request:
         for image, path in found.items():
             if path is None:
                 raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")
-        made = self.task.prompts.examples(pairs, self.annotations, self.images, form)
+        made = self.task.prompts.examples(pairs, self.annotations, self.images, form, self.recipe.tasks[self.task.name])
         return [replace(one, image=found[one.image_id]) for one in made]
 
     def pairs(self, protocol: str | None) -> list[Pair]:

@@ -74,7 +74,7 @@ def answers(
         answered, task=task, recipe=recipe, model=layout.policy(cell), adapter=adapter,
         images=io.sha256(raw / "annotations.json"),
     )  # fmt: skip
-    examples = partial(task.prompts.examples, images=raw / "images", form=Form.of(recipe))
+    examples = partial(task.prompts.examples, images=raw / "images", form=Form.of(recipe), settings=settings)
     questions = list(examples(task.prompts.questions(truth, categories, settings, layout.root), truth))
     with ask(run, questions, what=f"{cell.key} {method}: questions answered") as rows:
         if known := task.prompts.fitting(train, categories, settings):

@@ -12,15 +12,18 @@ from vrft_core.tasks import get_task
 def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
     """Writes `train/` (the sampled image-category pairs) and `val/` (what is asked about validation images)."""
     recipe, raw, task = params.recipe(cell), layout.raw(cell), get_task(params.task(cell))
+    settings = params.task_settings(cell)
     annotations = Annotations.load(raw / "annotations.json")
     categories = annotations.chosen(params.benchmark(cell).categories)
     validation = annotations.split("val").first(recipe.evaluation.validation_images)
     pairs = {
         "train": sampling.pairs(io.read_json(layout.few_shot(cell) / "selection.json")),
-        "val": task.prompts.validation(validation, categories, params.task_settings(cell)),
+        "val": task.prompts.validation(validation, categories, settings),
     }
+    counts = {}
     with io.new_directory(layout.prompts(cell)) as directory:
         for split, asked in pairs.items():
-            examples = task.prompts.examples(asked, annotations, raw / "images", Form.of(recipe))
+            examples = list(task.prompts.examples(asked, annotations, raw / "images", Form.of(recipe), settings))
+            counts[split] = len(examples)
             write_examples(directory / split, examples)
-    return {split: len(asked) for split, asked in pairs.items()}
+    return counts

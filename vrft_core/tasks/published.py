@@ -37,8 +37,10 @@ def classification_solution(truth: str | Sequence[str]) -> str:
     return f"<answer>{truth if isinstance(truth, str) else truth[0]}</answer>"
 
 
-def grounding_solution(truth: Box) -> str:
-    """The solution text for one true box."""
+def grounding_solution(truth: Box | None) -> str:
+    """The solution text for one true box; the published data know no expression without one."""
+    if truth is None:
+        return "<answer>No Objects</answer>"
     x1, y1, x2, y2 = _whole(truth)
     return f"<answer>({x1},{y1}),({x2},{y2})</answer>"
 

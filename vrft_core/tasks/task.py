@@ -122,10 +122,10 @@ class Prompts(Protocol):
         ...
 
     def examples(
-        self, pairs: Sequence[Pair], annotations: Annotations, images: Path, form: "Form"
+        self, pairs: Sequence[Pair], annotations: Annotations, images: Path, form: "Form", settings: Any
     ) -> Iterator[Example]: ...
 
-    def longest(self, form: "Form", name: str) -> tuple[str, str]:
+    def longest(self, form: "Form", name: str, settings: Any) -> tuple[str, str]:
         """A question and an answer as long as they come, about `name`: for plans."""
         ...
 

@@ -53,7 +53,9 @@ def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -
     return [pair for pair in known(truth, categories) if pair[0] in chosen]
 
 
-def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form) -> Iterator[Example]:
+def examples(
+    pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form, settings: Settings
+) -> Iterator[Example]:
     """One example a pair. `truth`: {"category_id", "boxes": xyxy in the answer's frame, unrounded to its grid}."""
     for image_id, category_id in pairs:
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
@@ -77,7 +79,7 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
         )
 
 
-def longest(form: Form, name: str) -> tuple[str, str]:
+def longest(form: Form, name: str, settings: Settings) -> tuple[str, str]:
     """A question about `name`, and an answer of three boxes."""
     boxes = [[100, 200, 300, 400]] * 3
     asked = question(name, thinking=form.thinking, family=form.family)
