@@ -4,8 +4,9 @@ import pytest
 
 from vrft_core.params import IconScenes, PhraseScenes
 from vrft_core.policy.tokenizer import BLANK, build_tokenizer, pieces_of
-from vrft_core.sources.scenes import icons, phrases
-from vrft_core.tasks.detection import supervision
+from vrft_core.sources.scenes import phrases
+from vrft_core.tasks.classification import supervision
+from vrft_core.tasks.detection import supervision as detection
 
 ICONS = IconScenes(
     image_size=112,
@@ -34,8 +35,8 @@ GROUNDING = (
 )
 NAMED = f"<think>{BLANK}</think><answer>{BLANK}</answer>"
 BOX = f"<think>{BLANK}</think><answer>({BLANK},{BLANK}),({BLANK},{BLANK})</answer>"
-WORDS = list(dict.fromkeys([*icons.words(ICONS), *phrases.words(PHRASES)]))
-PIECES = [*supervision.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
+WORDS = list(dict.fromkeys([*supervision.names(ICONS), *phrases.words(PHRASES)]))
+PIECES = [*detection.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
 TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], PIECES, 20)
 
 
@@ -65,7 +66,7 @@ def test_words_take_their_spaces_with_them_and_names_are_the_tokens_of_answers()
     assert tokens("the animal that purrs") == ["the ", "animal ", "that ", "purrs"]
 
 
-@pytest.mark.parametrize("name", ICONS.names)
+@pytest.mark.parametrize("name", supervision.names(ICONS))
 def test_a_class_is_one_token_and_its_answer_five(name):
     assert tokens(filled(NAMED, name, name)) == ["<think>", name, "</think><answer>", name, "</answer>"]
 

@@ -18,6 +18,12 @@ def frequency(image_count: int) -> str:
     return "r" if image_count <= 10 else "c" if image_count <= 100 else "f"
 
 
+def spoken(category: dict) -> list[str]:
+    """All names of a category as one says them, its own first, then its synonyms; LVIS writes spaces as underscores."""
+    names = [category["name"], *(category.get("synonyms") or ())]
+    return list(dict.fromkeys(name.replace("_", " ") for name in names))
+
+
 def xyxy(bbox: list[float]) -> list[float]:
     """xywh pixels → xyxy pixels."""
     x, y, w, h = bbox

@@ -124,7 +124,9 @@ def init(args: argparse.Namespace) -> None:
 
     task = args.task or DEFAULT
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
-    for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, task):
+    for line in add(
+        args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, task
+    ):
         print(line)
 
 
@@ -299,7 +301,9 @@ def parser() -> argparse.ArgumentParser:
         "--split", metavar="NAME", help="only images whose `split` in the ground truth is this (default: the one that "
         "all detections are of; all images where there is none)",
     )  # fmt: skip
-    measure.add_argument("--published-lvis", action="store_true", help="also the number as Visual-RFT's notebook counted it")
+    measure.add_argument(
+        "--published-lvis", action="store_true", help="also the number as Visual-RFT's notebook counted it"
+    )
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
     measure.set_defaults(run=evaluate)
     return top

@@ -105,7 +105,13 @@ def settings(params: Params, cell: Cell, stage: str) -> dict:
         return chosen | {"task": recipe["tasks"][params.task(cell)], "shots": cell.shots, "seed": cell.seed}
     pretraining = params.recipe(cell).policy.pretraining
     taught = pretraining.benchmarks if pretraining else ()
-    return chosen | {"embedded": {name: params.benchmarks[name].model_dump(mode="json")["embedded"] for name in taught}}
+    benchmarks = {name: params.benchmarks[name].model_dump(mode="json") for name in taught}
+    subjects = {name: one["subject"] for name, one in benchmarks.items() if one["subject"]}
+    return (
+        chosen
+        | {"embedded": {name: one["embedded"] for name, one in benchmarks.items()}}
+        | ({"subjects": subjects} if subjects else {})
+    )
 
 
 def inputs(layout: Layout, cell: Cell, stage: str) -> dict[str, Path]:

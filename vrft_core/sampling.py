@@ -32,6 +32,11 @@ def targets(source: Annotations, frequencies: list[str], names: list[str] | None
     return sorted(chosen, key=lambda category: category["id"])
 
 
+def taught(source: Annotations, settings: FewShot, names: list[str] | None = None) -> frozenset[int]:
+    """Ids of the categories that `targets` samples."""
+    return frozenset(category["id"] for category in targets(source, settings.frequencies, names))
+
+
 def usable_images(source: Annotations) -> dict[int, list[int]]:
     """Category id → training images that show it and in which every instance of it is annotated, ascending.
 

@@ -73,7 +73,8 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
     recipe, record = params.recipe(cell), io.read_json(layout.training(cell, method))
     task = get_task(params.task(cell))
     selection = io.read_json(layout.few_shot(cell) / "selection.json")
-    asked, _ = task.prompts.longest(Form.of(recipe), selection["categories"][0]["name"], params.task_settings(cell))
+    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell).subject)
+    asked, _ = task.prompts.longest(form, selection["categories"][0]["name"])
     came = provenance.provenance(layout.root, params, cell)
     hub = recipe.policy.hub
     base = f"{hub.repo} at {hub.revision}" if hub else "a small policy pre-trained on drawn scenes"

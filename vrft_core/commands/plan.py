@@ -131,7 +131,7 @@ def _sizes(params: Params, recipe: Recipe, task: Task, completion: int | None) -
     policy, taught = recipe.policy, curriculum.subjects(params, recipe)
     pixels = min([policy.max_pixels, *(one.scenes.image_size**2 for one in taught)])
     name = "x" * 12
-    text, target = task.prompts.longest(Form.of(recipe), name, recipe.tasks[task.name])
+    text, target = task.prompts.longest(Form.of(recipe, recipe.tasks.get(task.name)), name)
     if taught:
         tokenizer, known = curriculum.tokenizer(taught, recipe), curriculum.names(taught)[0]
 

@@ -33,13 +33,14 @@ class Request:
     images: Path
     categories: list[int]
     known: bool = True
+    subject: str | None = None  # what every image shows
 
     def examples(self, protocol: str | None) -> list[Example]:
         """What to ask, as `pairs`, with each image's file.
 
         Raises InputError for one that is not there, or not of the size that the annotations give.
         """
-        pairs, form = self.pairs(protocol), Form.of(self.recipe)
+        pairs, form = self.pairs(protocol), Form.of(self.recipe, self.recipe.tasks.get(self.task.name), self.subject)
         names = {image: self.annotations.images[image]["file_name"] for image, _ in pairs}
         found = {image: files.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
@@ -52,9 +53,7 @@ class Request:
         return [replace(one, image=found[one.image_id]) for one in made]
 
     def pairs(self, protocol: str | None) -> list[Pair]:
-        """What to ask: by a protocol of the task, or (None) every category of every image."""
-        if protocol is None:
-            return [(image, category) for image in self.annotations.images for category in self.categories]
+        """What to ask: by a protocol of the task, or (None) what it asks of images in general."""
         return self.task.prompts.asked_by(protocol, self.annotations, self.categories, self.known)
 
 
@@ -150,7 +149,8 @@ def predict(request: Request, protocol: str | None, output: Path) -> dict:
     ) as rows:
         for row in rows:
             row["file_name"] = images[row["image_id"]]["file_name"]
-            row["category"] = categories[row["category_id"]]["name"]
+            if row["category_id"] in categories:
+                row["category"] = categories[row["category_id"]]["name"]
         io.write_jsonl(output, rows)
     return {"images": len(asked), "questions": len(rows)}
 

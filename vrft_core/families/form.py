@@ -1,21 +1,30 @@
-"""How a policy is asked and how its answers are written: its family's coordinate frame, and whether it thinks aloud."""
+"""How a policy is asked and how its answers are written: its family's coordinate frame, and whether it thinks aloud.
+
+What the question is about comes with it: the noun for what the images show, and what the recipe says of the task.
+"""
 
 from dataclasses import dataclass
 
 from vrft_core.families.frames import UNITS, Frame, frame
-from vrft_core.params import Policy, Recipe
+from vrft_core.params import Policy, Recipe, TaskSettings
 
 
 @dataclass(frozen=True)
 class Form:
-    """What questions, answers and rewards of every task need to know of the policy."""
+    """What questions, answers and rewards of every task need to know of the policy.
+
+    `subject`: what every image shows, where the benchmark says so. `settings`: the task's, which questions may follow.
+    """
 
     policy: Policy
     thinking: bool
+    subject: str | None = None
+    settings: TaskSettings | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe) -> "Form":
-        return cls(recipe.policy, recipe.prompts.thinking)
+    def of(cls, recipe: Recipe, settings: TaskSettings | None = None, subject: str | None = None) -> "Form":
+        """Who only reads answers needs neither settings nor subject."""
+        return cls(recipe.policy, recipe.prompts.thinking, subject, settings)
 
     @property
     def family(self) -> str:

@@ -77,6 +77,7 @@ class Benchmark(Strict):
     """A task and its data: an official source, an embedded one, both, or files of one's own (`train` and `eval`).
 
     `categories` names what is sampled and trained on; without it the recipe's `few_shot.frequencies` decide.
+    `subject`: what every image shows, as a question names it, such as plant, aircraft, car.
     """
 
     task: TaskName
@@ -84,6 +85,7 @@ class Benchmark(Strict):
     embedded: Embedded | None = None
     train: Files | None = None
     eval: Files | None = None
+    subject: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z -]{0,39}$")] | None = None
     categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated
 
     @model_validator(mode="after")

@@ -28,7 +28,8 @@ class Hub(Strict):
 class Pretraining(Strict):
     """How the small policy is made: dense alignment of the vision tower, then the language model.
 
-    `benchmarks`: on whose embedded data, and with which share of the questions each.
+    `benchmarks`: on whose embedded data, and with which share of the questions each. `wrong_names`: the chance that a
+    label names a look-alike instead, by how frequent the class is.
     """
 
     benchmarks: Annotated[dict[Name, float], Field(min_length=1)]
@@ -44,6 +45,7 @@ class Pretraining(Strict):
     jitter: float
     bare_answers: Share
     negatives: Share = 0  # of the questions: about something that is not there
+    wrong_names: dict[Literal["f", "c", "r"], Share] = Field(default_factory=dict)
 
 
 class Policy(Strict):

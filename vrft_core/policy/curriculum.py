@@ -19,6 +19,7 @@ class Subject(NamedTuple):
     task: Task
     scenes: Any
     share: float
+    form: Form
 
 
 def subjects(params: Params, recipe: Recipe) -> list[Subject]:
@@ -28,7 +29,8 @@ def subjects(params: Params, recipe: Recipe) -> list[Subject]:
     found = []
     for name, share in wanted.items():
         benchmark = params.benchmarks[name]
-        found.append(Subject(get_task(benchmark.task), benchmark.embedded, share))
+        form = Form.of(recipe, recipe.tasks.get(benchmark.task), benchmark.subject)
+        found.append(Subject(get_task(benchmark.task), benchmark.embedded, share, form))
     return found
 
 
@@ -39,15 +41,14 @@ def names(taught: Sequence[Subject]) -> list[str]:
 
 def tokenizer(taught: Sequence[Subject], recipe: Recipe) -> PreTrainedTokenizerFast:
     """A vocabulary in which every question and answer of the curriculum is short."""
-    family = recipe.policy.family
-    pieces = [piece for one in taught for piece in one.task.supervision.pieces(family)]
+    pieces = [piece for one in taught for piece in one.task.supervision.pieces(one.form)]
     words = [word for one in taught for word in one.task.supervision.words(one.scenes)]
     return build_tokenizer([*names(taught), *words], pieces, recipe.policy.coordinate_step)
 
 
 def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesson]]:
     """All images in one pool, and a lesson a subject."""
-    settings, form = recipe.policy.pretraining, Form.of(recipe)
+    settings = recipe.policy.pretraining
     assert settings is not None
     drawn = [one.task.supervision.draw_pool(one.scenes, settings) for one in taught]
     pool = drawn[0]
@@ -55,6 +56,6 @@ def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesso
         pool = pool + more
     first, found = 0, []
     for one, part in zip(taught, drawn, strict=True):
-        found.append(one.task.supervision.lesson(pool, first, one.scenes, form, settings, one.share))
+        found.append(one.task.supervision.lesson(pool, first, one.scenes, one.form, settings, one.share))
         first += len(part)
     return pool, found

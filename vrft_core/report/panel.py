@@ -29,7 +29,9 @@ class Table:
 class Panel:
     """One section of a page.
 
-    `charts`: {"title", "svg", "caption"}; `gallery`: entries as `drawing.entry` makes them.
+    `charts`: {"title", "svg", "caption"}. `gallery`: {"label", "few_shot", "picture" (`drawing.Picture.store`),
+    "credit"} and of each model either "panels", drawn over the image ({"name", "css", "svg", "caption", "completion"}),
+    or "svg" of the image and "answers" beside it ({"name", "css", "text", "right", "completion"}).
     """
 
     id: str
@@ -104,6 +106,8 @@ class Inputs:
     def scores(self) -> dict[str, Any]:
         """model → `Scores`"""
         return {
-            model: self.task.metrics.scores(self.truth, list(rows.values()), self.categories, self.settings)
+            model: self.task.metrics.scores(
+                self.truth, list(rows.values()), self.categories, self.settings, self.taught
+            )
             for model, rows in self.rows.items()
         }

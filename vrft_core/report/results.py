@@ -26,7 +26,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "cell": cell.key,
         "shots": cell.shots,
         "seed": cell.seed,
-        **_common(inputs),
+        **_common(inputs, found["models"]),
         "verdict": verdict(found["differences"], inputs.task.metrics.specs(inputs.settings)[0]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
@@ -59,7 +59,7 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
         "cell": study.key,
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
-        **_common(first),
+        **_common(first, found["models"]),
         "verdict": verdict(found["differences"], spec),
         **found,
         "details": [one["details"] for one in reports],
@@ -87,14 +87,17 @@ def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
     }
 
 
-def _common(inputs: Inputs) -> dict:
-    """What pages and summaries need to name things."""
+def _common(inputs: Inputs, models: dict) -> dict:
+    """What pages and summaries need to name things. A metric that no model has a value of gets no column."""
     specs = inputs.task.metrics.specs(inputs.settings)
+    columns = inputs.task.metrics.columns(inputs.settings)
     return {
         "task": inputs.task.name,
         "version": inputs.task.settings.VERSION,
         "subject": inputs.task.panels.SUBJECT,
-        "columns": [list(pair) for pair in inputs.task.metrics.columns(inputs.settings)],
+        "columns": [
+            list(pair) for pair in columns if any(values[pair[0]]["value"] is not None for values in models.values())
+        ],
         "titles": {spec.name: spec.title for spec in specs},
     }
 

@@ -1,4 +1,10 @@
-"""Numbers as a page shows them."""
+"""Numbers and names as a page shows them."""
+
+FREQUENCY_NAMES = {
+    "r": "rare (in 1 to 10 training images)",
+    "c": "common (in 11 to 100)",
+    "f": "frequent (in more than 100)",
+}
 
 
 def share(value: float | None) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from vrft_core import io, tracking
+from vrft_core import io, sampling, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.asking import answered
@@ -36,7 +36,8 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     task, settings = get_task(params.task(cell)), params.task_settings(cell)
     interval = partial(intervals, halves=params.recipe(cell).evaluation.draws, seed=SEED, differences=())
     with answers(layout, params, cell, method) as (truth, categories, rows):
-        scores = task.metrics.scores(truth, rows, categories, settings)
+        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).categories)
+        scores = task.metrics.scores(truth, rows, categories, settings, taught)
         details = task.metrics.details(truth, rows, categories, settings, lambda models: interval(models)["models"])
         metrics = {
             **details,
@@ -74,7 +75,8 @@ def answers(
         answered, task=task, recipe=recipe, model=layout.policy(cell), adapter=adapter,
         images=io.sha256(raw / "annotations.json"),
     )  # fmt: skip
-    examples = partial(task.prompts.examples, images=raw / "images", form=Form.of(recipe), settings=settings)
+    form = Form.of(recipe, settings, params.benchmark(cell).subject)
+    examples = partial(task.prompts.examples, images=raw / "images", form=form)
     questions = list(examples(task.prompts.questions(truth, categories, settings, layout.root), truth))
     with ask(run, questions, what=f"{cell.key} {method}: questions answered") as rows:
         if known := task.prompts.fitting(train, categories, settings):

@@ -41,6 +41,7 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
         "policy": recipe.policy.model_dump(),
         "prompts": recipe.prompts.model_dump(),
         "scenes": [one.scenes.model_dump() for one in taught],
+        "subjects": [one.form.subject for one in taught],
         "torch": torch.__version__,
     }
     run = open_run(layout.runs(cell, "policy"), fingerprint)

@@ -20,10 +20,10 @@ def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
         "train": task.prompts.training(io.read_json(layout.few_shot(cell) / "selection.json")),
         "val": task.prompts.validation(validation, categories, settings),
     }
-    counts = {}
+    form, counts = Form.of(recipe, settings, params.benchmark(cell).subject), {}
     with io.new_directory(layout.prompts(cell)) as directory:
         for split, asked in pairs.items():
-            examples = list(task.prompts.examples(asked, annotations, raw / "images", Form.of(recipe), settings))
+            examples = list(task.prompts.examples(asked, annotations, raw / "images", form))
             counts[split] = len(examples)
             write_examples(directory / split, examples)
     return counts

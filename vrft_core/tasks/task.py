@@ -18,7 +18,7 @@ A part is a module or a package and is imported when it is asked for, so that a 
 it uses and no others. Nothing outside `tasks` may know which task it serves.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -115,8 +115,10 @@ class Prompts(Protocol):
         """What is asked in training, from a few-shot selection."""
         ...
 
-    def asked_by(self, protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
-        """What is asked by a protocol of the task that is named on the command line.
+    def asked_by(
+        self, protocol: str | None, annotations: Annotations, categories: Sequence[int], known: bool
+    ) -> list[Pair]:
+        """What is asked by a protocol of the task that is named on the command line, or (None) of images in general.
 
         `known`: the annotations are true, and not a mere list of images.
         """
@@ -127,10 +129,10 @@ class Prompts(Protocol):
         ...
 
     def examples(
-        self, pairs: Sequence[Pair], annotations: Annotations, images: Path, form: "Form", settings: Any
+        self, pairs: Sequence[Pair], annotations: Annotations, images: Path, form: "Form"
     ) -> Iterator[Example]: ...
 
-    def longest(self, form: "Form", name: str, settings: Any) -> tuple[str, str]:
+    def longest(self, form: "Form", name: str) -> tuple[str, str]:
         """A question and an answer as long as they come, about `name`: for plans."""
         ...
 
@@ -178,7 +180,16 @@ class Metrics(Protocol):
         """(metric, short label): what a table of results shows."""
         ...
 
-    def scores(self, truth: Annotations, rows: Sequence[Any], categories: Sequence[int], settings: Any) -> Scores: ...
+    def scores(
+        self,
+        truth: Annotations,
+        rows: Sequence[Any],
+        categories: Sequence[int],
+        settings: Any,
+        taught: Collection[int] = (),
+    ) -> Scores:
+        """`taught`: of the categories those with few-shot examples."""
+        ...
 
     def details(
         self,
@@ -276,7 +287,7 @@ class Supervision(Protocol):
         """Words of questions and answers besides, with their spaces."""
         ...
 
-    def pieces(self, family: str) -> list[str]:
+    def pieces(self, form: "Form") -> list[str]:
         """What the texts of questions and answers consist of between names and numbers."""
         ...
 

@@ -74,11 +74,6 @@ def look_alike(settings: IconScenes, name: str) -> str:
     return next((other for other in settings.names if other != name and icons()[other].family == family), name)
 
 
-def words(settings: IconScenes) -> list[str]:
-    """What a closed vocabulary must know to name every class, each as one token."""
-    return settings.names
-
-
 def scene(settings: IconScenes, split: str, index: int) -> Scene:
     """Image number `index` of a split (train, val, eval or pretraining), with one object: its category is the label.
 

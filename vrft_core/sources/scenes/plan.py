@@ -45,7 +45,9 @@ def _checked(key: str) -> None:
     settings = Scenes.model_validate_json(key)
     names = [name for band in ("f", "c", "r") for name in settings.categories.get(band, [])]
     if not settings.categories.get("f"):
-        raise InputError("params.yaml", "embedded.categories.f: no category", "name one: most of train's images show it")
+        raise InputError(
+            "params.yaml", "embedded.categories.f: no category", "name one: most of train's images show it"
+        )
     for name in names:
         if name not in vocabulary():
             raise InputError(

@@ -28,10 +28,10 @@ def words(settings: Scenes) -> list[str]:
     return []
 
 
-def pieces(family: str) -> list[str]:
+def pieces(form: Form) -> list[str]:
     """What question and answer texts consist of between category, thought and numbers."""
     boxes = [[0] * 4] * 2
-    texts = [question(BLANK, thinking=thinking, family=family) for thinking in (True, False)]
+    texts = [question(BLANK, thinking=thinking, family=form.family) for thinking in (True, False)]
     fragments = pieces_of(texts)
     answers = [answer(boxes, [0.0] * 2, BLANK), answer(boxes, [0.0] * 2, None), answer([], [], BLANK)]
     bare = answers[1].removeprefix("<answer>").removesuffix("</answer>")

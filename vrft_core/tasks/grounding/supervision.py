@@ -26,7 +26,7 @@ def words(settings: PhraseScenes) -> list[str]:
     return phrases.words(settings)
 
 
-def pieces(family: str) -> list[str]:
+def pieces(form: Form) -> list[str]:
     """What question and answer texts consist of between expressions, thoughts and numbers."""
     asked = [
         question(BLANK, thinking=thinking, rejection=rejection)

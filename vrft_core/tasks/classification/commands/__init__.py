@@ -1,6 +1,7 @@
 """What the command line does with logs of classification answers: measure them, read solutions."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,8 @@ def solution(row: dict, limit: tuple[float, float]) -> Any:
     read = parse(row["solution"])
     faults(read.reasons)
     return (read.name, *(row.get("names") or ()))
+
+
+def make_map(request: object, output: Path) -> dict:
+    """`vrft presence`: there is none."""
+    raise InputError("--task", "classification asks what an image shows, not what is present", "use `vrft predict`")

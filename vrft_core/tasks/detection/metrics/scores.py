@@ -3,7 +3,7 @@
 The definitions belong to `matching` and `average_precision`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -71,8 +71,10 @@ def detections(row: Row) -> list[dict]:
     ]
 
 
-def scores(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings) -> DetectionScores:
-    """Boxes ranked as the settings say, under all rules.
+def scores(
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, taught: Collection[int] = ()
+) -> DetectionScores:
+    """Boxes ranked as the settings say, under all rules, whether or not their categories were taught.
 
     Where only a share of the absent categories is asked about, a box in such an answer counts 1 / share times: the
     expected AP is that of all questions (but for the ratio's own small bias).

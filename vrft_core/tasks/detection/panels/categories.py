@@ -3,13 +3,9 @@
 from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
+from vrft_core.report.text import FREQUENCY_NAMES
 from vrft_core.report.verdict import points
 
-FREQUENCY_NAMES = {
-    "r": "rare (in 1 to 10 training images)",
-    "c": "common (in 11 to 100)",
-    "f": "frequent (in more than 100)",
-}
 MOST_ROWS = 30  # categories in one chart; the table holds them all
 
 

@@ -34,8 +34,13 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     return mapped(truth, categories, found)
 
 
-def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
-    """Pairs by a presence protocol, or by the map in a file. `known`: the annotations are true."""
+def asked_by(protocol: str | None, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
+    """Pairs by a presence protocol, or by the map in a file; by none, every category of every image.
+
+    `known`: the annotations are true.
+    """
+    if protocol is None:
+        return [(image, category) for image in annotations.images for category in categories]
     if protocol in ("oracle", "self"):
         if not known:
             raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
@@ -67,9 +72,7 @@ def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -
     return [pair for pair in known(truth, categories) if pair[0] in chosen]
 
 
-def examples(
-    pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form, settings: Settings
-) -> Iterator[Example]:
+def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form) -> Iterator[Example]:
     """One example a pair. `truth`: {"category_id", "boxes": xyxy in the answer's frame, unrounded to its grid}."""
     for image_id, category_id in pairs:
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
@@ -93,7 +96,7 @@ def examples(
         )
 
 
-def longest(form: Form, name: str, settings: Settings) -> tuple[str, str]:
+def longest(form: Form, name: str) -> tuple[str, str]:
     """A question about `name`, and an answer of three boxes."""
     boxes = [[100, 200, 300, 400]] * 3
     asked = question(name, thinking=form.thinking, family=form.family)

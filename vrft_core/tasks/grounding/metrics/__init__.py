@@ -11,7 +11,7 @@ Masks, gIoU and cIoU by LISA's rules are for logs of answers (`commands`, `overl
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -46,7 +46,9 @@ def columns(settings: Settings) -> list[tuple[str, str]]:
     return [*shown, ("rejection/accuracy", "rejected")] if settings.rejection else shown
 
 
-def scores(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings) -> RatioScores:
+def scores(
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, taught: Collection[int] = ()
+) -> RatioScores:
     """By kind of expression."""
     targets = [target(truth, row) for row in rows]
     there = np.array([box is not None for box in targets], dtype=float)

@@ -25,9 +25,9 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     return [(i, c) for i in truth.images for c in truth.category_ids(i) if c in wanted]
 
 
-def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
+def asked_by(protocol: str | None, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
     """`all`: every expression that the annotations list."""
-    if protocol != DEFAULT:
+    if protocol not in (DEFAULT, None):
         raise InputError("--presence", f"no {protocol!r} here", f"leave it out, or give {DEFAULT}")
     wanted = set(categories)
     return [(i, c) for i in annotations.images for c in annotations.category_ids(i) if c in wanted]
@@ -48,9 +48,7 @@ def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -
     return []
 
 
-def examples(
-    pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form, settings: Settings
-) -> Iterator[Example]:
+def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form) -> Iterator[Example]:
     """One example an expression. `truth`: {"category_id", "box": xyxy in the answer's frame, null where it is absent}.
 
     Where an image has several expressions of a kind, all are asked.
@@ -73,14 +71,18 @@ def examples(
                 height=image["height"],
                 image=images / image["file_name"],
                 label=expression,
-                question=question(expression, thinking=form.thinking, rejection=settings.rejection),
+                question=question(expression, thinking=form.thinking, rejection=_rejection(form)),
                 answer=answer(None if box is None else frame.to_answer(box), expression if form.thinking else None),
                 truth=json.dumps(truth),
             )
 
 
-def longest(form: Form, name: str, settings: Settings) -> tuple[str, str]:
+def _rejection(form: Form) -> bool:
+    return isinstance(form.settings, Settings) and form.settings.rejection
+
+
+def longest(form: Form, name: str) -> tuple[str, str]:
     """A question about an expression of some words, and its answer."""
     expression = f"the {name} left of the {name}"
-    asked = question(expression, thinking=form.thinking, rejection=settings.rejection)
+    asked = question(expression, thinking=form.thinking, rejection=_rejection(form))
     return asked, answer([100, 200, 300, 400], expression if form.thinking else None)
