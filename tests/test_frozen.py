@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
 from small_project import CELL, ROOT, edit_params, small_project
+
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
@@ -38,14 +38,16 @@ SCORED = {
         "AP": 0.3955484526043641, "AP50": 0.8299205270667122, "AP75": 0.32095170301343856,
         "APr": 0.5110654889018313, "APc": 0.31002348133973057, "APf": 0.3655563875715302,
         "stated": 0.3855372416685754, "likelihood": 0.391984380403134, "certainty": 0.3955484526043641,
-        "oracle": 0.4983498349834984, "cat": 0.3655563875715302, "hog": 0.31002348133973057, "tiger": 0.5110654889018313,
+        "oracle": 0.4983498349834984,
+        "cat": 0.3655563875715302, "hog": 0.31002348133973057, "tiger": 0.5110654889018313,
     },
     "self": {
         "questions": 49,
         "AP": 0.372637581869642, "AP50": 0.7923831856869897, "AP75": 0.29773842045858717,
         "APr": 0.46786714894399656, "APc": 0.3004386585275069, "APf": 0.3496069381374227,
         "stated": 0.35675726751731407, "likelihood": 0.36115895666132464, "certainty": 0.372637581869642,
-        "oracle": 0.4983498349834984, "cat": 0.3496069381374227, "hog": 0.3004386585275069, "tiger": 0.46786714894399656,
+        "oracle": 0.4983498349834984,
+        "cat": 0.3496069381374227, "hog": 0.3004386585275069, "tiger": 0.46786714894399656,
     },
 }  # fmt: skip
 

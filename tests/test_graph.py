@@ -17,7 +17,10 @@ from vrft_core.tasks import Task, load_params, names
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "io", "errors", "progress", "provenance", "tracking", "run_folder", "stages"}
+PLUMBING = {
+    "", "cell", "io", "file_kinds", "names", "yaml_text", "locks", "errors", "progress", "provenance", "tracking",
+    "run_folder", "stages",
+}  # fmt: skip
 PARAMETERS = "vrft_core.params"
 PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}
 TASKS = tuple(  # those that go through every stage
@@ -119,11 +122,10 @@ def test_a_study_depends_on_the_partitions_of_its_own_seeds(params, definitions,
 
 
 def test_training_and_evaluation_share_the_one_gpu_and_data_stages_do_not_wait_for_it(definitions, stages):
-    for assets in definitions.assets:
-        pool, group = assets.op.pool, next(iter(assets.group_names_by_key.values()))
-        name = assets.key.path[0]
-        on_gpu = group == "training" or name.endswith("_eval")
-        assert pool == ("gpu" if on_gpu else None), name
+    for stage in stages.values():
+        on_gpu = stage.settings["group"] == "training" or stage.name.endswith("_eval")
+        assert stage.settings.get("pool") == ("gpu" if on_gpu else None), stage.target
+    assert not any(assets.op.pool for assets in definitions.assets), "a lock of the kernel's, no pool of Dagster's"
 
 
 def test_the_selection_of_a_user_reaches_everything_upstream(graph):

@@ -6,6 +6,7 @@ from vrft_core.params import IconScenes, PhraseScenes
 from vrft_core.policy.tokenizer import BLANK, build_tokenizer, pieces_of
 from vrft_core.sources.scenes import phrases
 from vrft_core.tasks.classification import supervision
+from vrft_core.tasks.detection import supervision as detection
 
 ICONS = IconScenes(
     image_size=112,
@@ -35,7 +36,8 @@ GROUNDING = (
 NAMED = f"<think>{BLANK}</think><answer>{BLANK}</answer>"
 BOX = f"<think>{BLANK}</think><answer>({BLANK},{BLANK}),({BLANK},{BLANK})</answer>"
 WORDS = list(dict.fromkeys([*supervision.names(ICONS), *phrases.words(PHRASES)]))
-TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX]), 20)
+PIECES = [*detection.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
+TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], PIECES, 20)
 
 
 def tokens(text: str) -> list[str]:
@@ -84,7 +86,7 @@ def test_a_grounding_answer_says_its_four_numbers_with_the_tokens_that_boxes_hav
 
 
 def test_detection_keeps_its_tokens_whatever_is_added():
-    plain = build_tokenizer(["cat", "hog"], 20, "qwen3-vl").get_vocab()
+    plain = build_tokenizer(["cat", "hog"], supervision.pieces("qwen3-vl"), 20).get_vocab()
     assert set(plain) <= set(TOKENIZER.get_vocab())
     text = "<think>2 cat</think><answer>[{'Position': [0, 20, 1000, 40], 'Confidence': 1.00}]</answer>"
     assert tokens(text) == [

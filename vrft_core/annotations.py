@@ -1,7 +1,7 @@
 """The one annotation schema of the project: LVIS v1's, with two fields of our own on each image.
 
 `split` (train, val or eval) and `sha256` (of the image file). Boxes in files are xywh pixels; in memory they are
-xyxy pixels. Reading other people's files belongs to `benchmarks`.
+xyxy pixels. Reading other people's files belongs to `sources`.
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vrft_core import __version__
 from vrft_core.errors import InputError
 
 
@@ -119,10 +120,12 @@ def nightly(args: argparse.Namespace) -> None:
 
 def init(args: argparse.Namespace) -> None:
     from vrft_core.commands.init import init as add
+    from vrft_core.tasks import DEFAULT
 
+    task = args.task or DEFAULT
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
     for line in add(
-        args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, args.task
+        args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, task
     ):
         print(line)
 
@@ -144,33 +147,37 @@ def evaluate(args: argparse.Namespace) -> None:
 def _request(args: argparse.Namespace):
     """Which model `predict` and `presence` ask about which images."""
     from vrft_core.cell import Layout
-    from vrft_core.commands.predict import cell_request, files_request
+    from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request
     from vrft_core.tasks import get_task, load_params
 
     params = load_params(args.root / "params.yaml")
     if args.cell:
-        return cell_request(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.categories)
+        if args.adapter or args.recipe:
+            option = "--adapter" if args.adapter else "--recipe"
+            raise InputError(option, f"belongs to --model, and --cell {args.cell} has its own", "give one of the two")
+        if args.annotations and not args.images:
+            raise InputError("--annotations", "lists images that are not given", "give their folder as --images")
+        cell = Layout(args.root), params, params.parse_cell(args.cell), args.method or args.default_method
+        if args.images:
+            return cell_on_files_request(*cell, args.images, args.annotations, args.categories)
+        return cell_request(*cell, args.categories)
+    if args.method:
+        raise InputError("--method", "belongs to --cell", "with --model, say which weights with --adapter")
     if not args.images:
         raise InputError("--images", "is missing", "which images? Or give --cell")
-    if args.recipe not in params.recipes:
-        raise InputError("--recipe", f"no recipe {args.recipe!r}", f"known: {', '.join(params.recipes)}")
-    recipe = params.recipes[args.recipe]
-    return files_request(
-        get_task(args.task or next(iter(recipe.tasks))),
-        recipe,
-        args.model,
-        args.adapter,
-        args.images,
-        args.annotations,
-        args.categories,
-    )
+    name = args.recipe or "mini"
+    if name not in params.recipes:
+        raise InputError("--recipe", f"no recipe {name!r}", f"known: {', '.join(params.recipes)}")
+    recipe = params.recipes[name]
+    task = get_task(args.task or next(iter(recipe.tasks)))
+    return files_request(task, recipe, args.model, args.adapter, args.images, args.annotations, args.categories)
 
 
 def predict(args: argparse.Namespace) -> None:
     from vrft_core.commands.predict import predict as answer
 
     request = _request(args)
-    protocol = args.presence or (request.task.prompts.DEFAULT if args.cell else None)
+    protocol = args.presence or (request.task.prompts.DEFAULT if args.cell and not args.images else None)
     print(json.dumps({"output": str(args.output), **answer(request, protocol, args.output)}))
 
 
@@ -190,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
     top = argparse.ArgumentParser(prog="vrft", description="Few-shot visual fine-tuning, SFT against RFT.")
+    top.add_argument("--version", action="version", version=f"vrft {__version__}")
     top.add_argument("--root", type=Path, default=Path("."), help="project root (default: here)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -221,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--images", type=Path, required=True, metavar="DIR", help="training images")
     own.add_argument("--eval-coco", type=Path, required=True, metavar="JSON", help="evaluation boxes, COCO or LVIS")
     own.add_argument("--eval-images", type=Path, required=True, metavar="DIR", help="evaluation images")
-    own.add_argument("--task", default="detection", help="what is asked (default: detection)")
+    own.add_argument("--task", metavar="TASK", help="what is asked: a task's name (default: where are all objects?)")
     own.add_argument("--recipe", default="mini", help="how to train (default: mini)")
     own.add_argument("--shots", type=int, default=1, metavar="K", help="training images a category (default: 1)")
     own.add_argument(
@@ -245,25 +253,28 @@ def parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("predict", help="boxes in any images, from a cell's model or any other; resumes")
     ask.add_argument(
         "--presence", metavar="PROTOCOL", help="what to ask: oracle, self, or a presence map's file (default: every "
-        "category of every image; oracle for a cell)",
+        "category of every image; oracle for a cell's own images)",
     )  # fmt: skip
     ask.set_defaults(run=predict)
     claims = commands.add_parser("presence", help="a presence map: which categories a model claims to see in images")
     claims.set_defaults(run=presence)
-    for one in (ask, claims):
+    for one, method in ((ask, "rft"), (claims, "base")):
         who = one.add_mutually_exclusive_group(required=True)
-        who.add_argument("--cell", metavar="KEY", help="its model and evaluation images")
+        who.add_argument("--cell", metavar="KEY", help="its model, on its evaluation images or on --images")
         who.add_argument("--model", type=Path, metavar="DIR", help="a saved policy, or any Qwen-VL model folder")
         one.add_argument(
-            "--method", choices=["base", "sft", "rft"], default="rft" if one is ask else "base",
-            help="with --cell: which model (default: %(default)s)",
+            "--method", choices=["base", "sft", "rft"],
+            help=f"with --cell: which model (default: {method})",
         )  # fmt: skip
+        one.set_defaults(default_method=method)
         one.add_argument("--adapter", type=Path, metavar="DIR", help="with --model: LoRA weights, or a trained model")
         one.add_argument("--task", metavar="TASK", help="with --model: a task's name (default: the recipe's first)")
-        one.add_argument("--recipe", default="mini", help="with --model: prompts and sizes (default: mini)")
-        one.add_argument("--images", type=Path, metavar="DIR", help="with --model: the images")
+        one.add_argument("--recipe", help="with --model: prompts and sizes (default: mini)")
+        one.add_argument("--images", type=Path, metavar="DIR", help="the images: a folder, or one file")
         one.add_argument("--annotations", type=Path, metavar="JSON", help="COCO or LVIS file that lists them")
-        one.add_argument("--categories", nargs="+", metavar="NAME", help="what to look for (default: all annotated)")
+        one.add_argument(
+            "--categories", nargs="+", metavar="NAME", help="what to look for (default: the annotated, or the cell's)"
+        )
         one.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
@@ -274,9 +285,7 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
     again.set_defaults(run=score)
 
-    measure = commands.add_parser(
-        "evaluate", help="average precision of any detections file; accuracy or overlap of answers"
-    )
+    measure = commands.add_parser("evaluate", help="measure any file of predictions, or a log of answers")
     measure.add_argument("--protocol", required=True, metavar="RULES", help="coco or lvis, or another task's name")
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
@@ -284,11 +293,17 @@ def parser() -> argparse.ArgumentParser:
         "--ranked-by", default="stated", metavar="RANKING",
         help="which of a prediction's scores rank its boxes: stated (default), likelihood, certainty, …",
     )  # fmt: skip
-    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
+    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it, for other tasks")
     measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
     measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
-    measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
+    measure.add_argument(
+        "--split", metavar="NAME", help="only images whose `split` in the ground truth is this (default: the one that "
+        "all detections are of; all images where there is none)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--published-lvis", action="store_true", help="also the number as Visual-RFT's notebook counted it"
+    )
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
     measure.set_defaults(run=evaluate)
     return top

@@ -6,6 +6,7 @@ from pathlib import Path
 from datasets import Dataset, Features, Image, Value
 
 from vrft_core.errors import InputError
+from vrft_core.images import embeddable
 from vrft_core.tasks.task import Example
 
 _TEXT = Value("string")
@@ -25,7 +26,7 @@ FEATURES = Features(
 
 
 def write_examples(directory: Path, examples: Iterable[Example]) -> None:
-    """One parquet file in a new directory; images are embedded as they lie on disk."""
+    """One parquet file in a new directory; images are embedded as any reader shows them."""
     rows = [
         {**{name: getattr(one, name) for name in FEATURES if name != "image"}, "image": _embedded(one)}
         for one in examples
@@ -36,7 +37,9 @@ def write_examples(directory: Path, examples: Iterable[Example]) -> None:
 
 def _embedded(example: Example) -> object:
     path = example.image
-    return {"bytes": path.read_bytes(), "path": path.name} if isinstance(path, Path) else path
+    if not isinstance(path, Path):
+        return path
+    return {"bytes": embeddable(path, (example.width, example.height)), "path": path.name}
 
 
 def load_examples(directory: Path) -> Dataset:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from pipelines.dvc_assets import FIRST, asset_key, benchmarks, partitions
 from pipelines.dvc_project import DvcProject
+from pipelines.pages import link
 from vrft_core import expectations
 from vrft_core.cell import Cell, Layout
 from vrft_core.families.form import Form
@@ -55,7 +56,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
                     "rows": verdict.rows,
                     "expectations": verdict.expectations,
                     "broken": "; ".join(verdict.broken) or "none",
-                    "data_docs": dg.MetadataValue.path(str(pages / "index.html")),
+                    "data_docs": link(root, pages / "index.html"),
                 },
             )
 

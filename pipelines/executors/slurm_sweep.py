@@ -14,7 +14,16 @@ from pathlib import Path
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import SECONDS_OF_LAG, Job, Refused, Unreachable, accelerate_options, job_name, passed_on
+from pipelines.executors.jobs import (
+    SECONDS_OF_LAG,
+    Job,
+    Refused,
+    Unreachable,
+    accelerate_options,
+    job_name,
+    passed_on,
+    refuse_unwritable,
+)
 from pipelines.executors.slurm import Site, environment, options, start, status
 from pipelines.executors.slurm_cli import SlurmCli, Unknown
 from vrft_core.cell import Cell
@@ -78,6 +87,8 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
             Job(folder.parent.name, root, folder / key / stage, command, told, need, {}, accelerate_options())
             for stage, command in commands.items()
         ]
+        for job in jobs:
+            refuse_unwritable(job)
         cases += [f"{number})", *(f"  {line}" for job in jobs for line in start(job, site, "run")), "  ;;"]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")

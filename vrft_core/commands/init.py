@@ -1,7 +1,7 @@
 """`vrft init`: a user's own data becomes a benchmark, and cells of it, in params.yaml.
 
 Lines are inserted as text where the blocks end: comments, order and spelling of what is there stay as they are.
-Checking the data belongs to `benchmarks.files`.
+Checking the data belongs to `sources.files`.
 """
 
 import os

@@ -97,7 +97,10 @@ def _load_baseline(layout: Layout, cell: Cell, metric: str) -> list[dict]:
         raise _other(layout, cell, "is of other evaluation data")
     if (recorded := about.get("metric", metric)) != metric:  # older ones do not say: their questions are compared
         raise _other(layout, cell, f"is of {recorded}, not of {metric}")
-    return io.read_jsonl(directory / PREDICTIONS)
+    rows = io.read_jsonl(directory / PREDICTIONS)
+    if any("id" not in row for row in rows):
+        raise _other(layout, cell, "does not say which examples it answers")
+    return rows
 
 
 def _other(layout: Layout, cell: Cell, fault: str) -> InputError:

@@ -15,10 +15,12 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from vrft_core import file_kinds
 from vrft_core.errors import InputError
 from vrft_core.tasks import Task, get_task, published
 
 Score = Callable[[dict, str], tuple[dict, list[str]]]  # a row of the log and its place → parts, reasons
+ACCEPTED = "give JSON lines with `completion` and `solution`"
 
 
 def score_log(path: str, name: str, which: str) -> Iterator[str]:
@@ -78,7 +80,13 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{name}:{number}"
-            yield where, _row(line, where)
+            try:
+                row = _row(line, where)
+            except InputError:
+                if number == 1 and (kind := file_kinds.recognised(name, line)):
+                    raise InputError(name, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
+                raise
+            yield where, row
 
 
 def _scored(row: dict, where: str, score: Score) -> str:

@@ -14,6 +14,7 @@ import torch
 from vrft_core import policy, provenance
 from vrft_core.evaluation.predict import predict
 from vrft_core.families.form import Form
+from vrft_core.locks import exclusive
 from vrft_core.params import Recipe
 from vrft_core.run_folder import open_run
 from vrft_core.tasks.task import Example, Task
@@ -42,18 +43,19 @@ def answered(
         "settings": recipe.model_dump(mode="json", include={"evaluation": True, "policy": True, "tasks": {task.name}}),
         "versions": provenance.versions(),
     }
-    run = open_run(run, made_from)
-    torch.set_num_threads(recipe.threads)
-    settings = recipe.evaluation
-    yield predict(
-        *policy.load(model, adapter),
-        examples,
-        task,
-        Form.of(recipe),
-        batch_size=settings.batch_size,
-        max_new_tokens=settings.max_new_tokens,
-        samples=recipe.tasks[task.name].samples,
-        what=what,
-        kept=run / "answers.jsonl",
-    )
-    shutil.rmtree(run)
+    with exclusive(run.with_name(f".{run.name}.lock"), what, remove=True):
+        run = open_run(run, made_from)
+        torch.set_num_threads(recipe.threads)
+        settings = recipe.evaluation
+        yield predict(
+            *policy.load(model, adapter),
+            examples,
+            task,
+            Form.of(recipe),
+            batch_size=settings.batch_size,
+            max_new_tokens=settings.max_new_tokens,
+            samples=recipe.tasks[task.name].samples,
+            what=what,
+            kept=run / "answers.jsonl",
+        )
+        shutil.rmtree(run)

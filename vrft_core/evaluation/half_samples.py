@@ -5,7 +5,7 @@ in turn. Everything is linear in the models, so that a difference, or a mean ove
 what was counted once. What interval follows belongs to `intervals`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from vrft_core.evaluation.scores import MetricSpec, Scores
 
 BIAS_POWER = 2 / 3  # the bias of a category's AP falls like images^(-2/3): fitted by simulation, docs/intervals.md
 _ROUNDING = 1e-12
+_NUMBERS_AT_ONCE = 1_000_000
 
 
 def half_samples(images: int, draws: int, seed: int) -> np.ndarray:
@@ -47,18 +48,18 @@ class Counted:
         over_parts = [index for index, metric in enumerate(scores.metrics) if is_over_parts(metric)]
         others = [index for index, metric in enumerate(scores.metrics) if not is_over_parts(metric)]
         again = np.empty((len(over_parts), len(halves) if over_parts else 0, parts.shape[1]))
-        for index in range(again.shape[1]):
-            again[:, index] = scores.parts(halves[index].astype(float))[over_parts]
-        without = np.full((len(others), len(scores.units)), np.nan)
-        weights = np.ones(len(scores.units))
-        for index in range(len(weights) if others else 0):
-            weights[index] = 0
-            without[:, index] = scores.values(weights)[others]
-            weights[index] = 1
+        for rows in _batches(again.shape[1], scores):
+            again[:, rows] = scores.parts(halves[rows].astype(float))[:, over_parts].swapaxes(0, 1)
+        images = len(scores.units)
+        without = np.full((len(others), images), np.nan)
+        for rows in _batches(images if others else 0, scores):
+            weights = np.ones((rows.stop - rows.start, images))
+            weights[np.arange(len(weights)), np.arange(rows.start, rows.stop)] = 0
+            without[:, rows] = scores.values(weights)[:, others].T
         change = value[others, None] - without
         influence = np.where(np.isnan(change), 0, change) * (scores.counted[others, None] - 1)
         return cls(
-            scores.metrics, len(scores.units), value, parts, np.asarray(scores.counted), np.asarray(scores.support),
+            scores.metrics, images, value, parts, np.asarray(scores.counted), np.asarray(scores.support),
             again, influence,
         )  # fmt: skip
 
@@ -90,32 +91,46 @@ class Counted:
         return sum(is_over_parts(one) == kind for one in self.metrics[:metric])
 
 
+def _batches(count: int, scores: Scores) -> Iterator[slice]:
+    """So many weightings at once that they and what they give stay small."""
+    step = max(_NUMBERS_AT_ONCE // max(len(scores.units), scores.support.size, 1), 1)
+    yield from (slice(at, min(at + step, count)) for at in range(0, count, step))
+
+
 def is_over_parts(metric: MetricSpec) -> bool:
     return metric.kind in ("macro", "ap")
 
 
 def variance_of_mean(one: Counted, metric: int) -> tuple[float, float]:
-    """Squared standard error of a share, mean or ratio, and its degrees of freedom.
+    """Squared standard error of a mean or a sum over a sum, and its degrees of freedom. NaN where n < 2.
 
-    s² / n for a mean of one answer an image; else by leaving each image out: Σ u² / (n (n - 1)), u the influence (the
-    jackknife of Quenouille and Tukey; Miller, The jackknife: a review, Biometrika 61, 1974). NaN where n < 2.
+    s² / n for a mean of one answer an image; in general, by leaving each image out, Σ u² / (n (n - 1)), u the influence
+    (the jackknife of Quenouille and Tukey; Miller, The jackknife: a review, Biometrika 61, 1974).
+
+    Degrees of freedom after Satterthwaite (Biometrics Bulletin 2, 1946), 2 / relative variance of s², which is
+    (κ - (n - 3) / (n - 1)) / n for influences of kurtosis κ: n - 1 for normal ones and never more, fewer where a few
+    images decide.
     """
     n = one.counted[metric]
     if n < 2:
         return np.nan, np.nan
-    return (one.influence[one.place(metric)] ** 2).sum() / (n * (n - 1)), n - 1.0
+    squares = one.influence[one.place(metric)] ** 2
+    total = squares.sum()
+    relative = n * (squares**2).sum() / total**2 - (n - 3) / (n - 1) if total > 0 else 0.0
+    return total / (n * (n - 1)), float(min(n - 1.0, 2 * n / relative if relative > 0 else np.inf))
 
 
 def variance_over_halves(one: Counted, metric: int) -> tuple[float, float]:
     """Squared standard error of a mean over parts, and its degrees of freedom. NaN where fewer than 2 images count.
 
-    Over halves of h of N images, Σ h / (N - h) · (value - mean)² / (R - 1): what a sample of N varies by (half-sampling,
-    McCarthy, Pseudo-replication, Review of the International Statistical Institute 37, 1969; for statistics that are
-    not smooth, Politis, Romano and Wolf, Subsampling, 1999). Halves in which no part is defined are left out.
+    Over halves of h of N images, Σ h / (N - h) · (value - mean)² / (R - 1): what a sample of N varies by
+    (half-sampling: McCarthy, Pseudo-replication, Review of the International Statistical Institute 37, 1969; for
+    statistics that are not smooth: Politis, Romano and Wolf, Subsampling, 1999). Halves in which no part is defined are
+    left out.
 
-    Degrees of freedom after Satterthwaite (Biometrics Bulletin 2, 1946): (Σ v)² / Σ v² / (m - 1) over parts with more
-    than one image, v a part's variance over the halves that hold it, m the images that count for it. Where no part has
-    two images: one less than there are parts, at least 1.
+    Degrees of freedom after Satterthwaite: (Σ v)² / Σ v² / (m - 1) over parts with more than one image, v a part's
+    variance over the halves that hold it, m the images that count for it. Where no part has two images: one less than
+    there are parts, at least 1.
     """
     support, draws = one.support[metric], one.halves[one.place(metric)]
     if one.counted[metric] < 2:

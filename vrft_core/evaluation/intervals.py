@@ -43,7 +43,9 @@ def intervals(
 
     Let SE² be the variance over images with df degrees of freedom (`half_samples`), t the .975 quantile of Student's
     distribution, z the normal one, n the images that count.
-    * ap, macro, mean: value ± t(df) · SE.
+    * ap, macro, and differences of all but shares: value ± t(df) · SE.
+    * mean: the same on the scale of log(value / (1 - value)), where SE becomes SE / (value (1 - value)) (Korn and
+      Graubard, Analysis of Health Surveys, 1999).
     * share: Wilson's interval (JASA 22, 1927) with n answers; several answers an image count as
       n_eff = p (1 - p) / SE² (Kish, Survey Sampling, 1965), with t(df) for z.
     * difference of shares: two answers added, one gained and one lost (Bonett and Price, Journal of Educational and
@@ -85,10 +87,10 @@ def needed_images(difference: float, half_width: float, images: int) -> int | No
     """How many images would show a difference of this size with a chance of 80 %; None for a difference of 0.
 
     An interval of `half_width` at `images` narrows like 1/√images. It excludes zero with the chance POWER where
-    |difference| = (z + z_power) · SE, so n = images · (half_width / |difference|)² · ((z + z_power) / z)²: 2.04 times as
-    many as make the half width equal the difference. `half_width` must be of one run, or of the mean over the seeds
-    that there are, from images alone (z · se_images). A difference that was measured on few images is itself
-    uncertain: plan with the smallest one that matters.
+    |difference| = (z + z_power) · SE, so n = images · (half_width / |difference|)² · ((z + z_power) / z)², 2.04 times
+    as many as make the half width equal the difference. `half_width` must be of one run, or for a mean over seeds from
+    images alone (1.96 · se_images). A difference that was measured on few images is itself uncertain: plan with the
+    smallest one that matters.
     """
     if not difference:
         return None
@@ -171,7 +173,9 @@ def _ends(one: Counted, index: int, value: float, spread: float, count: int, pai
     if np.isnan(variance):
         return np.nan, np.nan, np.nan, None
     half = _half_width(variance, df, spread, count)
-    if half > _NOTHING:
+    if half > _NOTHING and metric.kind == "mean" and not paired and 0 < value < 1:
+        low, high = _logistic(value, half)
+    elif half > _NOTHING:
         low, high = value - half, value + half
     else:
         low, high = _unvaried(value, _images_alike(one, index) if is_over_parts(metric) else n, paired)
@@ -202,7 +206,7 @@ def _share(one: Counted, index: int, value: float, spread: float, count: int) ->
     if abs(squares - n * odds) <= 1e-9 * n:  # every image is all right or all wrong
         variance, df = odds / n, np.inf
     else:
-        variance, df = variance_of_mean(one, index)
+        variance, df = variance_of_mean(one, index)[0], n - 1.0
     half = _half_width(variance, df, spread, count)
     a = half**2 / odds if half > _NOTHING and odds > 0 else _Z**2 / n
     middle, reach = (value + a / 2) / (1 + a), np.sqrt(a * odds + a**2 / 4) / (1 + a)
@@ -219,6 +223,11 @@ def _share_difference(one: Counted, index: int, value: float, spread: float, cou
     binary = (np.abs(whole - np.round(whole)) < _NOTHING).all()
     half = _half_width(variance, np.inf if binary else n - 1.0, spread, count)
     return variance, max(centre - half, -1.0), min(centre + half, 1.0)
+
+
+def _logistic(value: float, half: float) -> tuple[float, float]:
+    odds, times = value / (1 - value), np.exp(half / (value * (1 - value)))
+    return odds / (odds + times), odds * times / (1 + odds * times)
 
 
 def _unvaried(value: float, n: float, paired: bool) -> tuple[float, float]:

@@ -5,7 +5,9 @@ worth belongs to each task's `metrics`.
 """
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,9 @@ def predict(
     progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    ask = partial(_ask, model, processor, examples, task, form, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
+    ask = partial(_ask, model, processor, examples, task, form, **limits)
     for number, batch in enumerate(batches):
         if batch[0][0] in rows:
             continue
@@ -60,7 +64,7 @@ def predict(
         rows |= new
         if kept:
             with open(kept, "a", encoding="utf-8") as file:
-                file.write(json.dumps(list(new.items()), ensure_ascii=False) + "\n")
+                file.write(json.dumps(list(new.items())) + "\n")
         progress.step(len(new))
     model.train(was_training)
     return [rows[index] for index in range(len(examples))]
@@ -116,15 +120,23 @@ def _answered(kept: Path | None) -> dict[int, dict]:
     """Rows of the batches that were finished before; a line cut short is removed from the file."""
     if kept is None or not kept.exists():
         return {}
-    lines = kept.read_text(encoding="utf-8").split("\n")[:-1]
-    io.write_text(kept, "".join(f"{line}\n" for line in lines))
-    return {index: row for line in lines for index, row in json.loads(line)}
+    text = kept.read_text(encoding="utf-8", errors="replace")
+    lines = text.split("\n")[:-1]
+    whole, batches = [], []
+    for line in lines:
+        with suppress(ValueError):
+            batches.append([(index, row) for index, row in json.loads(line)])
+            whole.append(line)
+    if len(whole) < len(lines):
+        print(f"{kept}: {len(lines) - len(whole)} damaged lines; their questions are asked again", file=sys.stderr)
+    io.write_text(kept, "".join(f"{line}\n" for line in whole))
+    return {index: row for batch in batches for index, row in batch}
 
 
 def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer: Any) -> dict:
-    tokens, logprobs, entropies = completion
+    tokens, logprobs, entropies, watched = completion
     text = tokenizer.decode(tokens, skip_special_tokens=True)
-    written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies)
+    written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
     common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
     return common | task.answers.row(example, form, written)
 

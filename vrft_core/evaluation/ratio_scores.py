@@ -50,22 +50,26 @@ class RatioScores:
         return cls(units, tuple(metrics), unit.ravel(), above, below, part)
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """[M], NaN where nothing counts."""
-        weight = np.ones(len(self.unit)) if weights is None else np.asarray(weights, dtype=float)[self.unit]
-        found = _ratio(self.above @ weight, self.below @ weight)
+        """[..., M], NaN where nothing counts."""
+        weight = self._weight(weights)
+        found = _ratio(weight @ self.above.T, weight @ self.below.T)
         macro = [index for index, metric in enumerate(self.metrics) if metric.kind == "macro"]
         if macro:
-            found[macro] = _mean_of_known(self.parts(weights)[macro])
+            found[..., macro] = _mean_of_known(self.parts(weights)[..., macro, :])
         return found
 
     def parts(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """[M, K], NaN where a class has no answer that counts."""
-        weight = np.ones(len(self.unit)) if weights is None else np.asarray(weights, dtype=float)[self.unit]
-        above, below = (
-            np.array([np.bincount(self.part, row * weight, self._parts) for row in rows]).reshape(len(self.metrics), -1)
-            for rows in (self.above, self.below)
-        )
-        return _ratio(above, below)
+        """[..., M, K], NaN where a class has no answer that counts."""
+        weight = self._weight(weights)
+        found = np.full((*weight.shape[:-1], len(self.metrics), self._parts), np.nan)
+        for part in range(self._parts):
+            own = np.flatnonzero(self.part == part)
+            found[..., part] = _ratio(weight[..., own] @ self.above[:, own].T, weight[..., own] @ self.below[:, own].T)
+        return found
+
+    def _weight(self, weights: np.ndarray | None) -> np.ndarray:
+        """Of each answer, [..., A]"""
+        return np.ones(len(self.unit)) if weights is None else np.asarray(weights, dtype=float)[..., self.unit]
 
     @property
     def _parts(self) -> int:

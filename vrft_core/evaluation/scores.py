@@ -30,7 +30,7 @@ class Scores(Protocol):
     """N images, M metrics, K parts (categories or classes). Images are what gets resampled.
 
     Several answers about an image belong to that image. A weight says how often an image counts; without weights,
-    each counts once.
+    each counts once. Many weightings [B, N] are counted in one call, and give a first axis B.
     """
 
     units: np.ndarray  # [N], ids of the images; the same order for every model that is compared
@@ -39,10 +39,10 @@ class Scores(Protocol):
     support: np.ndarray  # [M, K], how many images count for each part of it
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """The metrics [M], NaN where undefined. Asked N times where a metric is a share or a mean: make it fast."""
+        """The metrics [M] or [B, M], NaN where undefined."""
 
     def parts(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Each metric by part [M, K], NaN where a part is undefined or does not belong to the metric.
+        """Each metric by part, [M, K] or [B, M, K], NaN where a part is undefined or does not belong to the metric.
 
         The value of a macro or ap metric is the mean of its parts that are not NaN.
         """

@@ -35,6 +35,6 @@ class Form:
         """What the coordinates of an answer mean, as a question puts it."""
         return UNITS[self.policy.family]
 
-    def frame(self, width: int, height: int) -> Frame:
-        """The coordinate frame of answers about an image of so many pixels."""
-        return frame(self.policy, width, height)
+    def frame(self, width: int, height: int, where: object = "image") -> Frame:
+        """The coordinate frame of answers about an image of so many pixels. Raises InputError as `frames.frame` does."""
+        return frame(self.policy, width, height, where)

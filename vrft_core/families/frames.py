@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vrft_core.errors import InputError
 from vrft_core.params import Policy
 
 Box = Sequence[float]
+MAX_RATIO = 200  # of an image's sides; the processors of all Qwen-VL models refuse more (`smart_resize`)
 
 # What the coordinates in an answer mean, as the question puts it.
 UNITS = {
@@ -49,12 +51,17 @@ class Frame:
         return [box[0] * x, box[1] * y, box[2] * x, box[3] * y]
 
 
-def frame(policy: Policy, width: int, height: int) -> Frame:
+def frame(policy: Policy, width: int, height: int, where: object = "image") -> Frame:
     """The frame of a `width` × `height` pixel image for a policy.
 
     Qwen2-VL and Qwen3-VL count in thousandths of the image; Qwen2.5-VL counts pixels of the image as its processor
-    resized it (multiples of 28, between the policy's pixel limits).
+    resized it (multiples of 28, between the policy's pixel limits). Raises InputError, naming `where`, for an image of
+    a shape that their processors refuse.
     """
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise InputError(
+            where, f"is {width}x{height}: one side is more than {MAX_RATIO} times the other", "crop it or leave it out"
+        )
     if policy.family == "qwen2.5-vl":
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 

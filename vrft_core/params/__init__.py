@@ -6,11 +6,12 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError, ValidationInfo, model_validator
 
+from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
+from vrft_core.names import Key, Name
 from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
@@ -39,11 +40,11 @@ __all__ = [
 
 
 class Params(Strict):
-    benchmarks: dict[str, Benchmark]
-    recipes: dict[str, Recipe]
+    benchmarks: dict[Name, Benchmark]
+    recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[str]
-    resources: dict[str, RecipeResources] = {}
+    nightly: list[Key]
+    resources: dict[Name, RecipeResources] = {}
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
         return self.resources.get(recipe, RecipeResources()).of(stage)
@@ -87,8 +88,6 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _grid_agrees(self):
-        if dotted := [name for name in (*self.recipes, *self.benchmarks) if "." in name]:
-            raise ValueError(f"{dotted[0]}: no dot in a name, DVC would read a path")
         for key, row in self.grid.cells.items():
             self._check_setup(f"grid.cells.{key}", row)
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
@@ -146,22 +145,16 @@ class Params(Strict):
     @classmethod
     def load(cls, path: Path, tasks: Mapping[str, type[TaskSettings]]) -> "Params":
         """`tasks`: name → what its settings mean. Raises InputError with the first wrong field."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(path, "no such file", "run inside the project, or give --root") from None
-        return cls.parse(text, path, tasks)
+        return cls.parse(yaml_text.read(path), path, tasks)
 
     @classmethod
     def parse(cls, text: str, path: Path, tasks: Mapping[str, type[TaskSettings]]) -> "Params":
         """`text` as the content of `path`. Raises InputError with the first wrong field."""
         try:
-            return cls.model_validate(yaml.safe_load(text), context={"tasks": tasks})
-        except yaml.YAMLError as error:
-            raise InputError(path, f"not valid YAML: {error}", "fix the line named") from None
+            return cls.model_validate(yaml_text.parse(text, path), context={"tasks": tasks})
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "grid"
+            field = ".".join(str(part) for part in first["loc"] if part != "[key]") or "grid"
             raise InputError(
                 path, f"{field}: {first['msg'].removeprefix('Value error, ')}", "see params.yaml's comments"
             ) from None

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from vrft_core.names import Name, TaskName
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
 Kind = Literal["embedded", "official", "own"]
@@ -79,8 +80,8 @@ class Benchmark(Strict):
     `subject`: what every image shows, as a question names it, such as plant, aircraft, car.
     """
 
-    task: str
-    official: str | None = None
+    task: TaskName
+    official: Name | None = None
     embedded: Embedded | None = None
     train: Files | None = None
     eval: Files | None = None

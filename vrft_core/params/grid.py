@@ -1,22 +1,24 @@
 """The grid of experiments, spelled out so that dvc.yaml can loop over it."""
 
+from vrft_core.names import Key, Name, TaskName
+from vrft_core.params.benchmarks import Kind
 from vrft_core.params.common import Natural, Positive, Strict
 
 
 class Data(Strict):
     """Raw data that several recipes share."""
 
-    benchmark: str
-    data: str
+    benchmark: Name
+    data: Kind
 
 
 class Setup(Strict):
     """A benchmark run by a recipe: what all its cells share."""
 
-    benchmark: str
-    recipe: str
-    task: str
-    data: str
+    benchmark: Name
+    recipe: Name
+    task: TaskName
+    data: Kind
 
 
 class CellRow(Setup):
@@ -32,8 +34,8 @@ class Study(Setup):
 class Grid(Strict):
     """Keys and fields must agree; `Params` checks them against each other and against benchmarks and recipes."""
 
-    recipes: list[str]
-    data: dict[str, Data]
-    setups: dict[str, Setup]
-    cells: dict[str, CellRow]
-    studies: dict[str, Study]
+    recipes: list[Name]
+    data: dict[Key, Data]
+    setups: dict[Key, Setup]
+    cells: dict[Key, CellRow]
+    studies: dict[Key, Study]

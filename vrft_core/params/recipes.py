@@ -4,12 +4,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from vrft_core.names import Name, Repository
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
 
 class FewShot(Strict):
     frequencies: list[Literal["f", "c", "r"]]
     when_short: Literal["refuse", "all"]
+    negatives: Natural = 0  # questions about absent categories beside each chosen pair, where the task asks such
 
 
 class Prompts(Strict):
@@ -19,7 +21,7 @@ class Prompts(Strict):
 class Hub(Strict):
     """Weights on the Hugging Face hub, at one commit: nothing is fetched unpinned."""
 
-    repo: str
+    repo: Repository
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
@@ -30,7 +32,7 @@ class Pretraining(Strict):
     label names a look-alike instead, by how frequent the class is.
     """
 
-    benchmarks: Annotated[dict[str, float], Field(min_length=1)]
+    benchmarks: Annotated[dict[Name, float], Field(min_length=1)]
     seed: Natural
     images: Positive
     vision_steps: Positive
@@ -42,6 +44,7 @@ class Pretraining(Strict):
     keep_further_instances: Share
     jitter: float
     bare_answers: Share
+    negatives: Share = 0  # of the questions: about something that is not there
     wrong_names: dict[Literal["f", "c", "r"], Share] = Field(default_factory=dict)
 
 

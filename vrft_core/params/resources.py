@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from vrft_core.names import Account, Label, Partitions
 from vrft_core.params.common import Natural, Positive, Strict
 
 
@@ -14,17 +15,17 @@ class Resources(Strict):
     """
 
     gpus: Natural = 0
-    gpu_type: str | None = None
+    gpu_type: Label | None = None
     cpus: Positive = 2
     memory: Annotated[str, Field(pattern=r"^[1-9]\d*[MG]$")] = "4G"  # 2^20, 2^30 bytes
     time: Annotated[str, Field(pattern=r"^[1-9]\d*[mhd]$")] = "1h"
     nodes: Positive = 1
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    namespace: str | None = None
-    queue: str | None = None
-    priority: str | None = None
+    partition: Partitions | None = None
+    account: Account | None = None
+    qos: Account | None = None
+    namespace: Label | None = None
+    queue: Label | None = None
+    priority: Label | None = None
 
     @property
     def memory_mb(self) -> int:

@@ -6,6 +6,7 @@ Which questions a task asks, and how careless the answers are, belongs to the ta
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +16,18 @@ from vrft_core.params import Pretraining
 
 @dataclass(frozen=True)
 class Pool:
-    """Scenes in memory: images uint8 [N, side, side, 3]; per image the categories and xyxy pixel boxes."""
+    """Scenes in memory: images uint8 [N, side, side, 3]; per image the names and xyxy pixel boxes of its objects."""
 
     images: np.ndarray
     objects: list[list[tuple[str, Box]]]
+    notes: list[Any]  # what else a lesson needs to know of each image
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def __add__(self, other: "Pool") -> "Pool":
-        return Pool(np.concatenate([self.images, other.images]), self.objects + other.objects)
+        images = np.concatenate([self.images, other.images])
+        return Pool(images, self.objects + other.objects, self.notes + other.notes)
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,26 @@ B. The language model learns to answer from the tower's features, which are comp
 What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
+from vrft_core import io
 from vrft_core.params import Policy, Pretraining
+from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.tokenizer import IMAGE, LIMIT
+from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
 
@@ -48,17 +52,28 @@ def pretrain(
     phase B. `log` gets some steps' numbers, named by phase. Returns the last losses.
     """
     parameters = dict(model.named_parameters())
-    if checkpoint.is_file():
+    if kept := _kept(checkpoint):
         with torch.no_grad():
-            for name, value in load_file(checkpoint).items():
+            for name, value in kept.items():
                 parameters[name].copy_(value)
     else:
         align_vision(model, processor, policy, pool, categories, log)
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
-        temporary.rename(checkpoint)
+        io.replace(temporary, checkpoint)
     features = Features(model.model.visual, pool.images, processor.image_processor)
     return teach_language(model, processor, policy.pretraining, features, lessons, log)
+
+
+def _kept(checkpoint: Path) -> dict[str, Tensor]:
+    """What an earlier attempt kept; nothing where it is damaged, which costs phase A and is said."""
+    if not checkpoint.is_file():
+        return {}
+    try:
+        return load_file(checkpoint)
+    except SafetensorError as error:
+        print(f"{checkpoint}: is damaged ({error}); it is made anew", file=sys.stderr, flush=True)
+        return {}
 
 
 def align_vision(
@@ -114,8 +129,8 @@ def align_vision(
         number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
         (class_loss + number_loss).backward()
         optimizer.step()
-        accuracy = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
-        losses = {"loss": class_loss.item() + number_loss.item(), "category_accuracy": accuracy}
+        right = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
+        losses = {"loss": class_loss.item() + number_loss.item(), "category_right": right}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"vision/{name}": value for name, value in losses.items()})
@@ -130,66 +145,20 @@ def teach_language(
     log: Log,
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
-    tokenizer = processor.tokenizer
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
     drawn = examples(lessons, settings)
-    prompts: dict[str, list[int]] = {}
-    is_coordinate = torch.zeros(model.config.text_config.vocab_size, dtype=torch.bool)
-    is_coordinate[[i for token, i in tokenizer.get_vocab().items() if token.rstrip("Ġ").rstrip(",").isdigit()]] = True
-    grid = features.grid.expand(settings.batch_size, -1)
-    positions = None
+    answer_loss = AnswerLoss(model, processor, features)
     model.train()
     progress = Progress("policy: language", settings.steps)
     for step in range(1, settings.steps + 1):
-        batch = list(islice(drawn, settings.batch_size))
-        for example in batch:
-            if example.question not in prompts:
-                prompts[example.question] = _prompt(processor, example.question, features.merged.shape[1])
-        replies = [tokenizer(example.answer)["input_ids"] + [tokenizer.eos_token_id] for example in batch]
-        # every name is one token, so all prompts are equally long and padding is on the right: plain causal attention
-        length = max(map(len, replies))
-        ids = [
-            prompts[example.question] + reply + [tokenizer.pad_token_id] * (length - len(reply))
-            for example, reply in zip(batch, replies, strict=True)
-        ]
-        ids = torch.tensor(ids)
-        labels = torch.tensor([reply + [-100] * (length - len(reply)) for reply in replies])
-        if positions is None or positions.shape[-1] < ids.shape[1]:
-            positions = _positions(model, ids[:1], grid[:1])
-        logits = model(
-            input_ids=ids,
-            position_ids=positions[..., : ids.shape[1]].expand(-1, len(ids), -1),
-            image_grid_thw=grid,
-            mm_encoder_outputs={"image": features.rows([example.row for example in batch])},
-            logits_to_keep=length + 1,
-        ).logits[:, :-1]
-        token_loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        counted = labels.flatten() != -100
-        coordinates = counted & is_coordinate[labels.flatten().clamp(min=0)]
-        mean = token_loss[counted].mean()
-        coordinate_loss = token_loss[coordinates].mean() if coordinates.any() else mean.new_zeros(())
-        (mean + coordinate_loss).backward()  # coordinates count double: the rest is easy
+        losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
         optimizer.step()
-        losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"language/{name}": value for name, value in losses.items()})
     model.eval()
     return losses
-
-
-def _prompt(processor: ImageProcessor, text: str, visual_tokens: int) -> list[int]:
-    """Token ids of a question about one image, up to where the answer begins."""
-    turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-    chat = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return processor.tokenizer(chat.replace(IMAGE, IMAGE * visual_tokens))["input_ids"]
-
-
-def _positions(model: Qwen3VLForConditionalGeneration, ids: Tensor, grid: Tensor) -> Tensor:
-    """Multimodal position ids [3, 1, length] of one row."""
-    is_image = (ids == model.config.image_token_id).long()
-    return model.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grid)[0]
 
 
 def _single_tokens(tokenizer: PreTrainedTokenizerBase, words: list[str]) -> Tensor:

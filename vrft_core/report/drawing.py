@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
-from PIL import Image
 
-from vrft_core.errors import InputError
+from vrft_core.images import Size, open_rgb
 
 SHOWN = 20
 LONG_SIDE = 420  # px of the embedded picture
@@ -62,14 +61,14 @@ class Picture(NamedTuple):
     store: Markup  # hidden SVG that holds it
 
 
-def picture(number: int, path: Path, width: int) -> Picture:
-    """`width`: of the image, in its own pixels. Raises InputError for a file that is no whole image."""
-    wide, high, uri = _embedded(path)
+def picture(number: int, path: Path, listed: Size) -> Picture:
+    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no whole image."""
+    wide, high, uri = _embedded(path, listed)
     store = Markup(
         '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
         '<image id="picture-{}" width="{}" height="{}" href="{}"/></defs></svg>'
     ).format(number, wide, high, uri)
-    return Picture(f"picture-{number}", wide, high, wide / width, store)
+    return Picture(f"picture-{number}", wide, high, wide / listed[0], store)
 
 
 def boxes_over(
@@ -92,14 +91,9 @@ def boxes_over(
     )
 
 
-def _embedded(path: Path) -> tuple[int, int, str]:
-    """(width, height, data URI) of the picture, at most LONG_SIDE px; PNG when small and drawn, JPEG otherwise."""
-    try:
-        with Image.open(path) as file:
-            png = file.format == "PNG"
-            picture = file.convert("RGB")
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error}", "is it a whole picture?") from None
+def _embedded(path: Path, listed: Size) -> tuple[int, int, str]:
+    """(width, height, data URI) of the image, at most LONG_SIDE px; PNG when small and drawn, JPEG otherwise."""
+    picture, png = open_rgb(path, listed), path.suffix.lower() == ".png"
     if shrink := max(picture.size) > LONG_SIDE:
         picture.thumbnail((LONG_SIDE, LONG_SIDE))
     kind = "png" if png and not shrink else "jpeg"

@@ -51,7 +51,7 @@ def load(path: Path, problems: Problems) -> Dataset:
 
     Raises InputError where the file cannot be read as such; wrong rows are added to `problems` and left out.
     """
-    data = io.read_json(path)
+    data = io.read_json(path, "give a COCO or LVIS JSON file")
     if not isinstance(data, dict):
         raise InputError(path, f"holds a {type(data).__name__} at the top, not an object", "give a COCO or LVIS file")
     for key in ("images", "annotations", "categories"):

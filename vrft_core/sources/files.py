@@ -6,20 +6,16 @@ Everything is read and checked before anything is written. What a valid annotati
 import hashlib
 import math
 import shutil
-import warnings
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
-
-from PIL import Image
 
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
+from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params import Benchmark, Files
 from vrft_core.sources import coco_json
 from vrft_core.sources.coco_json import Dataset, Problems
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 VALIDATION_SHARE = 0.25
 
 
@@ -160,33 +156,22 @@ def _is_file(path: Path) -> bool:
 
 
 def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> str:
-    """sha256 of an image file that decodes to the size its row gives."""
+    """sha256 of an image file that decodes to the size its row gives, upright or as stored."""
     row = dataset.images[image_id]
     content = b""
-    named = f"image {image_id} of {dataset.path.name}"
     try:
         content = path.read_bytes()
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(content), formats=FORMATS) as image:
-                size = image.size
-                if size == (row["width"], row["height"]):
-                    image.load()
-    except Image.UnidentifiedImageError:
-        problems.add(path, f"{named} has no known format ({', '.join(FORMATS)})", "replace the file or remove its row")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        problems.add(path, f"{named} has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it and its boxes down")
-    except Exception as error:  # unreadable; or whatever a broken file leads a decoder to raise
-        problems.add(path, f"{named} does not decode: {error}", "replace the file or remove its row")
-    else:
-        if size != (row["width"], row["height"]):
-            turned = size[::-1] == (row["width"], row["height"])
-            problems.add(
-                dataset.path,
-                f"images.width and height (id {image_id}): {row['width']}x{row['height']}, "
-                f"but {path} is {size[0]}x{size[1]}",
-                "save the image upright, without an EXIF rotation" if turned else "correct the row or the file",
-            )
+        open_rgb(path, (row["width"], row["height"]), content)
+    except SizeMismatch as error:
+        problems.add(
+            dataset.path,
+            f"images.width and height (id {image_id}): {path} {error.problem}",
+            "turn the image or its boxes: no EXIF rotation does" if error.turned else "correct the row or the file",
+        )
+    except InputError as error:
+        problems.add(path, f"image {image_id} of {dataset.path.name} {error.problem}", error.remedy)
+    except OSError as error:
+        problems.add(path, f"image {image_id} of {dataset.path.name} cannot be read: {error.strerror}", "replace it")
     return hashlib.sha256(content).hexdigest()
 
 

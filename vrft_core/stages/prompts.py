@@ -1,6 +1,6 @@
 """Stage `prompts`: few-shot sample → training examples; validation images → examples that choose checkpoints."""
 
-from vrft_core import io, sampling
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.examples import write_examples
@@ -12,16 +12,18 @@ from vrft_core.tasks import get_task
 def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
     """Writes `train/` (the sampled image-category pairs) and `val/` (what is asked about validation images)."""
     recipe, raw, task = params.recipe(cell), layout.raw(cell), get_task(params.task(cell))
+    settings = params.task_settings(cell)
     annotations = Annotations.load(raw / "annotations.json")
     categories = annotations.chosen(params.benchmark(cell).categories)
     validation = annotations.split("val").first(recipe.evaluation.validation_images)
     pairs = {
-        "train": sampling.pairs(io.read_json(layout.few_shot(cell) / "selection.json")),
-        "val": task.prompts.validation(validation, categories, params.task_settings(cell)),
+        "train": task.prompts.training(io.read_json(layout.few_shot(cell) / "selection.json")),
+        "val": task.prompts.validation(validation, categories, settings),
     }
-    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell).subject)
+    form, counts = Form.of(recipe, settings, params.benchmark(cell).subject), {}
     with io.new_directory(layout.prompts(cell)) as directory:
         for split, asked in pairs.items():
-            examples = task.prompts.examples(asked, annotations, raw / "images", form)
+            examples = list(task.prompts.examples(asked, annotations, raw / "images", form))
+            counts[split] = len(examples)
             write_examples(directory / split, examples)
-    return {split: len(asked) for split, asked in pairs.items()}
+    return counts

@@ -1,4 +1,4 @@
-"""The tasks: one package each, with the same parts (`task`). A package in this folder is a task; nothing lists them."""
+"""The tasks: one package each, with the same parts (`task`). What has a `settings` module is one; nothing lists them."""
 
 import pkgutil
 from functools import cache
@@ -8,13 +8,16 @@ from vrft_core.errors import InputError
 from vrft_core.params import Params, TaskSettings
 from vrft_core.tasks.task import Task
 
-__all__ = ["Task", "get_task", "load_params", "names", "settings_models", "task_of_rules"]
+__all__ = ["DEFAULT", "Task", "get_task", "load_params", "names", "settings_models", "task_of_rules"]
+
+DEFAULT = "detection"  # what a user's own data are taken for, unless told otherwise
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Every task there is, by name."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+    packages = [Path(__path__[0], module.name) for module in pkgutil.iter_modules(__path__) if module.ispkg]
+    return tuple(sorted(package.name for package in packages if (package / "settings.py").is_file()))
 
 
 @cache

@@ -17,13 +17,17 @@ from typing import Any
 from vrft_core.tasks.answer_span import has_form
 from vrft_core.tasks.box_answers import Box
 
+# \d: the published code and the library it asks take the digits of any script.
 _NUMBER = (
-    r"(?:\*\*)?[$€£¥]?((?>-?[0-9]{1,3}(?:[ ,][0-9]{3})+(?:\.[0-9]+)?|-?[0-9]+[.,][0-9]+|\.[0-9]+|-?[0-9]+))"
-    r"(?![-+*/^][0-9.]++(?:[,:\s)$]|$))"
+    r"(?:\*\*)?[$€£¥]?((?>-?\d{1,3}(?:[ ,]\d{3})+(?:\.\d+)?|-?\d+[.,]\d+|\.\d+|-?\d+))"
+    r"(?![-+*/^][\d.]++(?:[,:\s)$]|$))"
 )
-_NUMBER_AFTER_ANSWER = re.compile(rf"answer.{{0,50}}?[\s=]{_NUMBER}", re.IGNORECASE)
+# What looks like an expression to the library but closes a bracket that it does not open, as '135) ' in '(451, 135) ,':
+# it is taken before the number it begins with, and comes to nothing.
+_UNBALANCED = r"(?:\*\*)?-?\d[\d.\s+\-*×/^÷]*+\)[\d.\s+\-*×/^()÷]+?(?:\*\*)?(?:[.,:\s)$]|$)"
+_NUMBER_AFTER_ANSWER = re.compile(rf"answer.{{0,50}}?[\s=](?:{_UNBALANCED}|{_NUMBER})", re.IGNORECASE)
 _NUMBER_ANYWHERE = re.compile(rf"(?:^|[\s=]){_NUMBER}")
-_POINTS = re.compile(r"\(\s*+([0-9]++)\s*+,\s*+([0-9]++)\s*+\)\s*+,\s*+\(\s*+([0-9]++)\s*+,\s*+([0-9]++)\s*+\)")
+_POINTS = re.compile(r"\(\s*+(\d++)\s*+,\s*+(\d++)\s*+\)\s*+,\s*+\(\s*+(\d++)\s*+,\s*+(\d++)\s*+\)")
 
 
 def detection_solution(truth: Sequence[Box]) -> str:
@@ -37,8 +41,10 @@ def classification_solution(truth: str | Sequence[str]) -> str:
     return f"<answer>{truth if isinstance(truth, str) else truth[0]}</answer>"
 
 
-def grounding_solution(truth: Box) -> str:
-    """The solution text for one true box."""
+def grounding_solution(truth: Box | None) -> str:
+    """The solution text for one true box; the published data know no expression without one."""
+    if truth is None:
+        return "<answer>No Objects</answer>"
     x1, y1, x2, y2 = _whole(truth)
     return f"<answer>({x1},{y1}),({x2},{y2})</answer>"
 
@@ -118,8 +124,8 @@ def same_number(text: str, solution: str) -> bool:
 
 
 def _number(text: str) -> float | None:
-    found = _NUMBER_AFTER_ANSWER.findall(text) or _NUMBER_ANYWHERE.findall(text)
-    if not found:
+    found = [number for number in _NUMBER_AFTER_ANSWER.findall(text) if number] or _NUMBER_ANYWHERE.findall(text)
+    if not found or not found[-1].isascii():  # digits of other scripts stop the library
         return None
     number = found[-1]
     thousands = re.fullmatch(r"-?[0-9]{1,3}(?:[ ,][0-9]{3})+(?:\.[0-9]+)?", number)

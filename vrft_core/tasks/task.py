@@ -29,6 +29,7 @@ from PIL import Image
 
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.scores import MetricSpec, Scores
+from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ class Example:
         """RGB, in memory."""
         if isinstance(self.image, Image.Image):
             return self.image.convert("RGB")
-        with Image.open(self.image) as file:
-            return file.convert("RGB")
+        return open_rgb(self.image, (self.width, self.height))
 
 
 class Prediction(TypedDict):
@@ -91,6 +91,7 @@ class Written:
     places: Sequence[tuple[int, int]]
     logprobs: Sequence[float]
     entropies: Sequence[float]
+    watched: Sequence[float]  # probability that `Answers.WATCHED` would have begun in each token's place
 
 
 class Settings(Protocol):
@@ -108,6 +109,10 @@ class Prompts(Protocol):
 
     def validation(self, truth: Annotations, categories: Sequence[int], settings: Any) -> list[Pair]:
         """What is asked to choose a checkpoint."""
+        ...
+
+    def training(self, selection: dict) -> list[Pair]:
+        """What is asked in training, from a few-shot selection."""
         ...
 
     def asked_by(
@@ -133,6 +138,8 @@ class Prompts(Protocol):
 
 
 class Answers(Protocol):
+    WATCHED: Sequence[str]  # texts whose probability is wanted wherever a token is written; may be empty
+
     def parse(self, text: str, limit: tuple[float, float]) -> Any:
         """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame."""
         ...

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
+from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
 from vrft_core.training.interruption import meet
 from vrft_core.training.processes import processes
-from vrft_core.training.record import Clock, Record
+from vrft_core.training.record import ROLLOUTS, Clock, Record
 
 Log = Callable[[int, dict[str, float]], None]
 Validate = Callable[[object], float]
@@ -104,6 +105,8 @@ class Validation(TrainerCallback):
         """All processes have met after saving their part; one writes."""
         if not state.is_world_process_zero:
             return
+        if (self.run / ROLLOUTS).is_file():
+            io.flush(self.run / ROLLOUTS)  # they belong to the checkpoint as its weights do
         write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
         best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
         drop_checkpoints(self.run, keep={state.global_step} | best)

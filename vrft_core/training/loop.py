@@ -30,7 +30,7 @@ from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.tasks.task import Task
 from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
-from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
+from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
@@ -58,9 +58,7 @@ def train(
     an input is missing, or when a reward, a loss or a gradient is non-finite.
     """
     with processes().main_process_first():
-        done = complete_checkpoints(run)
-    step, checkpoint, sealed = done[-1] if done else (0, None, {})
-    record = Record.from_dict(sealed)
+        step, checkpoint, record = _to_go_on_from(run, settings.checkpoint)
     patience = settings.patience if isinstance(settings, Sft) else None
     if step >= settings.steps or exhausted(record, patience):
         return record
@@ -104,6 +102,22 @@ def train(
     except Exhausted:
         interruption.end()
     return record
+
+
+def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
+    """(step, checkpoint, record) of the last one that is whole and, where the best is to be chosen, still has the best.
+
+    (0, None, an empty record) where there is none.
+    """
+    done = complete_checkpoints(run, digests=processes().is_main_process)
+    steps = {step for step, *_ in done}
+    for step, checkpoint, sealed in reversed(done):
+        record = Record.from_dict(sealed)
+        trained = any(row["step"] > 0 for row in record.validation)
+        if choice == "last" or not trained or best_step(record) in steps:
+            return step, checkpoint, record
+        drop(checkpoint, f"checkpoint-{best_step(record)}, the best so far, is lost")
+    return 0, None, Record()
 
 
 def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path) -> int:

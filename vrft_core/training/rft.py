@@ -7,6 +7,7 @@ decided by `rewards`; here it is only asked, checked and written down.
 import json
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -239,11 +240,27 @@ class Reader:
 
 
 def _rewind(run: Path) -> None:
-    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them."""
+    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them.
+
+    Lines that are damaged are forgotten too, which is said: they are for a reader, and nothing is learned from them.
+    """
     path = run / ROLLOUTS
     if not path.exists():
         return
     done = complete_checkpoints(run)
     last = done[-1][0] if done else 0
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    io.write_jsonl(path, [row for row in map(json.loads, lines) if row["step"] <= last])
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    rows = [row for row in map(_row, lines) if row]
+    damaged = len(lines) - len(rows)
+    if damaged and last:
+        print(f"{path}: {damaged} of {len(lines)} lines are damaged; they are left out", file=sys.stderr, flush=True)
+    io.write_jsonl(path, [row for row in rows if row["step"] <= last])
+
+
+def _row(line: str) -> dict | None:
+    """A rollout; None for a damaged line."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

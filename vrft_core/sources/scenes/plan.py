@@ -45,18 +45,20 @@ def _checked(key: str) -> None:
     settings = Scenes.model_validate_json(key)
     names = [name for band in ("f", "c", "r") for name in settings.categories.get(band, [])]
     if not settings.categories.get("f"):
-        raise InputError("params.yaml", "scenes.categories.f: no category", "name one: most of train's images show it")
+        raise InputError(
+            "params.yaml", "embedded.categories.f: no category", "name one: most of train's images show it"
+        )
     for name in names:
         if name not in vocabulary():
             raise InputError(
-                "params.yaml", f"scenes.categories: no glyph depicts {name!r}",
-                "take lvis_name values from vrft_core/benchmarks/glyphs.csv",
+                "params.yaml", f"embedded.categories: no glyph depicts {name!r}",
+                "take lvis_name values from vrft_core/sources/glyphs.csv",
             )  # fmt: skip
         if names.count(name) > 1:
-            raise InputError("params.yaml", f"scenes.categories: {name!r} is named twice", "leave one")
+            raise InputError("params.yaml", f"embedded.categories: {name!r} is named twice", "leave one")
     if settings.max_objects > MAX_OBJECTS:
         raise InputError(
-            "params.yaml", f"scenes.max_objects: {settings.max_objects} do not fit in a picture", f"take {MAX_OBJECTS}"
+            "params.yaml", f"embedded.max_objects: {settings.max_objects} do not fit in an image", f"take {MAX_OBJECTS}"
         )
     budgets(settings, "train")
 
@@ -80,8 +82,8 @@ def budgets(settings: Scenes, split: str) -> dict[str, int]:
         images = settings.images.train
         raise InputError(
             "params.yaml",
-            f"scenes.images.train: {images} images cannot hold every category often enough for its letter in "
-            "scenes.categories (r 1-10, c 11-100, f more than 100 images)",
+            f"embedded.images.train: {images} images cannot hold every category often enough for its letter in "
+            "embedded.categories (r 1-10, c 11-100, f more than 100 images)",
             f"take {-(-needed * images // slots)} images, or fewer categories",
         )
     return long_tail(settings.categories, slots)
@@ -119,8 +121,8 @@ def verify(settings: Scenes, image_counts: dict[str, int]) -> None:
             if (letter := frequency(image_counts[name])) != band:
                 raise InputError(
                     "params.yaml",
-                    f"scenes.categories.{band}: {name!r} is {letter!r} with its {image_counts[name]} images in train",
-                    "change scenes.images.train, or move it",
+                    f"embedded.categories.{band}: {name!r} is {letter!r} with its {image_counts[name]} images in train",
+                    "change embedded.images.train, or move it",
                 )
 
 

@@ -16,9 +16,11 @@ from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.task import Example, Prediction, Written
 
 MAX_NAME = 200
+WATCHED = ()
 DIGITS = 6
 
 _SEPARATORS = re.compile(r"[\s_\-\u2010-\u2015]+")
+_ARTICLE = re.compile(r"(?:an?|the)\s++(?![_\-\u2010-\u2015])")
 _EDGES = " \t\n.,;:!?\"'`*()[]{}<>"
 _PUBLISHED = re.compile(r"<answer>(.*?)</answer>")
 
@@ -46,20 +48,29 @@ def parse(text: str, limit: object = None) -> Named:
     return Named(name, tuple(dict.fromkeys(reasons)))
 
 
-@lru_cache(maxsize=8192)
-def normalised(name: str) -> str:
-    """Lower case; spaces, underscores and hyphens are one space; no punctuation around, no article before."""
-    plain = _SEPARATORS.sub(" ", unicodedata.normalize("NFKC", name).casefold().strip(_EDGES)).strip()
-    for article in ("a ", "an ", "the "):
-        if plain.startswith(article):
-            return plain[len(article) :]
-    return plain
-
-
 def same(said: str, names: Iterable[str]) -> bool:
-    """Whether a name is one of a class's names, after `normalised`: no part of one, no list of several, not nothing."""
-    plain = normalised(said)
-    return bool(plain) and plain in {normalised(name) for name in names}
+    """Whether a name is one of a class's names, each with or without the article before it; an empty one is none.
+
+    'An 12' and 'an-12' are the class 'An-12', and '12' is not: the hyphen shows that 'An' is no article there.
+    """
+    return any(readings(said) & readings(name) for name in names)
+
+
+def normalised(name: str) -> str:
+    """The shortest of `readings`; empty where there is none."""
+    return min(readings(name), key=len, default="")
+
+
+@lru_cache(maxsize=8192)
+def readings(name: str) -> frozenset[str]:
+    """A name as it is compared, and the same without an article that white space follows; no empty one.
+
+    Lower case; spaces, underscores and hyphens are one space; no punctuation around.
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold().strip(_EDGES)
+    article = _ARTICLE.match(plain)
+    found = [plain] if article is None else [plain, plain[article.end() :]]
+    return frozenset(filter(None, (_SEPARATORS.sub(" ", one).strip() for one in found)))
 
 
 def published(text: str) -> str | None:

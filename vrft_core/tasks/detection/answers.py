@@ -17,8 +17,11 @@ from vrft_core.families.form import Form
 from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, parsed
 from vrft_core.tasks.task import Example, Prediction, Written
+from vrft_core.tasks.wording import NO_OBJECTS
 
+WATCHED = (NO_OBJECTS, "0 ")  # how an answer, and a thought that counts, begin where there is nothing
 DIGITS, SCORE_DIGITS = 3, 6
+MAX_REJECTION = 500
 
 _SLOT = r"([-+.0-9\s]++)"  # cheap to match, space included; whether it holds a number is for `_FLOATS` to say
 _ITEMS = re.compile(  # of a list as asked, each with the bracket or comma before it; or else all that is left
@@ -31,7 +34,27 @@ _ANY_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(
 _OBJECT = re.compile(r"\{([^{}]*+)\}")
 _POSITION = re.compile(r"""\b(position|bbox_2d|bbox|box)["']?\s*+[:=]\s*+[\[(]++([^\[\](){}]*+)[\])]""", re.IGNORECASE)
 _CONFIDENCE = re.compile(r"""\b(confidence|score)["']?\s*+[:=]\s*+["']?([^"',()\[\]{}\s]*+)""", re.IGNORECASE)
-_NO_OBJECTS = re.compile(r"no\s++objects?+\b", re.IGNORECASE)
+_PICTURE = r"(?:the|this)\s++(?:image|picture|photo)"
+_REJECTION = re.compile(
+    r"(?:\A|[.!\n])[\W_]*+"  # a sentence begins
+    r"(?:(?:so|therefore|thus|hence|since|as|because|yes|no)[,\s]++(?!objects?\b))?"
+    r"(?:(?:the\s++)?(?:final\s++)?answer(?:\s++is)?+\W++)?"
+    rf"(?:in\s++{_PICTURE}[,\s]++)?"
+    rf"(?:there(?:['’]s|\s++(?:is|are|was|were))\s++|(?:{_PICTURE}|it)\s++(?:shows|contains|has)\s++"
+    r"|(?:i|we)\s++(?:can\s++)?(?:see|find|found|detect|detected)\s++)?"
+    r"no\s++objects?\b"
+    r"(?:[\W_]*+\Z|\s*+[.!,;:\n\"'`*)\]]"  # and says no more about them, or where and of which kind they are not
+    r"|\s++(?:(?:is|are|was|were|has\s++been|have\s++been|can\s++be|could\s++be)\s++)?"
+    r"(?:belong(?:s|ing)?|of|in|on|from|for|here|like|exist|that\s++(?:belong|match)|match(?:ing)?|present|visible"
+    r"|found|detected|seen|identified|located|shown|to\s++(?:detect|find|locate|report))\b)",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"\?|n['’]t\b|\b(?:not|cannot|never|but|except|excluding|other\s++than|besides|apart\s++from|however|although|though"
+    r"|unless|if|whether|false|wrong|untrue|incorrect|doubt|deny|missing|absent|lacking)\b",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"(?<!\w)(['\"‘“`])[^'\"’”`\n]*+['\"’”`](?!\w)")
 # Detection(*fields) and Parsed(*fields), in half the time
 _detection, _answer = partial(tuple.__new__, Detection), partial(tuple.__new__, Parsed)
 
@@ -60,6 +83,12 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
     boxes the most confident is kept and the others are dropped (`duplicate_box`). A box whose confidence is missing,
     not a number, or outside [0, 1] is kept with confidence 0.0 and stated=False (`confidence_missing`,
     `confidence_not_a_number`, `confidence_out_of_range`).
+
+    Prose without a box says 'No Objects' (`text_around`) only where it says so clearly: in at most MAX_REJECTION
+    characters, with a sentence that begins 'No objects', 'There are no objects', 'The image shows no objects' or the
+    like and goes on, if at all, with their kind or place, and with nothing that could take it back: no question, and
+    outside quotation marks no 'not', 'but', 'except', 'if', 'false', 'missing' or the like. 'It is not true that there
+    are no objects', 'I cannot say; no objects?' and the question's own 'If no object belonging …' do not.
 
     Args:
         text: a completion, or the bare answer.
@@ -113,7 +142,22 @@ def token_scores(written: Written, boxes: Sequence[Sequence[float]]) -> dict[str
         for name, values in (("likelihood", written.logprobs), ("certainty", [-e for e in written.entropies])):
             total = sum(values[i] for i in tokens)
             scores[name].append(round(float(np.exp(total / 4)), SCORE_DIGITS) if tokens else 0.0)
+    there = something(written)
+    scores["certainty"] = [round(value * there, SCORE_DIGITS) for value in scores["certainty"]]
     return scores
+
+
+def something(written: Written) -> float:
+    """Probability, as the model saw it, that there is anything to answer with: 1 - that of WATCHED where it decided.
+
+    It decides at the first token of the thought, where a count may stand, and at the first token of the answer.
+    """
+    begins = [at + len(tag) for tag in ("<think>", "<answer>") if (at := written.text.find(tag)) >= 0] or [0]
+    there = 1.0
+    for begin in begins:
+        after = [i for i, (start, _) in enumerate(written.places) if start >= begin]
+        there *= 1.0 - written.watched[after[0]] if after else 1.0
+    return max(there, 0.0)
 
 
 def _as_asked(text: str, start: int, end: int, reasons: list[str], limit: tuple[float, float]) -> Parsed | None:
@@ -162,13 +206,22 @@ def _tolerant(content: str, reasons: list[str], limit: tuple[float, float]) -> P
             dropped += accept(tuple(map(float, corners.groups())), None, limit, found, reasons)
         if found or dropped:
             reasons.append("bare_boxes")
-        elif _NO_OBJECTS.search(content):
+        elif _rejects(content):
             return Parsed((), tuple([*reasons, "text_around"]), says_none=True)
         else:
             reasons.append("truncated" if "{" in content else "unparsable")
     if reasons == written:
         reasons.append("other_form")
     return parsed(found, reasons, dropped)
+
+
+def _rejects(content: str) -> bool:
+    """Whether prose clearly says that there is no object; the rule stands in `parse`."""
+    return (
+        len(content) <= MAX_REJECTION
+        and _REJECTION.search(content) is not None
+        and _TAKEN_BACK.search(_QUOTED.sub(" ", content)) is None
+    )
 
 
 def _accept_object(body: str, limit: tuple[float, float], found: list[Detection], reasons: list[str]) -> int:

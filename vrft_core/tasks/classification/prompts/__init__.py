@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vrft_core import sampling
 from vrft_core.annotations import Annotations, spoken
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
@@ -98,3 +99,8 @@ def _listed(annotations: Annotations, form: Form) -> list[str]:
 
 def _lists(form: Form) -> bool:
     return isinstance(form.settings, Settings) and form.settings.class_list
+
+
+def training(selection: dict) -> list[Pair]:
+    """The chosen images."""
+    return sampling.pairs(selection)

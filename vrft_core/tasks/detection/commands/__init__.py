@@ -18,7 +18,13 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     if not (args.ground_truth and args.detections):
         raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
     return evaluate_files(
-        args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis, args.ranked_by
+        args.protocol,
+        args.ground_truth,
+        args.detections,
+        args.categories,
+        args.published_lvis,
+        args.ranked_by,
+        args.split,
     )
 
 

@@ -12,6 +12,7 @@ FALSE, TRUE, IGNORED = 0, 1, 2
 RECALLS = np.linspace(0.0, 1.0, 101)
 _AREAS = ("all", "small", "medium", "large")
 _FREQUENCIES = ("r", "c", "f")
+_COUNTS_AT_ONCE = 30_000  # rows of a batch of weightings: what stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Matches:
     truth_image: np.ndarray  # [G], position in image_ids
     truth_category: np.ndarray  # [G], position in categories
     truth_counted: np.ndarray  # bool [A, G]: object to be found
+    weight: np.ndarray | None = None  # [D], how often a detection counts where it is wrong; once where None
 
     def average_precision(self, weights: np.ndarray | None = None) -> dict:
         """AP, AP50, AP75 (and APr, APc, APf for LVIS) in [0, 1], and `per_category`: {name: AP}.
@@ -56,42 +58,65 @@ class Matches:
         return [c["name"] if names.count(c["name"]) == 1 else f"{c['name']} ({c['id']})" for c in self.categories]
 
     def headline(self, table: np.ndarray) -> np.ndarray:
-        """Headline metrics [M] from a precision table; NaN where nothing counts."""
-        values = [_mean(table), _mean(table[:, 0]), _mean(table[:, 5])]
+        """Headline metrics [..., M] from precision tables [..., K, T]; NaN where nothing counts."""
+        flat = (*table.shape[:-2], -1)
+        values = [_mean(table.reshape(flat), -1), _mean(table[..., 0], -1), _mean(table[..., 5], -1)]
         if self.rules == "lvis":
             frequency = np.array([category["frequency"] for category in self.categories])
-            values += [_mean(table[frequency == letter]) for letter in _FREQUENCIES]
-        return np.array(values)
+            values += [_mean(table[..., frequency == letter, :].reshape(flat), -1) for letter in _FREQUENCIES]
+        return np.stack(values, axis=-1)
 
     def precision_table(self, weights: np.ndarray | None = None, area: int = 0) -> np.ndarray:
         """AP [K, T] for each category and IoU threshold, NaN without objects: mean precision at 101 recalls.
 
-        Precision at a recall is the highest at that recall or beyond (pycocotools, COCOeval.accumulate), and the
-        highest always stands at a true positive: only there need it be computed.
+        Many weightings [B, I] at once give [B, K, T]. Precision at a recall is the highest at that recall or beyond
+        (pycocotools, COCOeval.accumulate), and the highest always stands at a true positive: only there need it be
+        computed.
         """
         weights = np.ones(len(self.image_ids)) if weights is None else np.asarray(weights, dtype=float)
+        if weights.ndim == 1:
+            return self._precision_tables(weights[None], area)[0]
+        rows = max(len(self._hits[area].image), len(self.image), len(self.truth_image), 1)
+        step = max(_COUNTS_AT_ONCE // rows, 1)
+        chunks = [self._precision_tables(weights[at : at + step], area) for at in range(0, len(weights), step)]
+        return np.concatenate(chunks) if chunks else np.empty((0, len(self.categories), len(self.outcome[area])))
+
+    def _precision_tables(self, weights: np.ndarray, area: int) -> np.ndarray:
+        """[B, K, T] for weights [B, I]: the segments of all weightings one after the other."""
         hits, positives = self._hits[area], self._positives(weights, area)
-        table = np.where(positives > 0, 0.0, np.nan)[:, None] * np.ones(len(self.outcome[area]))
-        if not len(hits.image):
+        table = np.where(positives > 0, 0.0, np.nan)[..., None] * np.ones(len(self.outcome[area]))
+        # Without weight, a true positive adds no recall, and no precision above that of the one before it.
+        weight = weights[:, hits.image].ravel()
+        kept = np.flatnonzero(weight)
+        if not len(kept):
             return table
-        true = _running(weights[hits.image], hits.first, hits.length)
-        listed = np.append(0, np.cumsum(weights[self.image] * hits.listed))
-        ignored = np.append(0, np.cumsum(weights[hits.ignored_image]))
-        counted = listed[hits.listed_until] - ignored[hits.ignored_until]
-        counted -= np.repeat(listed[hits.listed_from] - ignored[hits.ignored_from], hits.length)
-        precision = _highest_to_come(true / (counted + np.spacing(1)), hits.segment)
-        total = positives[hits.category]
-        recall = true / np.repeat(np.where(total > 0, total, np.nan), hits.length)
+        draw, hit = np.divmod(kept, len(hits.image))
+        segment = draw * (hits.segment[-1] + 1) + hits.segment[hit]
+        begins = np.append(True, segment[1:] != segment[:-1])
+        first = np.flatnonzero(begins)
+        length = np.diff(np.append(first, len(hit)))
+        of, which = draw[first], np.searchsorted(hits.segment[hits.first], hits.segment[hit[first]])
+        true = _running(weight[kept], first, length)
+        listed = _cumulated(weights[:, self.image] * hits.listed)
+        ignored = _cumulated(weights[:, hits.ignored_image] * hits.ignored)
+        counted = _at(listed, draw, hits.listed_until[hit])
+        before = _at(listed, of, hits.listed_from[which])
+        if len(hits.ignored_image):
+            counted -= _at(ignored, draw, hits.ignored_until[hit])
+            before -= _at(ignored, of, hits.ignored_from[which])
+        counted -= np.repeat(before, length)
+        precision = _highest_to_come(true / (counted + np.spacing(1)), np.cumsum(begins))
+        category = hits.category[which]
+        recall = true / np.repeat(positives[of, category], length)
         reached = np.searchsorted(RECALLS, recall, side="right")
-        gained = np.diff(reached, prepend=0)
-        gained[hits.first] = reached[hits.first]
-        area_under = np.add.reduceat(gained * precision, hits.first) / len(RECALLS)
-        table[hits.category, hits.threshold] = np.where(total > 0, area_under, np.nan)
+        gained = np.append(reached[0], reached[1:] - reached[:-1])
+        gained[first] = reached[first]
+        table[of, category, hits.threshold[which]] = np.add.reduceat(gained * precision, first) / len(RECALLS)
         return table
 
     def recall_table(self, area: int = 0, max_detections: int | None = None) -> np.ndarray:
         """Highest recall [K, T] with at most so many detections an image and category, NaN without objects."""
-        positives = self._positives(np.ones(len(self.image_ids)), area)
+        positives = self._positives(np.ones((1, len(self.image_ids))), area)[0]
         hits = self._hits[area]
         allowed = slice(None) if max_detections is None else self.rank[hits.listed_until - 1] < max_detections
         thresholds, categories = len(self.outcome[area]), len(self.categories)
@@ -99,9 +124,11 @@ class Matches:
         return (found / np.where(positives > 0, positives, np.nan)).T
 
     def _positives(self, weights: np.ndarray, area: int) -> np.ndarray:
-        """How many objects of each category are to be found, [K]."""
-        counted = weights[self.truth_image] * self.truth_counted[area]
-        return np.bincount(self.truth_category, counted, minlength=len(self.categories))
+        """How many objects of each category are to be found, [B, K] for weights [B, I]."""
+        counted = weights[:, self.truth_image] * self.truth_counted[area]
+        shape = (len(weights), len(self.categories))
+        place = np.arange(shape[0])[:, None] * shape[1] + self.truth_category
+        return np.bincount(place.ravel(), counted.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
 
     @cached_property
     def _hits(self) -> list["_Hits"]:
@@ -121,9 +148,10 @@ class _Hits:
     length: np.ndarray  # [S]
     threshold: np.ndarray  # [S]
     category: np.ndarray  # [S]
-    listed: np.ndarray  # bool [D]: detections that count at some threshold
+    listed: np.ndarray  # [D]: how often a detection counts, 0 for those that count at no threshold
     listed_from: np.ndarray  # [S], the segment's first detection
     listed_until: np.ndarray  # [P], just behind this detection
+    ignored: np.ndarray  # [N]: how often each of these would have counted
     ignored_image: np.ndarray  # [N]: those among them that do not count, by threshold and detection
     ignored_from: np.ndarray  # [S]
     ignored_until: np.ndarray  # [P]
@@ -147,9 +175,10 @@ class _Hits:
             length=np.diff(np.append(first, len(segment))),
             threshold=segments // categories,
             category=segments % categories,
-            listed=listed,
+            listed=listed if matches.weight is None else listed * matches.weight,
             listed_from=begin,
             listed_until=detection + 1,
+            ignored=np.ones(len(which)) if matches.weight is None else matches.weight[which],
             ignored_image=matches.image[which],
             ignored_from=np.searchsorted(place, segments // categories * detections + begin),
             ignored_until=np.searchsorted(place, threshold * detections + detection),
@@ -177,6 +206,17 @@ def published_lvis(matches: Matches) -> dict:
     tables = np.stack([matches.precision_table(area=area) for area in range(len(_AREAS))], axis=1)
     each = _mean(tables.reshape(len(tables), -1), axis=1)
     return {"AP": _none([_mean(each)])[0], "per_category": dict(zip(matches.names, _none(each), strict=True))}
+
+
+def _cumulated(values: np.ndarray) -> np.ndarray:
+    """Cumulative sums of rows [B, D], from 0: [B, D + 1]."""
+    total = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=total[:, 1:])
+    return total
+
+
+def _at(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    return table.ravel()[row * table.shape[1] + column]
 
 
 def _running(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:

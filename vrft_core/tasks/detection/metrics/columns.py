@@ -3,6 +3,7 @@
 What a file may contain is decided here, as in the COCO and LVIS formats. Matching and metrics belong elsewhere.
 """
 
+import codecs
 import gc
 from dataclasses import dataclass
 from itertools import chain
@@ -11,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from pydantic_core import from_json
 
-from vrft_core import io
+from vrft_core import file_kinds, io
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 
 RULES = ("coco", "lvis")
+ACCEPTED = "give COCO or LVIS JSON, or for detections also the rows of `vrft predict`"
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class Truth:
         image_id, category_id, box, area = _numbers(
             rows, f"{where}: annotations", image_id=int, category_id=int, bbox=4, area=float
         )
+        _refuse_negative(box, area, f"{where}: annotations")
         if rows and all("id" in row for row in rows):
             _unique_ids(rows, f"{where}: annotations")
-        flag = "iscrowd" if rules == "coco" else "ignore"
-        ignored = np.array([bool(row.get(flag, 0)) for row in rows], dtype=bool)
+        ignored = _flags(rows, "iscrowd" if rules == "coco" else "ignore", f"{where}: annotations")
         pairs = {"neg_category_ids": np.empty(0, np.int64), "not_exhaustive_category_ids": np.empty(0, np.int64)}
         if rules == "lvis":
             pairs = {field: _pairs(images, field, image_ids, category_ids, where) for field in pairs}
@@ -113,11 +115,31 @@ class Detections:
         image_id, category_id, box, score = _numbers(
             rows, str(where), image_id=int, category_id=int, bbox=4, score=float
         )
-        if (bad := np.flatnonzero((box[:, 2:] < 0).any(axis=1))).size:
-            raise InputError(
-                f"{where}: row {bad[0]}", "bbox has a negative width or height", "files hold [x, y, width, height]"
-            )
+        _refuse_negative(box, np.zeros(len(box)), str(where))
         return cls(image_id, category_id, box, score)
+
+    def of_images(self, image_ids: np.ndarray) -> "Detections":
+        """Only those in some images, in the same order."""
+        keep = np.isin(self.image_id, image_ids)
+        return Detections(self.image_id[keep], self.category_id[keep], self.box[keep], self.score[keep])
+
+
+def _refuse_negative(box: np.ndarray, area: np.ndarray, where: str) -> None:
+    if (bad := np.flatnonzero((box[:, 2:] < 0).any(axis=1))).size:
+        raise InputError(
+            f"{where}: row {bad[0]}", "bbox has a negative width or height", "files hold [x, y, width, height]"
+        )
+    if (bad := np.flatnonzero(area < 0)).size:
+        raise InputError(f"{where}: row {bad[0]}", f"'area' is {area[bad[0]]:g}", "it must not be negative")
+
+
+def _flags(rows: list[dict], field: str, where: str) -> np.ndarray:
+    """A column of 0, 1, true or false; a row without the field has 0."""
+    values = [row.get(field, 0) for row in rows]
+    for number, value in enumerate(values):
+        if not isinstance(value, int | float | np.number) or value not in (0, 1):
+            raise InputError(f"{where}: row {number}", f"'{field}' is {str(value)[:40]!r}", "it must be 0 or 1")
+    return np.array(values, dtype=bool)
 
 
 def _numbers(rows: list[dict], where: str, **fields: object) -> list[np.ndarray]:
@@ -168,21 +190,24 @@ def _first_bad(rows: list[dict], where: str, field: str, kind: object) -> InputE
 def read(path: Path) -> object:
     """Parse JSON of a million rows in seconds: no garbage collection meanwhile, and pydantic's parser.
 
-    A file of one object a line gives their list.
+    A file of one object a line gives their list; a byte-order mark is skipped. Raises InputError for anything else,
+    with what the file seems to be where it is of another kind.
     """
     enabled = gc.isenabled()
     gc.disable()
     try:
-        content = Path(path).read_bytes()
+        content = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
         first, _, rest = content.strip().partition(b"\n")
         if rest and first.startswith(b"{") and first.rstrip().endswith(b"}"):
-            return io.read_jsonl(path)
+            return io.read_jsonl(path, ACCEPTED)
         return from_json(content)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "check the path") from None
     except ValueError as error:
+        if kind := file_kinds.recognised(path, content):
+            raise InputError(path, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
         raise InputError(path, f"not valid JSON: {error}", "is the file cut short?") from None
     finally:
         if enabled:

@@ -45,22 +45,22 @@ class DetectionScores:
                 row[:] = [category.get("frequency") == _FREQUENCIES[measure] for category in first.categories]
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """[M], exactly as `Matches.headline`."""
+        """[..., M], exactly as `Matches.headline`."""
         found = {}
         for rules, matches in self._matches.items():
             values = matches.headline(matches.precision_table(weights))
-            found |= {(rules, measure): v for measure, v in zip(matches.metrics, values, strict=True)}
-        return np.array([found[where] for where in self._where])
+            found |= {(rules, measure): values[..., at] for at, measure in enumerate(matches.metrics)}
+        return np.stack([found[where] for where in self._where], axis=-1)
 
     def parts(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """AP by category [M, K]."""
+        """AP by category [..., M, K]."""
         tables = {}
         for rules, matches in self._matches.items():
             table = matches.precision_table(weights)
-            each = table.mean(axis=1)
+            each = table.mean(axis=-1)
             tables |= {(rules, measure): each for measure in ("AP", *_FREQUENCIES)}
-            tables |= {(rules, "AP50"): table[:, 0], (rules, "AP75"): table[:, 5]}
-        return np.where(self._members, [tables[where] for where in self._where], np.nan)
+            tables |= {(rules, "AP50"): table[..., 0], (rules, "AP75"): table[..., 5]}
+        return np.where(self._members, np.stack([tables[where] for where in self._where], axis=-2), np.nan)
 
     @cached_property
     def support(self) -> np.ndarray:

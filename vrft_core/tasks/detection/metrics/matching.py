@@ -40,8 +40,9 @@ def match(
     Rules: pycocotools 2.0.11 `COCOeval.evaluateImg` (100 detections an image and category, crowds match often and
     count never); lvis-api 0.5.3 `LVISEval`, `LVISResults` (300 detections an image over all categories; only
     categories verified in an image count there; unmatched detections of a category that is not exhaustively annotated
-    there are ignored). One deviation: an annotation whose id is 0 can be found here; pycocotools takes id 0 for
-    'no match'.
+    there are ignored; objects and detections of area 0 are left out, so that such an object verifies no category, but
+    such a detection takes one of the 300 places). One deviation: an annotation whose id is 0 can be found here;
+    pycocotools takes id 0 for 'no match'.
     """
     truth = ground_truth if isinstance(ground_truth, Truth) else Truth.of(ground_truth, rules)
     if truth.rules != rules:
@@ -59,8 +60,11 @@ def match(
     row = np.flatnonzero(keep)
     pair = image[row] * width + np.searchsorted(known, found.category_id[row])
     truth_pair = truth.image * width + truth.category
+    solid = truth.area > 0 if rules == "lvis" else np.ones(len(truth.area), dtype=bool)
     if rules == "lvis":
-        verified = np.isin(pair, np.concatenate([truth.negatives, truth_pair]))
+        verified = np.isin(pair, np.concatenate([truth.negatives, truth_pair[solid]])) & (
+            found.box[row, 2:].prod(1) > 0
+        )
         row, pair = row[verified], pair[verified]
     order = np.lexsort((-found.score[row], pair))
     row, pair = row[order], pair[order]
@@ -69,7 +73,7 @@ def match(
         keep = rank < MAX_DETECTIONS["coco"]
         row, pair, rank = row[keep], pair[keep], rank[keep]
 
-    objects = np.flatnonzero(np.isin(truth.category, np.searchsorted(known, wanted)))
+    objects = np.flatnonzero(np.isin(truth.category, np.searchsorted(known, wanted)) & solid)
     objects = objects[np.argsort(truth_pair[objects], kind="stable")]
     box, crowd = found.box[row], truth.crowd[objects]
     candidates = _candidates(pair, box, truth_pair[objects], truth.box[objects], crowd)

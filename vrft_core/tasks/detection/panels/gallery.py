@@ -19,7 +19,7 @@ def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
         image_id, category_id = pairs[name]
         image, objects = inputs.truth.images[image_id], inputs.truth.boxes(image_id, category_id)
         category = inputs.truth.categories[category_id]["name"]
-        one = drawing.picture(number, images / image["file_name"], image["width"])
+        one = drawing.picture(number, images / image["file_name"], (image["width"], image["height"]))
         panels = [_panel(one, objects, inputs.rows[model][name], model, category) for model in MODEL_NAMES]
         entries.append(
             {

@@ -1,6 +1,7 @@
 """What the command line does with logs of grounding answers: measure them, read solutions."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,13 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
 
 
+def make_map(request: Any, output: Path) -> dict:
+    """There are no presence maps here. Raises InputError."""
+    raise InputError("vrft presence", "makes maps of categories, and there are none here", "use a detection model")
+
+
 def solution(row: dict, limit: tuple[float, float]) -> Any:
-    """The true box that a logged row's solution states. Raises ValueError with what is wrong."""
+    """The true box that a logged row's solution states, None for 'No Objects'. Raises ValueError with what is wrong."""
     read = parse(row["solution"], limit)
     faults(read.reasons)
-    return read.detections[0].box
+    return None if read.says_none else read.detections[0].box

@@ -13,7 +13,7 @@ from vrft_core.boxes import iou, xywh
 
 IGNORE = 255
 MOST_PIXELS = 100_000_000
-_PUBLISHED_BOX = re.compile(r"\(([0-9]{1,9}),\s*+([0-9]{1,9})\),\s*+\(([0-9]{1,9}),\s*+([0-9]{1,9})\)")
+_PUBLISHED_BOX = re.compile(r"\(\s*+(\d++)\s*+,\s*+(\d++)\s*+\)\s*+,\s*+\(\s*+(\d++)\s*+,\s*+(\d++)\s*+\)")
 
 Box = Sequence[float]
 
@@ -44,13 +44,28 @@ def box_areas(predicted: Sequence[Box | None], truth: Sequence[Box]) -> tuple[np
 def published_box(completion: str) -> Box | None:
     """The box that Visual-RFT's evaluation reads: the first `(x1,y1),(x2,y2)` of whole numbers anywhere in the text.
 
-    None where there is none, and where its corners are not in order, which counts as no overlap there.
+    White space may stand beside every number and between the corners, and the digits may be those of any script
+    (lisa_evaluation/Qwen2_VL_lisa_infere.py). None where there is none, where a number is too large for a float, and
+    where its corners are not in order, all of which count as no overlap there.
     """
     found = _PUBLISHED_BOX.search(completion)
-    if not found:
+    try:
+        x1, y1, x2, y2 = (float(int(number)) for number in found.groups()) if found else (0.0,) * 4
+    except (ValueError, OverflowError):
         return None
-    x1, y1, x2, y2 = map(float, found.groups())
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def published_ious(
+    completions: Sequence[str], truth: Sequence[Box], frames: Sequence[tuple[float, float]]
+) -> np.ndarray:
+    """IoU [n] of the boxes that Visual-RFT's evaluation reads with xyxy true boxes, as it takes it.
+
+    That is with 1e-6 of the image's area (`frames`: its width and height in the boxes' coordinates) added to the union,
+    so that even an exact answer stays below 1: 0.999 for a thousandth of the image.
+    """
+    _, intersection, union = box_areas([published_box(text) for text in completions], truth)
+    return intersection / (union + 1e-6 * np.array(frames, dtype=float).reshape(-1, 2).prod(axis=1))
 
 
 def mask_scores(

@@ -15,6 +15,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from vrft_core import io
 from vrft_core.errors import InputError
+from vrft_core.images import open_rgb
 
 Box = Sequence[float]
 
@@ -75,18 +76,10 @@ def row_masks(
     for number, path in enumerate(images):
         rows_of.setdefault(path, []).append(number)
     for path, numbers in rows_of.items():
-        image = _opened(path)
+        image = open_rgb(path)
         width, height = image.size
         there = [box for number in numbers for box in boxes[number] if box is not None]
         pixels = [(x1 * width, y1 * height, x2 * width, y2 * height) for x1, y1, x2, y2 in there]
         masks = iter(box_masks(sam, image, pixels) if pixels else ())
         for number in numbers:
             yield number, [None if box is None else next(masks) for box in boxes[number]]
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except OSError as error:  # UnidentifiedImageError among them
-        raise InputError(path, f"cannot be read: {error.strerror or 'not a whole image'}") from None

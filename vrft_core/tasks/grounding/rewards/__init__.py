@@ -1,4 +1,4 @@
-"""Verifiable rewards of grounding. The truth is one xyxy box in the answer's frame."""
+"""Verifiable rewards of grounding. The truth is one xyxy box in the answer's frame, or None."""
 
 import json
 
@@ -24,8 +24,8 @@ def read(text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = 
     return Completion(text, parse(text, limit), thinking)
 
 
-def truth(text: str) -> Box:
-    """The true box, from an example's `truth`."""
+def truth(text: str) -> Box | None:
+    """The true box, None where nothing is meant, from an example's `truth`."""
     return json.loads(text)["box"]
 
 
