@@ -66,16 +66,17 @@ class ClassScores(RatioScores):
     """Accuracies of one model; the parts are the classes. The harmonic mean is no ratio and is made of two that are."""
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """[M], NaN where nothing counts."""
+        """[..., M], NaN where nothing counts."""
         found = super().values(weights)
         at = {metric.name: index for index, metric in enumerate(self.metrics)}
-        found[at[HARMONIC]] = harmonic(found[at[TAUGHT]], found[at[UNTAUGHT]])
+        found[..., at[HARMONIC]] = harmonic(found[..., at[TAUGHT]], found[..., at[UNTAUGHT]])
         return found
 
 
-def harmonic(one: float, other: float) -> float:
+def harmonic(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """NaN where one of the two is; 0 where one is 0."""
-    return 2 * one * other / (one + other) if one + other != 0 else 0.0
+    total = one + other
+    return np.divide(2 * one * other, total, out=np.zeros_like(total), where=total != 0)
 
 
 def scores(
