@@ -24,9 +24,10 @@ from vrft_core.tasks import load_params
 from vrft_core.tasks.detection.prompts.questions import answer, question, thought
 from vrft_core.tasks.detection.supervision import WebAnswers, draw_pool, lesson, pieces
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 CATEGORIES = ["cat", "hog", "tiger", "octopus_(animal)"]
 FAMILY = "qwen3-vl"
-TOKENIZER = build_tokenizer(CATEGORIES, pieces(FAMILY), 20)
+TOKENIZER = build_tokenizer(CATEGORIES, pieces(FORM), 20)
 SMALL = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
 
 
