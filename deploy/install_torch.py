@@ -47,7 +47,7 @@ def main(version: str = "") -> int:
     if len(errors) < len(attempts):
         return _refuse(f"torch {version}: installed, but it does not work ({_last_line(_ask().stderr)}); {ANEW}")
     remedy = "use TORCH_BUILD=cuda or another Python" if build == "cpu" else "can pip reach a package index?"
-    return _refuse(f"torch {version}: no {build} build found ({_last_line(errors[-1])}); {remedy}".replace("  ", " "))
+    return _refuse(f"torch {version}: no {build} build found ({errors[-1]}); {remedy}".replace("  ", " "))
 
 
 def _gpu() -> bool:
@@ -79,14 +79,17 @@ def _ask() -> subprocess.CompletedProcess[str]:
 
 
 def _pip(*arguments: str) -> str:
-    """What pip complained of, or nothing when it succeeded."""
+    """The first thing that pip complained of, or nothing when it succeeded."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
     done = subprocess.run([*pip, *arguments], stderr=subprocess.PIPE, text=True)
-    return (done.stderr.strip() or f"pip ended with {done.returncode}") if done.returncode else ""
+    if done.returncode == 0:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]
+    return errors[0] if errors else f"pip ended with {done.returncode}: {_last_line(done.stderr)}"
 
 
 def _last_line(text: str) -> str:
-    return (text.strip() or "it is another version or build").splitlines()[-1]
+    return text.strip().splitlines()[-1] if text.strip() else "it is another version or build"
 
 
 def _refuse(line: str) -> int:

@@ -52,6 +52,7 @@ def likelihoods(model, processor) -> torch.Tensor:
         return model(**inputs).logits.log_softmax(-1)
 
 
+@pytest.mark.slow
 def test_merged_weights_say_what_base_and_adapter_say_together(exported):
     from peft import PeftModel
 
@@ -64,6 +65,7 @@ def test_merged_weights_say_what_base_and_adapter_say_together(exported):
     assert (untouched - together).abs().max() > 1e-2, "training changed something"
 
 
+@pytest.mark.slow
 def test_plain_transformers_answers_with_it_where_this_project_cannot_be_imported(exported, tmp_path):
     _, _, directory = exported
     CAT.image.save(tmp_path / "picture.png")

@@ -259,6 +259,7 @@ def published(tmp_path_factory):
     return cache(lambda name: train(tmp_path_factory.mktemp("published"), None, **SETTINGS[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("setting", "switch"), CASES)
 def test_loss_kl_entropy_gradients_weights_and_answers_are_those_of_trl(setting, switch, published, tmp_path):
     expected = published(setting)
@@ -275,6 +276,7 @@ def test_loss_kl_entropy_gradients_weights_and_answers_are_those_of_trl(setting,
         assert run.numbers(name) == pytest.approx(expected.numbers(name), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_groups_stay_whole_when_a_generation_is_split_into_batches(tmp_path):
     options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 1e-3}
     expected = train(tmp_path / "a", None, **options)
@@ -287,6 +289,7 @@ def test_groups_stay_whole_when_a_generation_is_split_into_batches(tmp_path):
     assert {name: found[name] for name in ("loss", "grad_norm", "weights") if found[name] > 1e-5} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [4, 2], ids=["a group each", "half a group each"])
 def test_with_several_batches_a_generation_kl_and_entropy_are_those_of_trl_dealing_out_the_same_rows(
     rows, tmp_path, monkeypatch
@@ -316,6 +319,7 @@ def shuffled_with_whole_groups(batch: dict) -> dict:
     return {name: deal(values) for name, values in batch.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [True, False], ids=["LoRA on weights of 16 bits", "whole weights of 32"])
 def test_in_mixed_precision_numbers_are_those_of_trl_within_the_rounding_of_16_bits(adapter, tmp_path, monkeypatch):
     small = small_model

@@ -43,7 +43,7 @@ def renamed(params: dict, benchmark: str) -> None:
     """The benchmark `lvis` under another name, wherever it is named."""
     params["benchmarks"][benchmark] = params["benchmarks"].pop("lvis")
     grid = params["grid"]
-    for scope in ("sources", "cells", "studies"):
+    for scope in ("setups", "cells", "studies"):
         grid[scope] = {
             key.replace("lvis", benchmark): {**row, "benchmark": benchmark} for key, row in grid[scope].items()
         }
@@ -56,7 +56,7 @@ def renamed(params: dict, benchmark: str) -> None:
         lambda p: p["benchmarks"].update({EVIL: {"task": "detection"}}),
         lambda p: p["recipes"].update({EVIL: p["recipes"]["mini"]}),
         lambda p: p["grid"]["recipes"].append(EVIL),
-        lambda p: p["grid"]["sources"].update({EVIL: {"benchmark": "lvis", "recipe": "mini"}}),
+        lambda p: p["grid"]["setups"].update({EVIL: {"benchmark": "lvis", "recipe": "mini"}}),
         lambda p: p["grid"]["cells"][CELL].update(benchmark=EVIL),
         lambda p: p["grid"]["studies"].update({EVIL: p["grid"]["studies"]["lvis-mini-1shot"]}),
         lambda p: p["resources"].update({EVIL: {}}),

@@ -239,6 +239,7 @@ def test_a_model_that_cannot_say_yes_or_no_makes_no_map(small_policy, folder, tm
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_says_yes_or_no_makes_a_map_by_which_predict_asks(tmp_path, capsys):
     tokenizer = detection_tokenizer(["cat", "dog"])
     processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)

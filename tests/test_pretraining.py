@@ -147,7 +147,7 @@ def test_one_lesson_draws_the_same_numbers_as_no_mixture_at_all():
 
 
 def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
-    pool = Pool(IMAGES, [[("cat", (0.0, 0.0, 60.0, 60.0))]] * len(IMAGES))
+    pool = Pool(IMAGES, [[("cat", (0.0, 0.0, 60.0, 60.0))]] * len(IMAGES), [None] * len(IMAGES))
     recipe = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
     taught = recipe.policy.model_copy(update={"pretraining": settings()})
     lessons = [lesson("cat", range(12), easy=[1, 2], share=2.0), lesson("hog", range(6))]

@@ -73,6 +73,7 @@ def paid(monkeypatch):
     return pay
 
 
+@pytest.mark.slow
 def test_a_question_whose_answers_are_all_worth_the_same_gives_way_to_another(project, tmp_path, paid):
     paid("hog", "tiger")
     run_training(project, tmp_path / "off", recipe_with(0))
@@ -91,6 +92,7 @@ def test_a_question_whose_answers_are_all_worth_the_same_gives_way_to_another(pr
     assert count_flops(record, recipe_with(2).rft, base, adapter=True) < with_waste
 
 
+@pytest.mark.slow
 def test_where_every_group_varies_nothing_is_drawn_again_and_not_a_bit_differs(project, tmp_path, paid):
     paid()
     records = {name: run_training(project, tmp_path / name, recipe_with(int(name))) for name in "02"}
@@ -102,6 +104,7 @@ def test_where_every_group_varies_nothing_is_drawn_again_and_not_a_bit_differs(p
         assert row | {"step_time": 0} == plain | {"step_time": 0}
 
 
+@pytest.mark.slow
 def test_where_no_question_helps_it_ends_after_its_rounds_and_says_what_that_took(project, tmp_path, paid):
     paid(*CATEGORIES)
     record = run_training(project, tmp_path / "run", recipe_with(2))

@@ -104,6 +104,7 @@ def test_with_one_seed_the_images_for_fewer_shots_are_the_first_of_those_for_mor
             assert more[category][: len(images)] == images
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(sources(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(annotations, rng):

@@ -162,6 +162,7 @@ def test_splits_share_neither_photograph_nor_pattern(monkeypatch):
                 assert not set(backgrounds.PATTERNS[split]) & set(backgrounds.PATTERNS[other])
 
 
+@pytest.mark.slow
 def test_no_scene_is_drawn_twice(data):
     hashes = [image["sha256"] for image in data["images"]]
     pretraining = {scenes.scene(SETTINGS, "pretraining", i).image.tobytes() for i in range(100)}
@@ -185,6 +186,7 @@ def test_a_photograph_that_shows_a_category_in_play_is_not_used(monkeypatch):
 # A written data set
 
 
+@pytest.mark.slow
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
         "import sys, pathlib; from vrft_core.sources import scenes; from vrft_core.params import Scenes;"

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import run_all
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,7 @@ def project(root: Path, first: str, second: str) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_all_groups_run_at_once_and_pass(tmp_path, capsys):
     meet = "\n    ".join(
         (
@@ -63,6 +65,7 @@ def test_all_groups_run_at_once_and_pass(tmp_path, capsys):
     assert "first: passed" in said and "second: passed" in said and said.count("1 passed, 1 deselected") == 2
 
 
+@pytest.mark.slow
 def test_one_groups_failure_is_shown_and_fails_the_whole(tmp_path, capsys):
     root = project(tmp_path, "pass", "assert 'this' == 'that'")
     assert run_all.run(root, TWO_GROUPS) == 1
@@ -71,12 +74,14 @@ def test_one_groups_failure_is_shown_and_fails_the_whole(tmp_path, capsys):
     assert "assert 'this' == 'that'" in said and "FAILED in second" in said
 
 
+@pytest.mark.slow
 def test_a_group_without_tests_fails(tmp_path, capsys):
     root = project(tmp_path, "pass", "pass")
     assert run_all.run(root, {"all": "", "none": "slow and not slow"}) == 1
     assert "none: failed (5)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_interrupted_it_lets_every_group_clean_up(tmp_path):
     body = "try: pathlib.Path('up-{0}').touch(); time.sleep(300)\n    finally: pathlib.Path('down-{0}').touch()"
     root = project(tmp_path, body.format(1), body.format(2))

@@ -110,6 +110,7 @@ def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project,
     ]
 
 
+@pytest.mark.slow
 def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(project, store):
     layout, params, cell = project
     killed = textwrap.dedent(f"""

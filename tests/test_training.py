@@ -107,6 +107,7 @@ def in_own_process():
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "rft"])
 def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, project, tmp_path, in_own_process):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -498,6 +499,7 @@ def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp
     assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):
     records = []
     for micro in (None, 1):

@@ -50,7 +50,9 @@ def predict(
     progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    ask = partial(_ask, model, processor, examples, task, form, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
+    ask = partial(_ask, model, processor, examples, task, form, **limits)
     for number, batch in enumerate(batches):
         if batch[0][0] in rows:
             continue
@@ -132,9 +134,9 @@ def _answered(kept: Path | None) -> dict[int, dict]:
 
 
 def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer: Any) -> dict:
-    tokens, logprobs, entropies = completion
+    tokens, logprobs, entropies, watched = completion
     text = tokenizer.decode(tokens, skip_special_tokens=True)
-    written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies)
+    written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
     common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
     return common | task.answers.row(example, form, written)
 

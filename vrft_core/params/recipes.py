@@ -11,6 +11,7 @@ from vrft_core.params.common import Natural, Positive, Share, Strict
 class FewShot(Strict):
     frequencies: list[Literal["f", "c", "r"]]
     when_short: Literal["refuse", "all"]
+    negatives: Natural = 0  # questions about absent categories beside each chosen pair, where the task asks such
 
 
 class Prompts(Strict):
@@ -42,6 +43,7 @@ class Pretraining(Strict):
     keep_further_instances: Share
     jitter: float
     bare_answers: Share
+    negatives: Share = 0  # of the questions: about something that is not there
 
 
 class Policy(Strict):

@@ -1,6 +1,6 @@
 """Stage `prompts`: few-shot sample → training examples; validation images → examples that choose checkpoints."""
 
-from vrft_core import io, sampling
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.examples import write_examples
@@ -17,7 +17,7 @@ def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
     categories = annotations.chosen(params.benchmark(cell).categories)
     validation = annotations.split("val").first(recipe.evaluation.validation_images)
     pairs = {
-        "train": sampling.pairs(io.read_json(layout.few_shot(cell) / "selection.json")),
+        "train": task.prompts.training(io.read_json(layout.few_shot(cell) / "selection.json")),
         "val": task.prompts.validation(validation, categories, settings),
     }
     counts = {}

@@ -91,6 +91,7 @@ class Written:
     places: Sequence[tuple[int, int]]
     logprobs: Sequence[float]
     entropies: Sequence[float]
+    watched: Sequence[float]  # probability that `Answers.WATCHED` would have begun in each token's place
 
 
 class Settings(Protocol):
@@ -108,6 +109,10 @@ class Prompts(Protocol):
 
     def validation(self, truth: Annotations, categories: Sequence[int], settings: Any) -> list[Pair]:
         """What is asked to choose a checkpoint."""
+        ...
+
+    def training(self, selection: dict) -> list[Pair]:
+        """What is asked in training, from a few-shot selection."""
         ...
 
     def asked_by(self, protocol: str, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
@@ -131,6 +136,8 @@ class Prompts(Protocol):
 
 
 class Answers(Protocol):
+    WATCHED: Sequence[str]  # texts whose probability is wanted wherever a token is written; may be empty
+
     def parse(self, text: str, limit: tuple[float, float]) -> Any:
         """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame."""
         ...

@@ -17,7 +17,9 @@ from vrft_core.families.form import Form
 from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, parsed
 from vrft_core.tasks.task import Example, Prediction, Written
+from vrft_core.tasks.wording import NO_OBJECTS
 
+WATCHED = (NO_OBJECTS, "0 ")  # how an answer, and a thought that counts, begin where there is nothing
 DIGITS, SCORE_DIGITS = 3, 6
 MAX_REJECTION = 500
 
@@ -140,7 +142,22 @@ def token_scores(written: Written, boxes: Sequence[Sequence[float]]) -> dict[str
         for name, values in (("likelihood", written.logprobs), ("certainty", [-e for e in written.entropies])):
             total = sum(values[i] for i in tokens)
             scores[name].append(round(float(np.exp(total / 4)), SCORE_DIGITS) if tokens else 0.0)
+    there = something(written)
+    scores["certainty"] = [round(value * there, SCORE_DIGITS) for value in scores["certainty"]]
     return scores
+
+
+def something(written: Written) -> float:
+    """Probability, as the model saw it, that there is anything to answer with: 1 - that of WATCHED where it decided.
+
+    It decides at the first token of the thought, where a count may stand, and at the first token of the answer.
+    """
+    begins = [at + len(tag) for tag in ("<think>", "<answer>") if (at := written.text.find(tag)) >= 0] or [0]
+    there = 1.0
+    for begin in begins:
+        after = [i for i, (start, _) in enumerate(written.places) if start >= begin]
+        there *= 1.0 - written.watched[after[0]] if after else 1.0
+    return max(there, 0.0)
 
 
 def _as_asked(text: str, start: int, end: int, reasons: list[str], limit: tuple[float, float]) -> Parsed | None:

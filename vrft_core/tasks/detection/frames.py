@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from vrft_core import data_frames, io, sampling
+from vrft_core import data_frames, io
 from vrft_core.annotations import xyxy
 from vrft_core.expectations import IMAGE
 from vrft_core.families.form import Form
 from vrft_core.tasks.detection.answers import parse
+from vrft_core.tasks.detection.prompts import training
 
 ANNOTATION = ["id", "image_id", "category_id", "area", "bbox", "segmentation"]
 
@@ -50,7 +51,7 @@ def prompts(directory: Path, raw_directory: Path, few_shot_directory: Path, form
         ],
         columns=columns,
     )
-    pairs = sampling.pairs(io.read_json(few_shot_directory / "selection.json"))
+    pairs = training(io.read_json(few_shot_directory / "selection.json"))
     chosen = {f"{image_id}-{category_id}" for image_id, category_id in pairs}
     return {"examples": examples, "boxes": boxes, "strays": data_frames.strays(examples, chosen, raw_directory)}
 

@@ -78,6 +78,16 @@ class WebAnswers:
             return asked, bare.removeprefix("<answer>").removesuffix("</answer>")
         return asked, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
 
+    def silence(self, rng: random.Random, category: str) -> tuple[str, str]:
+        """The texts of a question about something that is not there, and of its answer.
+
+        Which category is asked about follows how often scenes show it, as with things that are there.
+        """
+        asked = question(category, thinking=self.thinking, family=self.family)
+        if rng.random() < self.settings.bare_answers:
+            return asked, NO_OBJECTS
+        return asked, answer([], [], thought(category, 0) if self.thinking else None)
+
     def _jittered(self, rng: random.Random, box: Box) -> list[int]:
         # jitter is in thousandths of the image, as the answer counts
         spread = self.settings.jitter * self.frame.width / self.frame.limit[0]
@@ -94,6 +104,10 @@ def lesson(pool: Pool, first: int, scenes: Scenes, form: Form, settings: Pretrai
     rows = range(first, first + 2 * settings.images)
 
     def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
-        return answers.draw(rng, pool.objects[row]) if pool.objects[row] else None
+        here = {name for name, _ in pool.objects[row]}
+        if settings.negatives and rng.random() < settings.negatives:
+            elsewhere = [name for name, _ in pool.objects[rng.choice(rows)] if name not in here]
+            return answers.silence(rng, rng.choice(elsewhere)) if elsewhere else None
+        return answers.draw(rng, pool.objects[row]) if here else None
 
     return Lesson(draw, rows, [row for row in rows if len(pool.objects[row]) == 1], share)

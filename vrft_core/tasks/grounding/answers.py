@@ -10,6 +10,7 @@ from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, P
 from vrft_core.tasks.task import Example, Prediction, Written
 from vrft_core.tasks.wording import NO_OBJECTS
 
+WATCHED = ()
 DIGITS = 3
 
 _BOX_AS_ASKED = re.compile(

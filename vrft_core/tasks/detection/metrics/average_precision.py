@@ -35,6 +35,7 @@ class Matches:
     truth_image: np.ndarray  # [G], position in image_ids
     truth_category: np.ndarray  # [G], position in categories
     truth_counted: np.ndarray  # bool [A, G]: object to be found
+    weight: np.ndarray | None = None  # [D], how often a detection counts where it is wrong; once where None
 
     def average_precision(self, weights: np.ndarray | None = None) -> dict:
         """AP, AP50, AP75 (and APr, APc, APf for LVIS) in [0, 1], and `per_category`: {name: AP}.
@@ -97,7 +98,7 @@ class Matches:
         of, which = draw[first], np.searchsorted(hits.segment[hits.first], hits.segment[hit[first]])
         true = _running(weight[kept], first, length)
         listed = _cumulated(weights[:, self.image] * hits.listed)
-        ignored = _cumulated(weights[:, hits.ignored_image])
+        ignored = _cumulated(weights[:, hits.ignored_image] * hits.ignored)
         counted = _at(listed, draw, hits.listed_until[hit])
         before = _at(listed, of, hits.listed_from[which])
         if len(hits.ignored_image):
@@ -147,9 +148,10 @@ class _Hits:
     length: np.ndarray  # [S]
     threshold: np.ndarray  # [S]
     category: np.ndarray  # [S]
-    listed: np.ndarray  # bool [D]: detections that count at some threshold
+    listed: np.ndarray  # [D]: how often a detection counts, 0 for those that count at no threshold
     listed_from: np.ndarray  # [S], the segment's first detection
     listed_until: np.ndarray  # [P], just behind this detection
+    ignored: np.ndarray  # [N]: how often each of these would have counted
     ignored_image: np.ndarray  # [N]: those among them that do not count, by threshold and detection
     ignored_from: np.ndarray  # [S]
     ignored_until: np.ndarray  # [P]
@@ -173,9 +175,10 @@ class _Hits:
             length=np.diff(np.append(first, len(segment))),
             threshold=segments // categories,
             category=segments % categories,
-            listed=listed,
+            listed=listed if matches.weight is None else listed * matches.weight,
             listed_from=begin,
             listed_until=detection + 1,
+            ignored=np.ones(len(which)) if matches.weight is None else matches.weight[which],
             ignored_image=matches.image[which],
             ignored_from=np.searchsorted(place, segments // categories * detections + begin),
             ignored_until=np.searchsorted(place, threshold * detections + detection),

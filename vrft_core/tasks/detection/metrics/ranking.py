@@ -7,7 +7,8 @@ All scores but `consistency` come out of the one pass that writes the answer, an
 |---------------|--------------------------------------------------------------------------------------|
 | `stated`      | the confidence in the answer                                                         |
 | `likelihood`  | geometric mean, over the four coordinates, of their probabilities                    |
-| `certainty`   | exp(-H), H the mean entropy of the four coordinates' distributions                   |
+| `certainty`   | exp(-H), H the mean entropy of the four coordinates' distributions, times the        |
+|               | probability that there is anything at all, as the model saw it where it decided      |
 | `combined`    | predicted IoU, from the above, the box's size and their number; see `combined`        |
 | `consistency` | mean IoU with the nearest box of each of n sampled answers: n more passes            |
 | `oracle`      | highest IoU with a true box: what the best of all rankings would give, never a score |

@@ -4,6 +4,7 @@ The definitions belong to `matching` and `average_precision`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,11 +42,20 @@ def columns(settings: Settings) -> list[tuple[str, str]]:
 
 
 def match_rows(
-    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], rules: Sequence[str] = RULES
+    truth: Annotations,
+    rows: Sequence[Row],
+    categories: Sequence[int],
+    rules: Sequence[str] = RULES,
+    absent: float = 1.0,
 ) -> dict[str, Matches]:
-    """Match prediction rows once under each of the rules."""
+    """Match prediction rows once under each of the rules. `absent`: how often a box about something absent counts."""
     found = [detection for row in rows for detection in detections(row)]
-    return {one: match(truth, found, one, list(categories)) for one in rules}
+    matches = {one: match(truth, found, one, list(categories)) for one in rules}
+    if absent == 1.0:
+        return matches
+    there = [row["category_id"] in truth.category_ids(row["image_id"]) for row in rows for _ in row["boxes"]]
+    weight = np.where(there, 1.0, absent)
+    return {name: replace(one, weight=weight[one.row]) for name, one in matches.items()}
 
 
 def detections(row: Row) -> list[dict]:
@@ -62,8 +72,16 @@ def detections(row: Row) -> list[dict]:
 
 
 def scores(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings) -> DetectionScores:
-    """Boxes ranked as the settings say, under all rules."""
-    return _named(match_rows(truth, ranked(rows, settings.ranking), categories), settings)
+    """Boxes ranked as the settings say, under all rules.
+
+    Where only a share of the absent categories is asked about, a box in such an answer counts 1 / share times: the
+    expected AP is that of all questions (but for the ratio's own small bias).
+    """
+    return _named(match_rows(truth, ranked(rows, settings.ranking), categories, absent=_weight(settings)), settings)
+
+
+def _weight(settings: Settings) -> float:
+    return 1 / settings.absent_share if settings.asked_by == "self" else 1.0
 
 
 def _named(matches: dict[str, Matches], settings: Settings, only: str | None = None) -> DetectionScores:
@@ -76,7 +94,10 @@ def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], 
     {"lvis/oracle/AP": {"value", "low", "high"}, "coco/oracle/AP": {…}}, …, "oracle": {…}}}: LVIS AP of each category, and
     AP by every ranking that the rows hold.
     """
-    matches = {name: match_rows(truth, ordered, categories) for name, ordered in rankings(rows, truth).items()}
+    weight = _weight(settings)
+    matches = {
+        name: match_rows(truth, ordered, categories, absent=weight) for name, ordered in rankings(rows, truth).items()
+    }
     if settings.ranking not in matches:
         ranked(rows, settings.ranking)  # says why it cannot be done
     lvis = matches[settings.ranking]["lvis"]

@@ -23,8 +23,10 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     Raises InputError for a presence map that is not the one recorded.
     """
     presence = settings.presence
-    if isinstance(presence, str):
-        return {"oracle": oracle, "self": verified}[presence](truth, categories)
+    if presence == "oracle":
+        return oracle(truth, categories)
+    if presence == "self":
+        return verified(truth, categories, settings.absent_share)
     path = root / presence.map
     found = read_map(path, truth)
     if (digest := io.sha256(path)) != presence.sha256:
@@ -42,8 +44,20 @@ def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int],
 
 
 def validation(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:
-    """The categories truly present, whatever evaluation asks."""
+    """As evaluation asks; where that is by a stored map, about the categories truly present."""
+    if settings.presence == "self":
+        return verified(truth, categories, settings.absent_share)
     return oracle(truth, categories)
+
+
+def training(selection: dict) -> list[Pair]:
+    """The chosen pairs, each followed by its negatives: categories that are verified absent from the same image."""
+    return [
+        pair
+        for row in selection["categories"]
+        for image in row["images"]
+        for pair in ((image["image_id"], c) for c in (row["id"], *image.get("negatives", ())))
+    ]
 
 
 def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:

@@ -9,6 +9,7 @@
 Scoring belongs to `metrics`, making a map to `commands.presence_map`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,16 +25,24 @@ def oracle(annotations: Annotations, category_ids: Sequence[int]) -> list[tuple[
     return [(i, c) for i in annotations.images for c in annotations.category_ids(i) if c in wanted]
 
 
-def verified(annotations: Annotations, category_ids: Sequence[int]) -> list[tuple[int, int]]:
+def verified(annotations: Annotations, category_ids: Sequence[int], absent_share: float = 1.0) -> list[tuple[int, int]]:
     """Pairs whose answer is known: present, or listed in the image's `neg_category_ids` (protocol `self`).
 
-    COCO annotates every category of every image, so that its absent ones all are listed (`sources.coco_json`).
+    COCO annotates every category of every image, so that its absent ones all are listed (`sources.coco_json`). Of the
+    absent ones a share is asked, chosen by a hash of image and category: always the same ones.
     """
     pairs = []
     for image_id, image in annotations.images.items():
-        known = {*annotations.category_ids(image_id), *image["neg_category_ids"]}
-        pairs += [(image_id, c) for c in category_ids if c in known]
+        present, absent = annotations.category_ids(image_id), set(image["neg_category_ids"])
+        for category in category_ids:
+            if category in present or (category in absent and _drawn(image_id, category, absent_share)):
+                pairs.append((image_id, category))
     return pairs
+
+
+def _drawn(image_id: int, category_id: int, share: float) -> bool:
+    digest = hashlib.sha256(f"absent/{image_id}/{category_id}".encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64
 
 
 def mapped(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vrft_core import sampling
 from vrft_core.annotations import Annotations, xyxy
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
@@ -35,6 +36,11 @@ def asked_by(protocol: str, annotations: Annotations, categories: Sequence[int],
 def validation(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:
     """As in evaluation."""
     return asked_by(DEFAULT, truth, categories, known=True)
+
+
+def training(selection: dict) -> list[Pair]:
+    """The chosen expressions."""
+    return sampling.pairs(selection)
 
 
 def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:
