@@ -69,7 +69,7 @@ def test_a_box_on_the_grid_is_seven_tokens_and_an_answer_is_a_sentence_of_them()
     ]  # fmt: skip
 
 
-def test_the_question_about_a_picture_takes_about_thirty_tokens(processor):
+def test_the_question_about_an_image_takes_about_thirty_tokens(processor):
     assert inputs(processor, "cat", Image.new("RGB", (112, 112)))["input_ids"].shape[1] <= 32
 
 
@@ -103,10 +103,10 @@ def test_saved_and_loaded_it_gives_identical_log_probabilities(processor, tmp_pa
     model = build_model(TOKENIZER, 3, **SMALL).eval()
     policy.save(tmp_path, model, processor)
     loaded, loaded_processor = policy.load(tmp_path)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
 
-    before = model(**inputs(processor, "hog", picture)).logits.log_softmax(-1)
-    after = loaded(**inputs(loaded_processor, "hog", picture)).logits.log_softmax(-1)
+    before = model(**inputs(processor, "hog", image)).logits.log_softmax(-1)
+    after = loaded(**inputs(loaded_processor, "hog", image)).logits.log_softmax(-1)
 
     assert torch.equal(before, after)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jinja", *[".json"] * 5, ".safetensors"]
