@@ -398,7 +398,7 @@ class _Download:
                 if not started:
                     self._count(-_size(part))
                 _note_down(part, url, response)
-                self._receive(response, part, started, total)
+                self._receive(response, part, started)
                 return _published_checksum(response), started > 0
         except requests.exceptions.RequestException as error:
             raise _reason(error) from None
@@ -407,8 +407,8 @@ class _Download:
                 raise InputError(part, "the disk is full", "make room and run again; it is resumed") from None
             raise _Again("the connection broke") from None
 
-    def _receive(self, response: requests.Response, part: Path, started: int, total: int | None) -> None:
-        """Append the body to the part and sync it. Raises _Again when it ends early or comes too slowly."""
+    def _receive(self, response: requests.Response, part: Path, started: int) -> None:
+        """Append the body to the part and sync it. Raises _Again when it comes too slowly; urllib3 raises when it ends early."""
         size = started
         with open(part, "r+b" if started else "wb") as file:
             file.seek(started)
@@ -426,8 +426,6 @@ class _Download:
                     began, since = time.monotonic(), size
             file.flush()
             os.fsync(file.fileno())
-        if total is not None and size < total:
-            raise _Again(f"the connection ended after {size:,} of {total:,} bytes")
 
     def _refuse_status(self, response: requests.Response, url: str, part: Path) -> None:
         status = response.status_code

@@ -47,12 +47,13 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     """What is written, and where the images' bytes come from."""
     paths = fetch(list(FILES.values()), cache)
     splits, unusable = {}, 0
-    for name, file in FILES.items():
-        with archives.stream(paths[file], file.name.removesuffix(".zip")) as stream:
-            data = lvis_json.load(stream, paths[file])
-        categories = boxes.choose(data["categories"], settings.categories, "LVIS v1")
-        splits[name], bad = boxes.read(data, {row["id"] for row in categories}, paths[file])
-        unusable += bad
+    with lvis_json.uncollected():
+        for name, file in FILES.items():
+            with archives.stream(paths[file], file.name.removesuffix(".zip")) as stream:
+                data = lvis_json.load(stream, paths[file])
+            categories = boxes.choose(data["categories"], settings.categories, "LVIS v1")
+            splits[name], bad = boxes.read(data, {row["id"] for row in categories}, paths[file])
+            unusable += bad
     info = {"source": "lvis", "unusable_boxes": unusable}
     rows = [{key: row[key] for key in KEPT} for row in categories]
     return boxes.content(splits["train"], splits["val"], rows, settings, info), coco.photographs(cache)
