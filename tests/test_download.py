@@ -1,5 +1,6 @@
 """Downloads arrive whole, verified and once, whatever the network, the server or the archive does."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -20,6 +21,7 @@ import pytest
 from data_server import Server, answers, cut_after, drips, serving
 
 from vrft_core.errors import InputError
+from vrft_core.progress import Progress
 from vrft_core.sources import archives, download
 from vrft_core.sources.download import File, Http, fetch
 from vrft_core.sources.licences import Licence
@@ -408,11 +410,7 @@ def test_a_key_in_an_address_is_neither_recorded_nor_shown(server, tmp_path, cap
 def test_progress_tells_bytes_and_the_time_that_is_left(server, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(download, "MEGABYTE", 100_000)
     monkeypatch.setattr(download, "CHUNK", 50_000)
-    monkeypatch.setattr(
-        download,
-        "Progress",
-        lambda what, total, start: __import__("vrft_core.progress").progress.Progress(what, total, start, 0),
-    )
+    monkeypatch.setattr(download, "Progress", functools.partial(Progress, every=0))
 
     fetch([file(server)], tmp_path, QUICK)
 

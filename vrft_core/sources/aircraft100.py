@@ -40,7 +40,7 @@ class Settings(selection.Settings):
 def write(directory: Path, settings: Settings, cache: Path) -> None:
     """Images without the copyright strip, and annotations.json: 3,334 / 3,333 / 3,333 images.
 
-    The archive is read once. Raises InputError as `download.fetch` and `writing.write` do, and for malformed lists.
+    The archive is read twice, for the lists and for the images. Raises InputError as `download.fetch` and `writing.write` do, and for malformed lists.
     """
     writing.write(directory, *content(settings, cache))
 

@@ -408,7 +408,10 @@ class _Download:
             raise _Again("the connection broke") from None
 
     def _receive(self, response: requests.Response, part: Path, started: int) -> None:
-        """Append the body to the part and sync it. Raises _Again when it comes too slowly; urllib3 raises when it ends early."""
+        """Append the body to the part and sync it. Raises _Again when it comes too slowly.
+
+        A body that ends before its announced length makes urllib3 raise.
+        """
         size = started
         with open(part, "r+b" if started else "wb") as file:
             file.seek(started)

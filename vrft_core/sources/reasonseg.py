@@ -27,8 +27,13 @@ MIRROR = (
 )
 
 
+def _is_annotation(name: str) -> bool:
+    """Archives packed on a Mac hold a `._` file for each real one."""
+    return name.endswith(".json") and not name.rpartition("/")[2].startswith("._")
+
+
 def _is_split(path: Path) -> None:
-    if not any(archives.members(path, lambda name: name.endswith(".json"))):
+    if not any(archives.members(path, _is_annotation)):
         raise InputError(path, "holds no annotations", f"it must be the authors' archive of {DRIVE}")
 
 
@@ -83,7 +88,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     annotations: list[dict] = []
     ids: dict[str, dict[str, int]] = {}
     for name, path in paths.items():
-        texts = dict(archives.members(path, lambda member: member.endswith(".json")))
+        texts = dict(archives.members(path, _is_annotation))
         if len(texts) != IMAGES[name]:
             raise InputError(path, f"has {len(texts)} annotated images, {IMAGES[name]} are right", "fetch it again")
         split = "eval" if name == settings.evaluate else name
