@@ -4,8 +4,9 @@ from pathlib import Path
 
 from vrft_core.sources import archives, boxes, coco, lvis_json, writing
 from vrft_core.sources.boxes import Settings
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
