@@ -16,7 +16,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.utils import dict_sha256
 
-from pipelines.locks import exclusive
+from vrft_core.locks import exclusive
 
 logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
 

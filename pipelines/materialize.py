@@ -4,16 +4,18 @@ What is up to date is not run again. The run appears in Dagster's pages like one
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import dagster as dg
 
+from pipelines.dead_runs import alive, end_dead_runs
 from pipelines.definitions import build_definitions, project_root
 from pipelines.dvc_assets import partition, prefix
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
 
 # The stages' own lines say what goes on; Dagster's go to its pages.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -23,9 +25,10 @@ def run_cell(root: Path, cell: Cell) -> list[str]:
     """Run a cell's job; returns what went wrong, one text a failed step or check."""
     os.environ.setdefault("DAGSTER_HOME", str(root / "dagster_home"))
     job = build_definitions(root).resolve_job_def(prefix(cell.benchmark))
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, alive(root) as tags:
+        end_dead_runs(instance, root)
         result = job.execute_in_process(
-            run_config=QUIET, instance=instance, partition_key=partition(cell), raise_on_error=False
+            run_config=QUIET, instance=instance, partition_key=partition(cell), tags=tags, raise_on_error=False
         )
     return [_reason(event) for event in result.all_events if event.is_step_failure]
 
@@ -39,10 +42,16 @@ def _reason(event: dg.DagsterEvent) -> str:
     return f"{event.step_key}: {failure.error.cause or failure.error}"
 
 
+def _interrupt(number: int, frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def main(key: str) -> int:
     root = project_root()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:
-        cell = Params.load(root / "params.yaml").parse_cell(key).at("cell")
+        cell = load_params(root / "params.yaml").parse_cell(key).at("cell")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -10,7 +10,8 @@ from pipelines.dvc_project import DvcProject
 from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.params import Params
-from vrft_core.rewards import REWARDS
+from vrft_core.tasks import load_params
+from vrft_core.tasks.detection.rewards import REWARDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
 HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, "zero_variance": 0.1}
@@ -18,7 +19,7 @@ HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, 
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return Params.load(ROOT / "params.yaml")
+    return load_params(ROOT / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_a_model_that_says_nothing_has_nothing_to_be_warned_of(check):
 
 
 def test_a_reward_that_pays_otherwise_than_specified_is_an_error_that_names_the_cases(check, monkeypatch):
-    monkeypatch.setitem(REWARDS["detection"], "iou", lambda completion, truth: 1.0)
+    monkeypatch.setitem(REWARDS, "iou", lambda completion, truth: 1.0)
     result, found = check()
     assert not result.success
     assert found["golden_rewards"].severity == dg.AssetCheckSeverity.ERROR

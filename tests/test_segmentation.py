@@ -14,8 +14,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from vrft_core.cli import main
 from vrft_core.errors import InputError
-from vrft_core.evaluation import segmentation
-from vrft_core.evaluation.grounding import mask_scores
+from vrft_core.tasks.grounding.metrics import segmentation
+from vrft_core.tasks.grounding.metrics.overlap import mask_scores
 
 SIDE = 64
 WIDTH, HEIGHT = 50, 40
@@ -188,7 +188,7 @@ def test_a_row_that_cannot_be_segmented_is_named_in_one_line(tmp_path, capsys, w
 def test_a_file_that_is_no_image_is_named(tmp_path, capsys, weights):
     (tmp_path / "a.png").write_text("no")
     assert evaluate(tmp_path, [row("(1,1),(9,9)")], weights, tmp_path) == 2
-    assert "a.png: cannot be read: not a whole image" in capsys.readouterr().err
+    assert "a.png: has no known format" in capsys.readouterr().err
 
 
 def test_images_and_weights_belong_together_and_to_grounding(tmp_path, capsys):

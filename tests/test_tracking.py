@@ -19,9 +19,14 @@ from vrft_core import provenance, tracking
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
+from vrft_core.tasks import load_params, settings_models
 
 PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+
+def parsed(content: dict) -> Params:
+    return Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(tracking, "PAUSE", 0.0)
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    layout, params = Layout(tmp_path), Params.load(tmp_path / "params.yaml")
+    layout, params = Layout(tmp_path), load_params(tmp_path / "params.yaml")
     cell = params.cells()[0]
     for directory in (layout.prompts(cell), layout.policy(cell), layout.model(cell, "rft")):
         directory.mkdir(parents=True)
@@ -105,6 +110,7 @@ def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project,
     ]
 
 
+@pytest.mark.slow
 def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(project, store):
     layout, params, cell = project
     killed = textwrap.dedent(f"""
@@ -112,9 +118,9 @@ def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(proje
         from pathlib import Path
         from vrft_core import tracking
         from vrft_core.cell import Layout
-        from vrft_core.params import Params
+        from vrft_core.tasks import load_params
         root = Path({str(layout.root)!r})
-        params = Params.load(root / "params.yaml")
+        params = load_params(root / "params.yaml")
         with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), "rft") as run:
             for step in (1, 2, 3):
                 run.metrics({{"reward": step / 10}}, step)
@@ -154,7 +160,7 @@ def test_another_training_gets_another_run(project, store, monkeypatch, change):
     if change == "settings":
         content = yaml.safe_load((layout.root / "params.yaml").read_text())
         content["recipes"][cell.recipe]["rft"]["learning_rate"] *= 2
-        params = Params.model_validate(content)
+        params = parsed(content)
     elif change == "input":
         (layout.prompts(cell) / "file.bin").write_text("another question")
     else:
@@ -171,7 +177,7 @@ def test_settings_of_the_other_method_do_not_count_as_a_change(project, store):
     content = yaml.safe_load((layout.root / "params.yaml").read_text())
     content["recipes"][cell.recipe]["sft"]["learning_rate"] *= 2
 
-    for one in (params, Params.model_validate(content)):
+    for one in (params, parsed(content)):
         with tracking.run(layout, one, cell, "rft"):
             pass
 
@@ -201,10 +207,10 @@ def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_mod
     for _ in range(2):
         trained = {"lvis/oracle/AP": {"value": 0.45, "low": 0.4, "high": 0.5}, "lvis/oracle/APr": undefined}
         tracking.log_evaluation(layout, params, cell, "rft", trained)
-        tracking.log_evaluation(layout, params, cell.at("source"), "base", {"lvis/oracle/AP": 0.34})
+        tracking.log_evaluation(layout, params, cell.at("setup"), "base", {"lvis/oracle/AP": 0.34})
 
     found = {run.info.run_name: run for run in runs(store)}
-    assert set(found) == {f"{cell.key}-rft", f"{cell.at('source').key}-base"}
+    assert set(found) == {f"{cell.key}-rft", f"{cell.at('setup').key}-base"}
     trained = found[f"{cell.key}-rft"]
     assert trained.data.metrics == {
         "lvis/oracle/AP": 0.45,
@@ -247,9 +253,9 @@ def test_two_stages_may_open_a_new_store_at_the_same_time(project):
         from pathlib import Path
         from vrft_core import tracking
         from vrft_core.cell import Layout
-        from vrft_core.params import Params
+        from vrft_core.tasks import load_params
         root = Path({str(layout.root)!r})
-        params = Params.load(root / "params.yaml")
+        params = load_params(root / "params.yaml")
         with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), sys.argv[1]) as run:
             for step in range(50):
                 run.metrics({{"loss": step / 10}}, step)
@@ -322,7 +328,7 @@ def test_provenance_names_commit_dirt_versions_parameters_and_digests(project):
     assert len(clean["git"]["commit"]) == 40
     assert (clean["git"]["dirty"], dirty["git"]["dirty"]) == (False, True)
     annotations = layout.raw(cell) / "annotations.json"
-    assert clean["digests"][f"data/raw/{cell.at('source').key}/annotations.json"] == provenance.file_digest(annotations)
+    assert clean["digests"][f"data/raw/{cell.at('data').key}/annotations.json"] == provenance.file_digest(annotations)
     assert clean["digests"][f"data/few_shot/{cell.key}"] is None
     assert clean["packages"]["torch"].startswith("2.")
     assert clean["params"]["rft"]["num_generations"] == params.recipe(cell).rft.num_generations

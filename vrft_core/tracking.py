@@ -198,8 +198,7 @@ class Run:
         for name, value in metrics.items():
             parts = value if isinstance(value, Mapping) else {"value": value}
             numbers[name] = parts.get("value")
-            if name.endswith("/AP"):
-                numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
+            numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
         numbers = {name: float(v) for name, v in numbers.items() if _is_number(v)}
         now = int(time.time() * 1000)
 

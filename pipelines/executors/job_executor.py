@@ -34,10 +34,10 @@ from pipelines.executors.jobs import (
 )
 from pipelines.executors.pipes_files import FileMessages, JobLog
 from pipelines.executors.work import Work
-from pipelines.locks import exclusive
 from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
+from vrft_core.locks import exclusive
 
 T = TypeVar("T")
 RECORD = "job.json"
@@ -80,7 +80,7 @@ class JobExecutor(dg.PipesClient):
         except InputError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         name = job_name(self.root, work.command)
-        with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock"):
+        with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock", name):
             try:
                 return Watch(self.root, self.place, context, name, work, environment).run()
             except Refused as error:

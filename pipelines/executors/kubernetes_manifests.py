@@ -6,7 +6,7 @@ Plain functions from values to a manifest. Talking to the cluster belongs to `ku
 import copy
 import re
 
-from pipelines.executors.jobs import Job
+from pipelines.executors.jobs import Job, refuse_unwritable
 from vrft_core.errors import InputError
 from vrft_core.params import Resources
 
@@ -38,8 +38,10 @@ def job_id(job: Job) -> str:
 def job_manifest(template: dict, job: Job, version: tuple[int, int]) -> dict:
     """The template with what the stage needs filled in, for a server of this version.
 
-    Raises InputError where the template has no container, or the server is too old for several nodes.
+    Raises InputError where the template has no container, or the server is too old for several nodes, and Refused where
+    a name holds a control character.
     """
+    refuse_unwritable(job)
     manifest, needs = copy.deepcopy(template), job.resources
     labels = {
         **PART_OF,

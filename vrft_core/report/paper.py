@@ -8,7 +8,6 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from vrft_core.evaluation.scoring import metric_name
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -37,10 +36,11 @@ def policy_name(policy: Policy) -> str | None:
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, benchmark: str, policy: str | None, shots: int, presence: str) -> dict | None:
+def compare(results: dict, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `presence`: by which protocol the report's questions were asked; the paper's came from maps.
+    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions were
+    asked in another way than the paper's, the metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
@@ -52,7 +52,7 @@ def compare(results: dict, benchmark: str, policy: str | None, shots: int, prese
         printed = {method: cells(table["table"], policy or "", method, shots) for method in METHODS}
         if printed["base"] and (printed["sft"] or printed["rft"]):
             shown = {m: row[column] for m, row in printed.items() if row}
-            return _beside(results, table, column, policy, shots, presence, shown)
+            return _beside(results, categories, table, column, policy, shots, shown)
     return None
 
 
@@ -60,12 +60,15 @@ _SHOWN = ("value", "low", "high")
 
 
 def _beside(
-    results: dict, table: dict, column: str, policy: str, shots: int, presence: str, printed: dict[str, float]
+    results: dict,
+    categories: list[str],
+    table: dict,
+    column: str,
+    policy: str | None,
+    shots: int,
+    printed: dict[str, float],
 ) -> dict:
-    metric = table["metric"]
-    if metric and metric.count("/") == 2:
-        protocol, _, measure = metric.split("/")
-        metric = metric_name(protocol, presence, measure)
+    metric = _here(table["metric"], results["models"]["base"])
 
     def entry(label: str, paper: float, found: dict | None) -> dict:
         here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
@@ -94,7 +97,7 @@ def _beside(
     ]
     notes.insert(0, table["caveat"])
     averaged = {name.replace("_", " ") for name in table["mean"].get(column, ())}
-    if table["benchmark"] in ("coco", "lvis") and averaged != {n.replace("_", " ") for n in results["per_category"]}:
+    if averaged and averaged != {name.replace("_", " ") for name in categories}:
         notes.insert(0, "The paper's mean is over other categories than this report's: the two do not compare.")
     return {
         "table": table["table"],
@@ -105,6 +108,14 @@ def _beside(
         "claims": claims,
         "notes": notes,
     }
+
+
+def _here(printed: str | None, known: dict) -> str | None:
+    """The metric that has the first and the last part of its name in common with the printed one."""
+    if printed is None or printed in known:
+        return printed
+    ends = printed.split("/")[0], printed.split("/")[-1]
+    return next((name for name in known if (name.split("/")[0], name.split("/")[-1]) == ends), printed)
 
 
 def inconsistencies() -> list[tuple]:

@@ -1,14 +1,9 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
+from vrft_core.evaluation.scores import MetricSpec
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 PAIRS = ("rft-sft", "rft-base", "sft-base")
-
-
-def deciding(presence: str) -> str:
-    """The name of the metric that decides, where questions were asked by that presence protocol."""
-    return metric_name("lvis", presence, "AP")
 
 
 def outcome(difference: dict) -> str:
@@ -18,15 +13,12 @@ def outcome(difference: dict) -> str:
     return "better" if difference["low"] > 0 else "worse"
 
 
-def sentence(pair: str, difference: dict, metric: str) -> str:
+def sentence(pair: str, difference: dict, title: str) -> str:
     """For example: RFT beats SFT by 4.2 points of LVIS AP (oracle presence), 95 % interval +2.1 to +6.3."""
     first, second = (NAMES[name] for name in pair.split("-"))
     if difference["value"] is None:
-        return f"{_capital(first)} and {second} cannot be compared: {metric_title(metric)} is not defined here."
-    of = (
-        f"points of {metric_title(metric)}, 95 % interval {points(difference['low'], True)} to "
-        f"{points(difference['high'], True)}"
-    )
+        return f"{_capital(first)} and {second} cannot be compared: {title} is not defined here."
+    of = f"points of {title}, 95 % interval {points(difference['low'], True)} to {points(difference['high'], True)}"
     by = f"by {points(abs(difference['value']))} {of}"
     match outcome(difference):
         case "better":
@@ -37,23 +29,24 @@ def sentence(pair: str, difference: dict, metric: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(differences: dict, presence: str) -> dict:
+def verdict(differences: dict, spec: MetricSpec) -> dict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
-    `differences`: pair → metric → {"value", "low", "high"}. → {"metric", "outcome", "headline", "also": [sentence]}
+    `differences`: pair → metric → {"value", "low", "high"}; `spec`: the metric that decides.
+    → {"metric", "title", "outcome", "headline", "also": [sentence]}
     """
-    metric = deciding(presence)
-    each = {pair: sentence(pair, differences[pair][metric], metric) for pair in PAIRS}
+    each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
     return {
-        "metric": metric,
-        "outcome": outcome(differences["rft-sft"][metric]),
+        "metric": spec.name,
+        "title": spec.title,
+        "outcome": outcome(differences["rft-sft"][spec.name]),
         "headline": each["rft-sft"],
         "also": [each["rft-base"], each["sft-base"]],
     }
 
 
 def points(value: float | None, sign: bool = False) -> str:
-    """An AP in [0, 1] as points of a hundred, one decimal."""
+    """A share in [0, 1] as points of a hundred, one decimal."""
     if value is None:
         return "–"
     text = f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"

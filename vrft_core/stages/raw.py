@@ -1,25 +1,24 @@
 """Stage `raw`: a source → its images and one annotation file in the project's schema, with content hashes."""
 
 from vrft_core.annotations import SPLITS, Annotations
-from vrft_core.benchmarks import files, scenes
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
+from vrft_core.sources import files, scenes
 
 
 def raw(layout: Layout, params: Params, cell: Cell) -> dict:
-    benchmark, recipe = params.benchmarks[cell.benchmark], params.recipe(cell)
+    benchmark = params.benchmark(cell)
     directory = layout.raw(cell)
-    if benchmark.train:
+    if cell.data == "own":
         files.write(directory, benchmark, layout.root)
-    elif recipe.data == "embedded":
-        scenes.write(directory, recipe.scenes)
+    elif cell.data == "embedded" and benchmark.embedded:
+        scenes.write(directory, benchmark.embedded)
     else:
         raise InputError(
             "params.yaml",
-            f"recipes.{cell.recipe}.data: no official source is built yet for {cell.benchmark!r} "
-            "(lvis, coco, coco_ovd, flowers102, pets37, aircraft100, cars196 and reasonseg are all missing)",
-            "use `data: embedded`, or your own files with `vrft init`",
+            f"benchmarks.{cell.benchmark}.official: no source {benchmark.official!r} is built yet",
+            "use a recipe with `data: embedded`, or your own files with `vrft init`",
         )
     source = Annotations.load(directory / "annotations.json")
     splits = {split: source.split(split) for split in SPLITS}

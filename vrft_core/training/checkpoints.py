@@ -1,4 +1,6 @@
-"""Which of a run folder's checkpoints may be continued: those whose marker is there, and the marker is written last.
+"""Which of a run folder's checkpoints may be continued: those with a seal, if what it says of their files is so.
+
+The seal is written last, when all else is on the disk; it holds each file's size and digest.
 
 What a checkpoint holds belongs to the trainers, whose folder it is to `runs`.
 """
@@ -6,6 +8,7 @@ What a checkpoint holds belongs to the trainers, whose folder it is to `runs`.
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,18 +29,61 @@ FULL_IN_WORDS = (
 
 def write_marker(checkpoint: Path, content: dict) -> None:
     """Declare a checkpoint complete; `content` is what a resumed run must know besides the trainer's own state."""
-    io.write_json(checkpoint / MARKER, content)
+    (checkpoint / MARKER).unlink(missing_ok=True)
+    io.flush(checkpoint)
+    files = {path.relative_to(checkpoint).as_posix(): path for path in sorted(checkpoint.rglob("*")) if path.is_file()}
+    seal = {name: [path.stat().st_size, io.sha256(path)] for name, path in files.items()}
+    io.write_json(checkpoint / MARKER, {"content": content, "files": seal})
 
 
-def complete_checkpoints(directory: Path) -> list[tuple[int, Path, dict]]:
-    """(step, path, marker) of every complete checkpoint, ascending; unfinished ones are removed."""
+def complete_checkpoints(directory: Path, digests: bool = False) -> list[tuple[int, Path, dict]]:
+    """(step, path, content) of every complete checkpoint, ascending.
+
+    Unfinished ones are removed, and so are damaged ones, with a line. Sizes are always compared; `digests` reads every
+    byte, as is right before one is continued.
+    """
     found = []
     for path in sorted(Path(directory).glob("checkpoint-*")):
-        if (path / MARKER).is_file():
-            found.append((int(path.name.rpartition("-")[2]), path, io.read_json(path / MARKER)))
-        else:
+        if not (path / MARKER).is_file():
             shutil.rmtree(path)
+        elif damage := _damage(path, digests):
+            drop(path, f"is damaged: {damage}")
+        else:
+            found.append((int(path.name.rpartition("-")[2]), path, io.read_json(path / MARKER)["content"]))
     return sorted(found, key=lambda row: row[0])
+
+
+def drop(checkpoint: Path, why: str) -> None:
+    """Remove a checkpoint that cannot be used, and say so."""
+    print(
+        f"{checkpoint}: {why}; it is removed; training goes on from an older one, or starts again",
+        file=sys.stderr,
+        flush=True,
+    )
+    (checkpoint / MARKER).unlink(missing_ok=True)  # first: a removal that is cut short leaves no seal behind
+    shutil.rmtree(checkpoint)
+
+
+def _damage(checkpoint: Path, digests: bool) -> str | None:
+    """What is wrong with a sealed checkpoint's files, if anything."""
+    try:
+        seal = io.read_json(checkpoint / MARKER)
+        files = seal["files"].items() if isinstance(seal["content"], dict) else None
+        for name, (size, digest) in files:
+            path = checkpoint / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size:
+                return f"{name} has {path.stat().st_size} of {size} bytes"
+            if digests and io.sha256(path) != digest:
+                return f"{name} is not as it was written"
+    except InputError:
+        return f"{MARKER} cannot be read"
+    except OSError as error:
+        return f"{error.filename} cannot be read: {error.strerror}"
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return f"{MARKER} does not say what its files are"
+    return None
 
 
 def drop_checkpoints(directory: Path, keep: set[int] = frozenset()) -> None:

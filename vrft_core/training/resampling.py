@@ -32,13 +32,13 @@ class Group:
 
     @property
     def example_id(self) -> str:
-        return self.rows[0]["example_id"]
+        return self.rows[0]["id"]
 
 
 class ResamplingGRPOTrainer(ReusingGRPOTrainer):
     """Draws other questions for groups without variance, in up to `resample` rounds a step; 0 is TRL's own step.
 
-    Rows name their example in `example_id`. Which question comes next follows from seed and step alone, so that a
+    Rows name their example in `id`. Which question comes next follows from seed and step alone, so that a
     resumed run draws the same. In a round each process takes as many as the one that needs most, since generation and
     rewards are collective calls. TRL then gets the rows that are left with their completions, and logs these only.
     """
@@ -114,7 +114,7 @@ class ResamplingGRPOTrainer(ReusingGRPOTrainer):
         Those just found without variance come only where there are no others.
         """
         dead = {name for name, lively in zip(asked, varied, strict=True) if not lively}
-        names = list(self.train_dataset["example_id"])
+        names = list(self.train_dataset["id"])
         order = list(range(len(names)))
         random.Random(f"{self.args.seed}/{self.state.global_step}").shuffle(order)
         order = [number for number in order if names[number] not in dead] or order
