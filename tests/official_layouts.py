@@ -61,7 +61,7 @@ def mat(**variables) -> bytes:
     return buffer.getvalue()
 
 
-def parquet(rows: list[dict], **columns) -> bytes:
+def parquet(rows: list[dict]) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
     return buffer.getvalue()
@@ -241,9 +241,7 @@ def lvis() -> dict[str, bytes]:
     where = dict.fromkeys(TRAIN, "train2017") | dict.fromkeys(VAL, "val2017")
     return {
         "lvis_v1_train.json.zip": zipped({"lvis_v1_train.json": _lvis(TRAIN[:-3], where)}),
-        "lvis_v1_val.json.zip": zipped(
-            {"lvis_v1_val.json": _lvis(range(VAL[0], VAL[-1] + 1), where).replace(b'"id": 139,', b'"id": 139,')}
-        ),
+        "lvis_v1_val.json.zip": zipped({"lvis_v1_val.json": _lvis(range(VAL[0], VAL[-1] + 1), where)}),
     }
 
 
@@ -382,6 +380,7 @@ def reasonseg() -> dict[str, bytes]:
             text = [f"the café’s thing {i}, said {k} times" for k in range(texts)]
             data = json.dumps({"shapes": shapes, "text": text, "is_sentence": i % 2 == 0}, ensure_ascii=False)
             members[f"{i}_image.json"] = data.encode("cp1252" if i == start else "utf-8")
+            members[f"._{i}_image.json"] = b"Mac OS X"
             members[f"{i}_image.jpg"] = photo(i)
         return zipped({f"{folder}/{name}": data for folder in [f"part{start}"] for name, data in members.items()})
 

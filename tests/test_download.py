@@ -1,5 +1,6 @@
 """Downloads arrive whole, verified and once, whatever the network, the server or the archive does."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -20,9 +21,12 @@ import pytest
 from data_server import Server, answers, cut_after, drips, serving
 
 from vrft_core.errors import InputError
-from vrft_core.sources import archives, download
-from vrft_core.sources.download import File, Http, fetch
+from vrft_core.progress import Progress
+from vrft_core.sources import archives, transfer
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
+from vrft_core.sources.transfer import Http
 
 FREE = Licence("free", "CC BY 4.0", "Somebody", "http://example.org/free", ask=False)
 RESEARCH = Licence("research", "non-commercial research only", "Somebody", "http://example.org/nc", ask=True)
@@ -333,7 +337,8 @@ def test_on_a_terminal_a_person_is_asked(server, tmp_path, typed, fetched):
     ours, theirs = pty.openpty()
     script = (
         "import sys; from pathlib import Path\n"
-        "from vrft_core.sources.download import File, fetch; from vrft_core.sources.licences import Licence\n"
+        "from vrft_core.sources.download import fetch; from vrft_core.sources.published import File\n"
+        "from vrft_core.sources.licences import Licence\n"
         "nc = Licence('research', 'non-commercial research only', 'Somebody', 'http://example.org/nc', True)\n"
         f"fetch([File('set', 'a.bin', ('{server.address}/a.bin',), nc, {len(DATA)})], Path(sys.argv[1]))\n"
     )
@@ -352,7 +357,8 @@ def test_a_killed_download_is_resumed_and_was_never_taken_for_whole(server, tmp_
     server.meets("/a.bin", drips(150_000, 60))
     script = (
         "import sys; from pathlib import Path\n"
-        "from vrft_core.sources.download import File, fetch; from vrft_core.sources.licences import Licence\n"
+        "from vrft_core.sources.download import fetch; from vrft_core.sources.published import File\n"
+        "from vrft_core.sources.licences import Licence\n"
         "free = Licence('free', 'CC BY 4.0', 'Somebody', 'http://example.org/free', False)\n"
         f"a = File('set', 'a.bin', ('{server.address}/a.bin',), free, {len(DATA)}, '{file(server).sha256}')\n"
         "fetch([a], Path(sys.argv[1]))\n"
@@ -406,13 +412,9 @@ def test_a_key_in_an_address_is_neither_recorded_nor_shown(server, tmp_path, cap
 
 
 def test_progress_tells_bytes_and_the_time_that_is_left(server, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(download, "MEGABYTE", 100_000)
-    monkeypatch.setattr(download, "CHUNK", 50_000)
-    monkeypatch.setattr(
-        download,
-        "Progress",
-        lambda what, total, start: __import__("vrft_core.progress").progress.Progress(what, total, start, 0),
-    )
+    monkeypatch.setattr(transfer, "MEGABYTE", 100_000)
+    monkeypatch.setattr(transfer, "CHUNK", 50_000)
+    monkeypatch.setattr(transfer, "Progress", functools.partial(Progress, every=0))
 
     fetch([file(server)], tmp_path, QUICK)
 

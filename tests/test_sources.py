@@ -200,7 +200,13 @@ def test_a_broken_photograph_never_enters_the_cache(photos, tmp_path):
 
 def test_polygons_are_cut_out_wherever_a_chunk_ends(monkeypatch):
     data = json.loads(layouts._coco(layouts.TRAIN, "train2017"))
-    for text in (json.dumps(data), json.dumps(data, indent=2), json.dumps(data, separators=(",", ":"))):
+    plain = json.dumps(data)
+    for text in (
+        plain,
+        plain.replace("]], ", "] ], ", 1),
+        json.dumps(data, indent=2),
+        json.dumps(data, separators=(",", ":")),
+    ):
         expected = {**data, "annotations": [{**row, "segmentation": []} for row in data["annotations"]]}
         for chunk in (1, 7, 64, 1000, 10**6):
             monkeypatch.setattr(lvis_json, "CHUNK", chunk)

@@ -16,16 +16,16 @@ from types import ModuleType
 from vrft_core.errors import InputError
 
 OFFICIAL = {
-    "lvis": "LVIS v1, detection",
-    "coco": "COCO 2017, detection",
-    "flowers102": "Oxford Flowers-102, classification",
-    "pets37": "Oxford-IIIT Pet, classification",
-    "aircraft100": "FGVC-Aircraft variants, classification",
-    "cars196": "Stanford Cars, classification",
-    "reasonseg": "ReasonSeg, grounding",
-    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg, grounding",
-    "virft": "the paper's own training sets, detection and classification",
-    "rf20vl": "a data set of RF20-VL, detection",
+    "lvis": "LVIS v1",
+    "coco": "COCO 2017",
+    "flowers102": "Oxford Flowers-102",
+    "pets37": "Oxford-IIIT Pet",
+    "aircraft100": "FGVC-Aircraft variants",
+    "cars196": "Stanford Cars",
+    "reasonseg": "ReasonSeg",
+    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg",
+    "virft": "the paper's own training sets",
+    "rf20vl": "a data set of RF20-VL",
 }
 
 

@@ -8,8 +8,9 @@ from PIL import Image, JpegImagePlugin
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, classes, selection, writing
 from vrft_core.sources.classes import Labels
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
@@ -40,7 +41,8 @@ class Settings(selection.Settings):
 def write(directory: Path, settings: Settings, cache: Path) -> None:
     """Images without the copyright strip, and annotations.json: 3,334 / 3,333 / 3,333 images.
 
-    The archive is read once. Raises InputError as `download.fetch` and `writing.write` do, and for malformed lists.
+    The archive is read twice, for the lists and for the images. Raises InputError as `download.fetch` and
+    `writing.write` do, and for malformed lists.
     """
     writing.write(directory, *content(settings, cache))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from vrft_core.errors import InputError
-from vrft_core.sources.download import safe_name
+from vrft_core.sources.published import safe_name
 
 
 @dataclass(frozen=True)

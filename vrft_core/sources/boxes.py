@@ -56,8 +56,8 @@ def read(data: dict, chosen: Iterable[int], where: object, shift: int = 0) -> tu
 
     In LVIS, images name what is absent and what is annotated in part only. COCO annotates everything, so the other
     chosen categories are absent; a crowd region is left out, and its category then is annotated in part only.
-    Category ids in `chosen` are those written; the file's are higher by `shift`. Raises InputError naming what is
-    missing in a row.
+    Category ids in `chosen` are those written; the file's are higher by `shift`. `data["annotations"]` is used up, so
+    that a file of full size is not in memory twice. Raises InputError naming what is missing in a row.
     """
     chosen = set(chosen)
     split, unusable = Split({}, {}), 0
@@ -71,7 +71,10 @@ def read(data: dict, chosen: Iterable[int], where: object, shift: int = 0) -> tu
                     key: sorted(chosen & set(row[key])) for key in ("neg_category_ids", "not_exhaustive_category_ids")
                 }
             split.boxes[row["id"]] = []
-        for row in data["annotations"]:
+        annotations = data["annotations"]
+        annotations.reverse()
+        while annotations:
+            row = annotations.pop()
             category = row["category_id"] - shift
             if category not in chosen:
                 continue
@@ -113,8 +116,9 @@ def content(train: Split, evaluation: Split, categories: list[dict], settings: S
         if evaluation.boxes[i] or image["neg_category_ids"] or image["not_exhaustive_category_ids"]
     }
     limited = selection.first({evaluation.images[i]["file_name"] for i in scored}, settings.eval_images)
+    taught = kept - held_out
     chosen = [
-        (train, {i for i, image in train.images.items() if image["file_name"] in kept - held_out}, "train"),
+        (train, {i for i, image in train.images.items() if image["file_name"] in taught}, "train"),
         (train, {i for i, image in train.images.items() if image["file_name"] in held_out}, "val"),
         (evaluation, {i for i in scored if evaluation.images[i]["file_name"] in limited}, "eval"),
     ]

@@ -8,8 +8,9 @@ from PIL import Image
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, boxes, lvis_json, writing
 from vrft_core.sources.boxes import Settings
-from vrft_core.sources.download import File, fetch, present
+from vrft_core.sources.download import fetch, present
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vrft_core import io
 from vrft_core.errors import InputError
-from vrft_core.sources.download import File
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 
 LICENCE = Licence(
     "coop",

@@ -10,8 +10,8 @@ import pyarrow
 import pyarrow.parquet
 
 from vrft_core.errors import InputError
-from vrft_core.sources.download import File
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 
 
 def file(source: str, repo: str, path: str, licence: Licence, revision: str = "main", **known) -> File:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from vrft_core.sources import archives, boxes, coco, lvis_json, writing
 from vrft_core.sources.boxes import Settings
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(
@@ -47,12 +48,13 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     """What is written, and where the images' bytes come from."""
     paths = fetch(list(FILES.values()), cache)
     splits, unusable = {}, 0
-    for name, file in FILES.items():
-        with archives.stream(paths[file], file.name.removesuffix(".zip")) as stream:
-            data = lvis_json.load(stream, paths[file])
-        categories = boxes.choose(data["categories"], settings.categories, "LVIS v1")
-        splits[name], bad = boxes.read(data, {row["id"] for row in categories}, paths[file])
-        unusable += bad
+    with lvis_json.uncollected():
+        for name, file in FILES.items():
+            with archives.stream(paths[file], file.name.removesuffix(".zip")) as stream:
+                data = lvis_json.load(stream, paths[file])
+            categories = boxes.choose(data["categories"], settings.categories, "LVIS v1")
+            splits[name], bad = boxes.read(data, {row["id"] for row in categories}, paths[file])
+            unusable += bad
     info = {"source": "lvis", "unusable_boxes": unusable}
     rows = [{key: row[key] for key in KEPT} for row in categories]
     return boxes.content(splits["train"], splits["val"], rows, settings, info), coco.photographs(cache)

@@ -4,6 +4,7 @@ The polygons are cut out of the bytes before anything is parsed: LVIS v1's train
 0.2 GB. What the rows mean belongs to the sources.
 """
 
+import contextlib
 import gc
 import json
 import re
@@ -24,23 +25,31 @@ def load(stream: IO[bytes], where: object) -> dict[str, Any]:
 
     Raises InputError for anything but an object with lists of images, annotations and categories.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # millions of new objects, none of them garbage
     try:
-        data = json.loads(b"".join(without_segmentation(stream, where)))
+        with uncollected():
+            data = json.loads(b"".join(without_segmentation(stream, where)))
     except InputError:
         raise
     except UnicodeDecodeError as error:
         raise InputError(where, f"not UTF-8 at byte {error.start}", "fetch it again") from None
     except (ValueError, RecursionError) as error:
         raise InputError(where, f"not valid JSON: {error}", "is the file cut short?") from None
-    finally:
-        if collecting:
-            gc.enable()
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise InputError(where, f"has no list of {key}", "is it a COCO or LVIS file of instances?")
     return data
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage while millions of objects are made that are none."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def without_segmentation(stream: IO[bytes], where: object) -> Iterator[bytes]:

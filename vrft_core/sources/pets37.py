@@ -5,8 +5,9 @@ from pathlib import Path
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, classes, coop, writing
 from vrft_core.sources.classes import Labels, Settings
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(

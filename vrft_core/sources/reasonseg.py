@@ -10,8 +10,9 @@ from typing import Literal
 
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, selection, writing
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images, box_inside
 
 LICENCE = Licence(
@@ -27,8 +28,13 @@ MIRROR = (
 )
 
 
+def _is_annotation(name: str) -> bool:
+    """Archives packed on a Mac hold a `._` file for each real one."""
+    return name.endswith(".json") and not name.rpartition("/")[2].startswith("._")
+
+
 def _is_split(path: Path) -> None:
-    if not any(archives.members(path, lambda name: name.endswith(".json"))):
+    if not any(archives.members(path, _is_annotation)):
         raise InputError(path, "holds no annotations", f"it must be the authors' archive of {DRIVE}")
 
 
@@ -83,7 +89,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     annotations: list[dict] = []
     ids: dict[str, dict[str, int]] = {}
     for name, path in paths.items():
-        texts = dict(archives.members(path, lambda member: member.endswith(".json")))
+        texts = dict(archives.members(path, _is_annotation))
         if len(texts) != IMAGES[name]:
             raise InputError(path, f"has {len(texts)} annotated images, {IMAGES[name]} are right", "fetch it again")
         split = "eval" if name == settings.evaluate else name

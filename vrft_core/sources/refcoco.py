@@ -11,8 +11,9 @@ from typing import Literal
 
 from vrft_core.errors import InputError
 from vrft_core.sources import coco, hub, selection, writing
-from vrft_core.sources.download import File, fetch
+from vrft_core.sources.download import fetch
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File
 from vrft_core.sources.writing import Content, Images, box_inside
 
 LICENCE = Licence(

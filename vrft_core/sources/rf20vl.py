@@ -12,8 +12,9 @@ from pydantic import Field
 
 from vrft_core.errors import InputError
 from vrft_core.sources import archives, boxes, selection, writing
-from vrft_core.sources.download import File, addresses, fetch, present
+from vrft_core.sources.download import fetch, present
 from vrft_core.sources.licences import Licence
+from vrft_core.sources.published import File, addresses
 from vrft_core.sources.writing import Content, Images
 
 LICENCE = Licence(

@@ -15,7 +15,7 @@ from PIL import Image
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
-from vrft_core.sources.download import safe_name
+from vrft_core.sources.published import safe_name
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 KEPT = ("JPEG", "PNG")  # other formats become PNG, so that every later reader can do without them
