@@ -195,7 +195,7 @@ def written(*tokens: tuple[str, float]) -> Written:
     for piece, _ in tokens:
         places.append((len(text), len(text) + len(piece)))
         text += piece
-    return Written(text, places, [float(np.log(p)) for _, p in tokens], [0.0] * len(tokens))
+    return Written(text, places, [float(np.log(p)) for _, p in tokens], [0.0] * len(tokens), [])
 
 
 def test_certainty_is_that_of_the_token_that_decides_and_not_of_its_repetition():
@@ -477,6 +477,7 @@ def test_the_report_shows_classes_confusions_images_and_answers(made):
     page, found = (directory / "report.html").read_text(), io.read_json(directory / "metrics.json")
     for part in ("By class", "What was taken for what", "images, before and after", "The answers", "What the rewards"):
         assert part in page
+    assert TASK.panels.WORDS in page and "Macro" not in page
     assert found["subject"] == "few-shot classification" and found["verdict"]["metric"] == "accuracy/strict"
     assert found["columns"][0] == ["accuracy/strict", "accuracy"]
     assert "no list of classes" in (directory / "summary.md").read_text()

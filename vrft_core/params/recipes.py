@@ -124,6 +124,11 @@ class TaskSettings(Strict):
     guards: dict[str, Limit] = {}  # of MEASURED, or `zero_variance/REWARD`, `reward/REWARD`
     samples: Natural = 0  # answers drawn beside the greedy one in evaluation
 
+    @property
+    def validation_samples(self) -> int:
+        """The same where a checkpoint is chosen; a task that does not choose by them draws none."""
+        return self.samples
+
     @model_validator(mode="after")
     def _guards_known(self):
         known = {*self.MEASURED} | {f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in self.rewards}

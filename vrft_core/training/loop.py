@@ -84,7 +84,14 @@ def train(
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens")}
         with split(held_out) as share:
             rows = predict(
-                model, processor, share, task, form, what=f"{what}: validation", samples=asked.samples, **limits
+                model,
+                processor,
+                share,
+                task,
+                form,
+                what=f"{what}: validation",
+                samples=asked.validation_samples,
+                **limits,
             )
         return task.metrics.validate(held_out, gather_object(rows), asked, form)
 

@@ -27,10 +27,11 @@ def per_class(inputs: Inputs) -> dict[str, dict]:
 def about(per_class: dict) -> str:
     few = sum(row["few_shot"] for row in per_class.values())
     rest = "; the others were never trained on here and show what was kept or lost" if few < len(per_class) else ""
-    images = sorted(row["images"] for row in per_class.values())
+    counts = sorted({row["images"] for row in per_class.values()})
+    images = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     return (
         f"★ marks the {few} classes with few-shot examples{rest}. A single class's accuracy rests on "
-        f"{images[0]} to {images[-1]} images: differences between single bars are often chance."
+        f"{images} images: differences between single bars are often chance."
     )
 
 

@@ -17,7 +17,7 @@ def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
         image_id, category_id = pairs[name]
         image, names = inputs.truth.images[image_id], spoken(inputs.truth.categories[category_id])
-        one = drawing.picture(number, images / image["file_name"], image["width"])
+        one = drawing.picture(number, images / image["file_name"], (image["width"], image["height"]))
         entries.append(
             {
                 "label": names[0],
