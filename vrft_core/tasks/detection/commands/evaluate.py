@@ -35,7 +35,7 @@ def evaluate_files(
     it. Raises InputError on unreadable or malformed files and on unknown names of categories and splits.
     """
     if published and rules != "lvis":
-        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --protocol lvis")
+        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --rules lvis")
     data = read(ground_truth)
     truth = Truth.of(data, rules, ground_truth)
     found, answered, asked = _detections(detections, ranking, data)

@@ -28,7 +28,7 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     Raises InputError on rows that cannot be used.
     """
     if not args.answers:
-        raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
+        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
     if bool(args.sam) != bool(args.images):
         raise InputError("--sam, --images", "belong together", "give both or neither")
     rows = list(read_log(args.answers))
