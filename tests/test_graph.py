@@ -146,16 +146,19 @@ def test_code_dependencies_are_exactly_the_modules_a_stage_reaches(name, stages,
     One list serves all tasks (`${item.task}`): it holds what any of them reaches, and nothing that none does.
     """
     stage = next(stage for stage in stages.values() if stage.name == name)
-    [shown_task] = {task for task in TASKS if f"vrft_core/tasks/{task}/__init__.py" in stage.files} or {""}
-    # the policy's list names the tasks that it is pre-trained on
-    tasks = TASKS if name != "policy" else {params.benchmarks[b].task for b in pretrained_on(params)}
+    module = f"vrft_core.stages.{_MODULES.get(name, name)}"
+    if name == "policy":  # its list names the tasks that it is pre-trained on
+        taught = {params.benchmarks[benchmark].task for benchmark in pretrained_on(params)}
+        views = [({entry: entry for entry in stage.files}, reach(module, tuple(taught)))]
+    else:
+        [own] = {task for task in TASKS if f"vrft_core/tasks/{task}/__init__.py" in stage.files} or {"-"}
+        of_task = {task: {e.replace(f"/{own}/", f"/{task}/"): e for e in stage.files} for task in TASKS}
+        views = [(entries, reach(module, (task,))) for task, entries in of_task.items()]
     idle = set(stage.files)
-    for task in tasks:
-        listed = {f.replace(f"tasks/{shown_task}/", f"tasks/{task}/") if shown_task else f: f for f in stage.files}
-        reached = reach(f"vrft_core.stages.{_MODULES.get(name, name)}", (task,))
-        covered = {path for entry in listed for path in files_in(ROOT / entry)}
+    for entries, reached in views:
+        covered = {path for entry in entries for path in files_in(ROOT / entry)}
         assert not (missing := reached - covered), f"dvc.yaml, {name}: add {shown(missing)}"
-        idle -= {entry for of_task, entry in listed.items() if reached & set(files_in(ROOT / of_task))}
+        idle -= {written for entry, written in entries.items() if reached & set(files_in(ROOT / entry))}
     assert not idle, f"dvc.yaml, {name}: never imported: {sorted(idle)}"
 
 
