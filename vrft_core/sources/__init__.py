@@ -15,18 +15,18 @@ from types import ModuleType
 
 from vrft_core.errors import InputError
 
-OFFICIAL = {
-    "lvis": "LVIS v1, detection",
-    "coco": "COCO 2017, detection",
-    "flowers102": "Oxford Flowers-102, classification",
-    "pets37": "Oxford-IIIT Pet, classification",
-    "aircraft100": "FGVC-Aircraft variants, classification",
-    "cars196": "Stanford Cars, classification",
-    "reasonseg": "ReasonSeg, grounding",
-    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg, grounding",
-    "virft": "the paper's own training sets, detection and classification",
-    "rf20vl": "a data set of RF20-VL, detection",
-}
+OFFICIAL = (
+    "lvis",
+    "coco",
+    "flowers102",
+    "pets37",
+    "aircraft100",
+    "cars196",
+    "reasonseg",
+    "refcoco",
+    "virft",
+    "rf20vl",
+)
 
 
 def get(name: str) -> ModuleType:
