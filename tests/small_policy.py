@@ -26,6 +26,7 @@ from vrft_core.tasks.detection.prompts.questions import answer, question, though
 from vrft_core.tasks.detection.supervision import pieces
 from vrft_core.tasks.task import Example
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
 PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]
 STEPS = 4
@@ -49,7 +50,7 @@ def small_recipe(adapter: bool = True) -> Recipe:
 
 def detection_tokenizer(categories: Sequence[str]) -> PreTrainedTokenizerFast:
     """The vocabulary that the small policy has for questions about these categories."""
-    return build_tokenizer(categories, pieces("qwen3-vl"), 20)
+    return build_tokenizer(categories, pieces(FORM), 20)
 
 
 def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tuple(BOXES)) -> None:

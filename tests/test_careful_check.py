@@ -61,7 +61,7 @@ def test_a_byte_order_mark_is_skipped_by_every_reader(tmp_path, capsys):
     truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
     (tmp_path / "gt.json").write_text(json.dumps(truth), encoding="utf-8-sig")
     paths = ["--ground-truth", str(tmp_path / "gt.json"), "--detections", str(tmp_path / "a.json")]
-    assert main(["evaluate", "--protocol", "coco", *paths]) == 0
+    assert main(["evaluate", "--rules", "coco", *paths]) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -87,8 +87,8 @@ def test_a_file_of_another_kind_is_called_what_it_seems_to_be(tmp_path, capsys, 
     good = tmp_path / "good.json"
     good.write_text('{"images": [], "annotations": [], "categories": []}')
     for command in (
-        ["evaluate", "--protocol", "coco", "--ground-truth", str(path), "--detections", str(good)],
-        ["evaluate", "--protocol", "coco", "--ground-truth", str(good), "--detections", str(path)],
+        ["evaluate", "--rules", "coco", "--ground-truth", str(path), "--detections", str(good)],
+        ["evaluate", "--rules", "coco", "--ground-truth", str(good), "--detections", str(path)],
         ["score", str(path), "--task", "detection"],
         ["predict", "--model", "m", "--images", str(tmp_path), "--annotations", str(path), "--output", "o"],
     ):
@@ -322,7 +322,7 @@ def test_an_object_without_area_is_neither_missed_nor_verifies_its_category():
 def test_ground_truth_with_impossible_values_is_refused_by_row(tmp_path, capsys, protocol, change, said):
     truth, detections = random_set(0)
     truth["annotations"][1] |= change
-    assert evaluate(tmp_path, truth, detections, "--protocol", protocol) == 2
+    assert evaluate(tmp_path, truth, detections, "--rules", protocol) == 2
     err = capsys.readouterr().err
     assert f"gt.json: annotations: {said}" in err and err.count("\n") == 1
 
@@ -355,11 +355,11 @@ def splits() -> tuple[dict, list[dict]]:
 @pytest.mark.parametrize("protocol", ["coco", "lvis"])
 def test_a_projects_own_files_are_evaluated_on_the_one_split_that_was_predicted(tmp_path, capsys, splits, protocol):
     truth, rows = splits
-    assert evaluate(tmp_path, truth, rows, "--protocol", protocol) == 0
+    assert evaluate(tmp_path, truth, rows, "--rules", protocol) == 0
     out = capsys.readouterr().out
     assert "split eval alone: all detections are of it; --split takes another" in out
     assert "2 images, 2 objects, 2 detections" in out and "missed" not in out
-    assert evaluate(tmp_path, truth, rows, "--protocol", protocol, "--json") == 0
+    assert evaluate(tmp_path, truth, rows, "--rules", protocol, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["AP"], found["split"]) == (pytest.approx(1), "eval")
 
@@ -367,10 +367,10 @@ def test_a_projects_own_files_are_evaluated_on_the_one_split_that_was_predicted(
 def test_a_split_is_chosen_by_name_and_detections_elsewhere_are_left_out(tmp_path, capsys, splits):
     truth, rows = splits
     rows.append({"image_id": 1, "category_id": 1, "boxes": [[0, 0, 5, 5]], "scores": [1.0]})
-    common = ["--protocol", "coco", "--json"]
+    common = ["--rules", "coco", "--json"]
     assert evaluate(tmp_path, truth, rows, *common, "--split", "eval") == 0
     assert json.loads(capsys.readouterr().out)["AP"] == pytest.approx(1)
-    assert evaluate(tmp_path, truth, rows, "--protocol", "coco", "--split", "eval") == 0
+    assert evaluate(tmp_path, truth, rows, "--rules", "coco", "--split", "eval") == 0
     assert "1 detections are of other splits: left out" in capsys.readouterr().out
     assert evaluate(tmp_path, truth, rows, *common) == 0  # of two splits: all images
     found = json.loads(capsys.readouterr().out)
@@ -384,12 +384,12 @@ def test_a_split_is_chosen_by_name_and_detections_elsewhere_are_left_out(tmp_pat
 
 def test_images_that_nobody_answered_for_are_counted_aloud(tmp_path, capsys, splits):
     truth, rows = splits
-    assert evaluate(tmp_path, truth, rows[:1], "--protocol", "coco") == 0
+    assert evaluate(tmp_path, truth, rows[:1], "--rules", "coco") == 0
     assert "1 images with objects have no answer: all missed" in capsys.readouterr().out
     nothing = rows[1] | {"boxes": [], "scores": []}  # asked, and answered with no box
-    assert evaluate(tmp_path, truth, [rows[0], nothing], "--protocol", "coco", "--json") == 0
+    assert evaluate(tmp_path, truth, [rows[0], nothing], "--rules", "coco", "--json") == 0
     assert "unanswered_images" not in json.loads(capsys.readouterr().out)
-    assert evaluate(tmp_path, truth, rows[:1], "--protocol", "coco", "--json") == 0
+    assert evaluate(tmp_path, truth, rows[:1], "--rules", "coco", "--json") == 0
     assert json.loads(capsys.readouterr().out)["unanswered_images"] == 1
 
 
@@ -397,7 +397,7 @@ def test_images_that_nobody_answered_for_are_counted_aloud(tmp_path, capsys, spl
 def test_a_row_of_predict_with_an_impossible_image_is_named(tmp_path, capsys, splits, image_id):
     truth, rows = splits
     assert (
-        evaluate(tmp_path, truth, [rows[0] | {"image_id": image_id, "boxes": [], "scores": []}], "--protocol", "coco")
+        evaluate(tmp_path, truth, [rows[0] | {"image_id": image_id, "boxes": [], "scores": []}], "--rules", "coco")
         == 2
     )
     assert "row 1: is not one of `vrft predict`" in capsys.readouterr().err

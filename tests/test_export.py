@@ -10,7 +10,7 @@ import yaml
 from small_policy import example, small_recipe, taught_policy
 from small_project import CELL, edit_params, run, small_project
 
-from vrft_core import policy
+from vrft_core import io, policy
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.export import USE, card, export
 from vrft_core.errors import InputError
@@ -30,6 +30,7 @@ def exported(tmp_path_factory) -> tuple[Layout, Params, Path]:
     layout, params = Layout(root), load_params(root / "params.yaml")
     _commit(root)
     taught_policy(layout.policy(WHERE), layout.prompts(WHERE))
+    io.write_json(layout.few_shot(WHERE) / "selection.json", {"categories": [{"name": CAT.label}]})
     run_stage("sft", layout, params, WHERE)
     export(layout, params, WHERE, "sft", root / "exported")
     return layout, params, root / "exported"

@@ -2,6 +2,7 @@
 
 import ast
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +13,7 @@ from pipelines.dvc_project import DvcProject
 from vrft_core.cell import Layout
 from vrft_core.params import Params
 from vrft_core.stages import _MODULES, STAGES
-from vrft_core.tasks import Task, load_params
+from vrft_core.tasks import Task, load_params, names
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
@@ -22,6 +23,9 @@ PLUMBING = {
 }  # fmt: skip
 PARAMETERS = "vrft_core.params"
 PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}
+TASKS = tuple(  # those that go through every stage
+    name for name in names() if all(find_spec(f"vrft_core.tasks.{name}.{part}") for part in PARTS)
+)
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +140,29 @@ def test_string_selections_of_groups_and_kinds_work(graph):
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_code_dependencies_are_exactly_the_modules_a_stage_reaches(name, stages):
-    """A change of a module must make the stages that use it stale, and no others."""
+def test_code_dependencies_are_exactly_the_modules_a_stage_reaches(name, stages, params):
+    """A change of a module must make the stages that use it stale, and no others.
+
+    One list serves all tasks (`${item.task}`): it holds what any of them reaches, and nothing that none does.
+    """
     stage = next(stage for stage in stages.values() if stage.name == name)
-    reached = reach(f"vrft_core.stages.{_MODULES.get(name, name)}", ("detection",))
-    listed = stage.files
-    covered = {path for entry in listed for path in files_in(ROOT / entry)}
-    assert not (missing := reached - covered), f"dvc.yaml, {name}: add {shown(missing)}"
-    idle = [entry for entry in listed if not reached & set(files_in(ROOT / entry))]
-    assert not idle, f"dvc.yaml, {name}: never imported: {idle}"
+    [shown_task] = {task for task in TASKS if f"vrft_core/tasks/{task}/__init__.py" in stage.files} or {""}
+    # the policy's list names the tasks that it is pre-trained on
+    tasks = TASKS if name != "policy" else {params.benchmarks[b].task for b in pretrained_on(params)}
+    idle = set(stage.files)
+    for task in tasks:
+        listed = {f.replace(f"tasks/{shown_task}/", f"tasks/{task}/") if shown_task else f: f for f in stage.files}
+        reached = reach(f"vrft_core.stages.{_MODULES.get(name, name)}", (task,))
+        covered = {path for entry in listed for path in files_in(ROOT / entry)}
+        assert not (missing := reached - covered), f"dvc.yaml, {name}: add {shown(missing)}"
+        idle -= {entry for of_task, entry in listed.items() if reached & set(files_in(ROOT / of_task))}
+    assert not idle, f"dvc.yaml, {name}: never imported: {sorted(idle)}"
+
+
+def pretrained_on(params: Params) -> set[str]:
+    """Benchmarks that a policy of the grid is pre-trained on."""
+    settings = [params.recipes[name].policy.pretraining for name in params.grid.recipes]
+    return {benchmark for one in settings if one for benchmark in one.benchmarks}
 
 
 def shown(paths: set[Path]) -> list[str]:

@@ -24,9 +24,10 @@ from vrft_core.tasks import load_params
 from vrft_core.tasks.detection.prompts.questions import answer, question, thought
 from vrft_core.tasks.detection.supervision import WebAnswers, draw_pool, lesson, pieces
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 CATEGORIES = ["cat", "hog", "tiger", "octopus_(animal)"]
 FAMILY = "qwen3-vl"
-TOKENIZER = build_tokenizer(CATEGORIES, pieces(FAMILY), 20)
+TOKENIZER = build_tokenizer(CATEGORIES, pieces(FORM), 20)
 SMALL = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
 
 
@@ -68,7 +69,7 @@ def test_a_box_on_the_grid_is_seven_tokens_and_an_answer_is_a_sentence_of_them()
     ]  # fmt: skip
 
 
-def test_the_question_about_a_picture_takes_about_thirty_tokens(processor):
+def test_the_question_about_an_image_takes_about_thirty_tokens(processor):
     assert inputs(processor, "cat", Image.new("RGB", (112, 112)))["input_ids"].shape[1] <= 32
 
 
@@ -102,10 +103,10 @@ def test_saved_and_loaded_it_gives_identical_log_probabilities(processor, tmp_pa
     model = build_model(TOKENIZER, 3, **SMALL).eval()
     policy.save(tmp_path, model, processor)
     loaded, loaded_processor = policy.load(tmp_path)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
 
-    before = model(**inputs(processor, "hog", picture)).logits.log_softmax(-1)
-    after = loaded(**inputs(loaded_processor, "hog", picture)).logits.log_softmax(-1)
+    before = model(**inputs(processor, "hog", image)).logits.log_softmax(-1)
+    after = loaded(**inputs(loaded_processor, "hog", image)).logits.log_softmax(-1)
 
     assert torch.equal(before, after)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jinja", *[".json"] * 5, ".safetensors"]

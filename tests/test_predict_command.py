@@ -121,7 +121,7 @@ def test_what_predict_writes_evaluate_reads_and_finds_what_the_stage_finds(answe
     for ranking, rules in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
         capsys.readouterr()
         assert main(
-            ["evaluate", "--protocol", rules, "--ground-truth", str(annotations), "--detections", str(output),
+            ["evaluate", "--rules", rules, "--ground-truth", str(annotations), "--detections", str(output),
              "--ranked-by", ranking, "--json"]
         ) == 0  # fmt: skip
         found = json.loads(capsys.readouterr().out)
@@ -150,7 +150,7 @@ def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering,
     row = {"image_id": 1, "category_id": 1, "boxes": [[0, 0, 5, 5]], "scores": [1], "rankings": {"certainty": [1]}}
     io.write_jsonl(tmp_path / "out.jsonl", [row | change])
     paths = ["--ground-truth", str(answering[2]), "--detections", str(tmp_path / "out.jsonl")]
-    assert main(["evaluate", "--protocol", "coco", *paths, "--ranked-by", "certainty"]) == 2
+    assert main(["evaluate", "--rules", "coco", *paths, "--ranked-by", "certainty"]) == 2
     err = capsys.readouterr().err
     assert fault in err and err.count("\n") == 1
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from vrft_core.families.form import Form
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -24,8 +25,9 @@ from vrft_core.policy.vision import Features
 from vrft_core.tasks import load_params
 from vrft_core.tasks.detection.supervision import pieces
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 CATEGORIES = ["cat", "hog", "tiger"]
-TOKENIZER = build_tokenizer(CATEGORIES, pieces("qwen3-vl"), 20)
+TOKENIZER = build_tokenizer(CATEGORIES, pieces(FORM), 20)
 PROCESSOR = build_processor(TOKENIZER, PATCH_SIZE, 784, 12544)
 IMAGES = np.random.default_rng(0).integers(0, 255, (12, 112, 112, 3), dtype=np.uint8)
 # questions and answers of very different lengths; some without any number

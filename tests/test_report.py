@@ -349,7 +349,7 @@ def test_the_page_says_what_it_must(made):
     assert f"the one at step {record['chosen_step']} was evaluated" in " ".join(text.split())
     for words in (
         "Computing time (CPU)", "Validation score at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
-        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "the truth (a ceiling)",
+        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "the truth (no ranking can do better)",
         "answer not closed",
     ):  # fmt: skip
         assert words in text, words

@@ -214,7 +214,9 @@ def test_the_stage_writes_the_same_bytes_whatever_the_order_of_the_source(tmp_pa
         written.append([(layout.few_shot(cell) / f"{name}.json").read_bytes() for name in ("selection", "annotations")])
 
     assert written[0] == written[1]
-    assert numbers == {"images": numbers["images"], "pairs": 2, "categories": 2, "shots": 1, "seed": 0}
+    assert numbers == {
+        "images": numbers["images"], "pairs": 2, "negatives": 0, "categories": 2, "shots": 1, "seed": 0,
+    }  # fmt: skip
     assert numbers["images"] in (1, 2)
     selection = read_json(layout.few_shot(cell) / "selection.json")
     assert (selection["seed"], selection["shots"]) == (0, 1)

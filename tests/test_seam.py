@@ -69,7 +69,7 @@ def test_no_metric_is_named_outside():
 
 def test_no_parser_of_answers_is_called_outside():
     """A completion is read by its task's `rewards.read` or `answers.row`, whoever needs it."""
-    assert uttered(re.compile(r"^parse_(?!cell$|args$|known_args$)|\banswers\.parse\b")) == []
+    assert uttered(re.compile(r"^parse_(?!cell$|args$|known_args$|retry_after$)|\banswers\.parse\b")) == []
 
 
 def test_evaluation_imports_no_task_of_its_own():

@@ -120,7 +120,7 @@ def evaluate(directory: Path, rows: list[dict], weights: Path, images: Path, *op
     log = directory / "log.jsonl"
     log.write_text("".join(json.dumps(one) + "\n" for one in rows))
     files = ["--answers", str(log), "--sam", str(weights), "--images", str(images)]
-    return main(["evaluate", "--protocol", "grounding", *files, *options])
+    return main(["evaluate", "--rules", "grounding", *files, *options])
 
 
 def test_masks_are_scored_that_sam_makes_of_the_answers_boxes(tmp_path, capsys, weights, images):
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path, capsys, weights):
 
 def test_images_and_weights_belong_together_and_to_grounding(tmp_path, capsys):
     for options in (["grounding", "--sam", "x"], ["grounding", "--images", "x"], ["classification", "--sam", "x"]):
-        assert main(["evaluate", "--answers", "log.jsonl", "--protocol", *options]) == 2
+        assert main(["evaluate", "--answers", "log.jsonl", "--rules", *options]) == 2
         assert "--sam, --images: belong together" in capsys.readouterr().err
 
 

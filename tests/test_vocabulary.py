@@ -1,13 +1,18 @@
 """The small policy's vocabulary knows what the drawn data sets say, in few tokens."""
 
+from pathlib import Path
+
 import pytest
 
+from vrft_core.families.form import Form
 from vrft_core.params import IconScenes, PhraseScenes
 from vrft_core.policy.tokenizer import BLANK, build_tokenizer, pieces_of
 from vrft_core.sources.scenes import phrases
+from vrft_core.tasks import load_params
 from vrft_core.tasks.classification import supervision
 from vrft_core.tasks.detection import supervision as detection
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 ICONS = IconScenes(
     image_size=112,
     images={"train": 400, "val": 1, "eval": 1},
@@ -36,7 +41,7 @@ GROUNDING = (
 NAMED = f"<think>{BLANK}</think><answer>{BLANK}</answer>"
 BOX = f"<think>{BLANK}</think><answer>({BLANK},{BLANK}),({BLANK},{BLANK})</answer>"
 WORDS = list(dict.fromkeys([*supervision.names(ICONS), *phrases.words(PHRASES)]))
-PIECES = [*detection.pieces("qwen3-vl"), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
+PIECES = [*detection.pieces(FORM), *pieces_of([CLASSIFICATION, GROUNDING, NAMED, BOX])]
 TOKENIZER = build_tokenizer(["cat", "hog", *WORDS], PIECES, 20)
 
 
@@ -86,7 +91,7 @@ def test_a_grounding_answer_says_its_four_numbers_with_the_tokens_that_boxes_hav
 
 
 def test_detection_keeps_its_tokens_whatever_is_added():
-    plain = build_tokenizer(["cat", "hog"], supervision.pieces("qwen3-vl"), 20).get_vocab()
+    plain = build_tokenizer(["cat", "hog"], supervision.pieces(FORM), 20).get_vocab()
     assert set(plain) <= set(TOKENIZER.get_vocab())
     text = "<think>2 cat</think><answer>[{'Position': [0, 20, 1000, 40], 'Confidence': 1.00}]</answer>"
     assert tokens(text) == [

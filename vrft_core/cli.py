@@ -140,7 +140,7 @@ def update(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     from vrft_core.tasks import task_of_rules
 
-    result, table = task_of_rules(args.protocol).commands.evaluate(args)
+    result, table = task_of_rules(args.rules).commands.evaluate(args)
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
@@ -286,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
     again.set_defaults(run=score)
 
     measure = commands.add_parser("evaluate", help="measure any file of predictions, or a log of answers")
-    measure.add_argument("--protocol", required=True, metavar="RULES", help="coco or lvis, or another task's name")
+    measure.add_argument("--rules", required=True, metavar="RULES", help="coco or lvis, or another task's name")
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
     measure.add_argument(

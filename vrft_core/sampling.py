@@ -129,9 +129,14 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
                 )
 
 
-def pairs(selection: dict) -> list[tuple[int, int]]:
-    """(image id, category id) of every choice, category by category."""
-    return [(image["image_id"], row["id"]) for row in selection["categories"] for image in row["images"]]
+def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
+    """(image id, category id) of every choice, category by category; each followed by its negatives if they are wanted."""
+    return [
+        (image["image_id"], category)
+        for row in selection["categories"]
+        for image in row["images"]
+        for category in (row["id"], *(image.get("negatives", ()) if negatives else ()))
+    ]
 
 
 def subset(source: Annotations, selection: dict) -> dict:

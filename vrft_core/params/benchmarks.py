@@ -1,6 +1,6 @@
 """Benchmarks: a task on data, and where the data come from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -82,6 +82,7 @@ class Benchmark(Strict):
 
     task: TaskName
     official: Name | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)  # of the official source, see its module
     embedded: Embedded | None = None
     train: Files | None = None
     eval: Files | None = None

@@ -15,18 +15,18 @@ from types import ModuleType
 
 from vrft_core.errors import InputError
 
-OFFICIAL = (
-    "lvis",
-    "coco",
-    "flowers102",
-    "pets37",
-    "aircraft100",
-    "cars196",
-    "reasonseg",
-    "refcoco",
-    "virft",
-    "rf20vl",
-)
+OFFICIAL = {
+    "lvis": "LVIS v1",
+    "coco": "COCO 2017",
+    "flowers102": "Oxford Flowers-102",
+    "pets37": "Oxford-IIIT Pet",
+    "aircraft100": "FGVC-Aircraft variants",
+    "cars196": "Stanford Cars",
+    "reasonseg": "ReasonSeg",
+    "refcoco": "RefCOCO, RefCOCO+, RefCOCOg",
+    "virft": "the paper's own training sets",
+    "rf20vl": "a data set of RF20-VL",
+}
 
 
 def get(name: str) -> ModuleType:

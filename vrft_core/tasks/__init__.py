@@ -32,7 +32,7 @@ def task_of_rules(rules: str) -> Task:
     """The task that counts by these rules (a task may have several). Raises InputError naming those that exist."""
     known = {one: name for name in names() for one in get_task(name).settings.RULES}
     if rules not in known:
-        raise InputError("--protocol", f"no {rules!r}", f"known: {', '.join(known)}")
+        raise InputError("--rules", f"no {rules!r}", f"known: {', '.join(known)}")
     return get_task(known[rules])
 
 

@@ -52,7 +52,7 @@ def draw_pool(scenes: IconScenes, pretraining: Pretraining) -> Pool:
     objects = [[(label(o.category), tuple(map(float, o.box))) for o in scene.objects] for scene in drawn]
     side = float(scenes.image_size)
     mirrored = [[(name, (side - x2, y1, side - x1, y2)) for name, (x1, y1, x2, y2) in row] for row in objects]
-    return Pool(np.concatenate([images, images[:, :, ::-1]]), objects + mirrored)
+    return Pool(np.concatenate([images, images[:, :, ::-1]]), objects + mirrored, [None] * (2 * count))
 
 
 class WebLabels:

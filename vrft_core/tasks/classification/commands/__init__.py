@@ -22,7 +22,7 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     `queries`, and `confusions`. Raises InputError on rows that cannot be used.
     """
     if not args.answers:
-        raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
+        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
     if args.sam or args.images:
         raise InputError("--sam, --images", "make masks, and there are none here", "leave them out")
     rows = list(read_log(args.answers))

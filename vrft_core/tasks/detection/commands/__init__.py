@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def evaluate(args: Namespace) -> tuple[dict, str]:
     """`vrft evaluate` of a detections file."""
     if not (args.ground_truth and args.detections):
-        raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
+        raise InputError("--ground-truth, --detections", "are missing", f"--rules {args.rules} needs both")
     return evaluate_files(
-        args.protocol,
+        args.rules,
         args.ground_truth,
         args.detections,
         args.categories,

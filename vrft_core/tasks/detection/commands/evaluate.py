@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from vrft_core.errors import InputError
-from vrft_core.tasks.detection.metrics import columns, splits
+from vrft_core.tasks.detection.metrics import splits
 from vrft_core.tasks.detection.metrics.average_precision import Matches, published_lvis, summary
-from vrft_core.tasks.detection.metrics.columns import Detections, Truth
+from vrft_core.tasks.detection.metrics.columns import Detections, Truth, positions, read
 from vrft_core.tasks.detection.metrics.matching import match
 from vrft_core.tasks.detection.metrics.ranking import ranked
 from vrft_core.tasks.detection.metrics.scores import detections as detections_of
@@ -35,13 +35,13 @@ def evaluate_files(
     it. Raises InputError on unreadable or malformed files and on unknown names of categories and splits.
     """
     if published and rules != "lvis":
-        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --protocol lvis")
-    data = columns.read(ground_truth)
+        raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --rules lvis")
+    data = read(ground_truth)
     truth = Truth.of(data, rules, ground_truth)
     found, answered, asked = _detections(detections, ranking, data)
     notes = []
     if name := splits.chosen(data, answered, split, ground_truth):
-        columns.positions(found.image_id, truth.image_ids, str(detections), "image_id", "images")
+        positions(found.image_id, truth.image_ids, str(detections), "image_id", "images")
         truth, everything = Truth.of(splits.only(data, name), rules, ground_truth), found
         found = found.of_images(truth.image_ids)
         notes.append(f"  split {name} alone" + ("" if split else ": all detections are of it; --split takes another"))
@@ -63,7 +63,7 @@ def evaluate_files(
 
 def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detections, np.ndarray, bool]:
     """Detections, ids of the images they speak of, and whether the file says so of images without any box."""
-    rows = columns.read(path)
+    rows = read(path)
     rows = [rows] if isinstance(rows, dict) and "boxes" in rows else rows
     if not (isinstance(rows, list) and rows and isinstance(rows[0], dict) and "boxes" in rows[0]):
         if ranking != "stated":

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vrft_core import io
+from vrft_core import io, sampling
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
@@ -57,12 +57,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
 
 def training(selection: dict) -> list[Pair]:
     """The chosen pairs, each followed by its negatives: categories that are verified absent from the same image."""
-    return [
-        pair
-        for row in selection["categories"]
-        for image in row["images"]
-        for pair in ((image["image_id"], c) for c in (row["id"], *image.get("negatives", ())))
-    ]
+    return sampling.pairs(selection, negatives=True)
 
 
 def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -> list[Pair]:

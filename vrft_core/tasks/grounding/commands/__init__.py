@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from vrft_core.commands.score import limit_of, read_log, truth_of
+from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
 from vrft_core.tasks import get_task
 from vrft_core.tasks.grounding.answers import parse
 from vrft_core.tasks.grounding.commands.masks import logged_masks, mask_parts, sam_masks
-from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_box
+from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_ious
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
 
@@ -28,7 +28,7 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     Raises InputError on rows that cannot be used.
     """
     if not args.answers:
-        raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
+        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
     if bool(args.sam) != bool(args.images):
         raise InputError("--sam, --images", "belong together", "give both or neither")
     rows = list(read_log(args.answers))
@@ -40,7 +40,7 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
         (parse(text, limit_of(row)).detections or (None,))[0] for text, (_, row) in zip(completions, rows, strict=True)
     ]
     each, intersection, union = box_areas([one and one.box for one in said], truths)
-    published = box_areas([published_box(text) for text in completions], truths)[0]
+    published = published_ious(completions, truths, [frame_of(row) for _, row in rows])
     parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
     parts |= mask_parts(rows, sam_masks(rows, args.sam, args.images) if args.sam else logged_masks(rows))
     found, lines = measured([row for _, row in rows], parts)
