@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
 PLUMBING = {
     "", "cell", "params", "names", "yaml_text", "io", "errors", "progress", "provenance", "tracking", "runs", "stages",
-    "locks",
+    "locks", "outbox", "storage",
 }  # fmt: skip
 
 
