@@ -17,7 +17,7 @@ from pipelines.definitions import build_definitions
 from vrft_core import storage
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
 from vrft_core.stages import run_stage
 
 
@@ -64,7 +64,7 @@ def project(tmp_path) -> Path:
     ],
 )
 def test_a_read_only_folder_is_found_before_a_stage_begins(mount, project, folder, stage):
-    params = Params.load(project / "params.yaml")
+    params = load_params(project / "params.yaml")
     mount(project / folder)("ro")
     with pytest.raises(InputError) as caught:
         run_stage(stage, Layout(project), params, params.parse_cell(CELL))
@@ -75,7 +75,7 @@ def test_a_read_only_folder_is_found_before_a_stage_begins(mount, project, folde
 
 @pytest.mark.parametrize(("folder", "stage"), [("models", "rft"), ("runs", "rft"), ("reports", "report")])
 def test_a_full_folder_is_found_before_a_stage_begins(mount, project, folder, stage):
-    params = Params.load(project / "params.yaml")
+    params = load_params(project / "params.yaml")
     mount(project / folder, "8m")
     with pytest.raises(InputError, match=r"8 MiB are free, and 32 MiB are needed; free some"):
         run_stage(stage, Layout(project), params, params.parse_cell(CELL))
@@ -85,7 +85,7 @@ def test_a_full_folder_is_found_before_a_stage_begins(mount, project, folder, st
 
 
 def test_an_evaluation_needs_no_right_to_write_where_models_lie(mount, project):
-    params = Params.load(project / "params.yaml")
+    params = load_params(project / "params.yaml")
     mount(project / "models")("ro")
     with pytest.raises(InputError) as caught:
         run_stage("rft_eval", Layout(project), params, params.parse_cell(CELL))
