@@ -1,7 +1,7 @@
 # make setup   a virtual environment with everything, from the lock
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
 # make test    the tests
-# make ui      Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+# make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 # make lock    resolve requirements.lock again from pyproject.toml
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -19,6 +19,8 @@ from typing import Any
 
 from vrft_core.errors import InputError
 
+UMASK = os.umask(0o077)  # what this user keeps from others; it can only be read by setting it
+os.umask(UMASK)
 FEW = 64  # files that are flushed one by one; of more, the whole file system is flushed at once, which is quicker
 
 
@@ -71,7 +73,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~UMASK)
         replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -139,7 +141,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    os.chmod(temporary, 0o755)
+    os.chmod(temporary, 0o777 & ~UMASK)
     try:
         yield temporary
         if path.exists():
