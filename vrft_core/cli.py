@@ -182,6 +182,14 @@ def presence(args: argparse.Namespace) -> None:
     print(json.dumps({"output": str(args.output), **make_map(_job(args), args.output)}))
 
 
+def track(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.tracking import resend
+
+    for line in resend(Layout(args.root)):
+        print(line)
+
+
 def score(args: argparse.Namespace) -> None:
     from vrft_core.scoring import score_log
 
@@ -266,6 +274,10 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--annotations", type=Path, metavar="JSON", help="COCO or LVIS file that lists them")
         one.add_argument("--categories", nargs="+", metavar="NAME", help="what to look for (default: all annotated)")
         one.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
+
+    late = commands.add_parser("track", help="send MLflow what did not reach it")
+    late.add_argument("--resend", action="store_true", required=True, help="records that wait in runs/tracking")
+    late.set_defaults(run=track)
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(
