@@ -12,7 +12,7 @@ from vrft_core.errors import InputError
 from vrft_core.params import FewShot
 
 
-def targets(source: Annotations, frequencies: list[str], names: list[str] | None = None) -> list[dict]:
+def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
     """Categories to sample, by id: those named, or without names those with one of the frequency letters.
 
     Raises InputError for a name the annotations do not know, and when nothing is left to sample.

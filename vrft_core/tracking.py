@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from vrft_core import provenance
@@ -216,7 +217,7 @@ class Run:
     def close(self, status: str | None) -> None:
         """Send what waits and end the run (None leaves it as it is); says how much was lost if the store is away."""
         self._retry_at = 0.0
-        self._do(lambda: status and self._client.set_terminated(self.id, status))
+        self._do(lambda: self._client.set_terminated(self.id, status) if status else None)
         if self._waiting:
             _warn(f"{len(self._waiting)} records of run {self.name} did not reach MLflow")
 
@@ -368,7 +369,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
+from dagster_pipes import PipesMessage
 
 from pipelines.executors.failures import LINES_SHOWN
 from vrft_core.job import objects
@@ -84,9 +86,9 @@ class FileMessages(dg.PipesMessageReader):
                 if self._opened:
                     continue
                 self._opened = True
-                self._handler.handle_message(message)
+                self._handler.handle_message(cast(PipesMessage, message))
             elif message["method"] in AT_ONCE:
-                self._handler.handle_message(message)
+                self._handler.handle_message(cast(PipesMessage, message))
             else:
                 self._held.append(message)
 

@@ -164,7 +164,7 @@ def _free_place(
 def credit(image: dict, licences: dict[int, str]) -> str:
     """Source and licence of a picture that names its own; empty where the data set speaks for all."""
     source = image.get("flickr_url") or image.get("coco_url") or ""
-    licence = licences.get(image.get("license"), "") if source else ""
+    licence = licences.get(image.get("license", -1), "") if source else ""
     return ", ".join(part for part in (source, licence) if part)
 
 

@@ -21,9 +21,9 @@ def reward_against_score(log: list[dict], validation: list[dict]) -> dict | None
     if len(points) < 2:
         return None
     first, last = points[0], points[-1]
-    grown = [last[name] / first[name] - 1 if first[name] > 0 else None for name in ("reward", "score")]
+    reward, score = (last[name] / first[name] - 1 if first[name] > 0 else None for name in ("reward", "score"))
     return {
         "checkpoints": points,
         "spearman": rank_correlation(*(np.array([one[name] for one in points]) for name in ("reward", "score"))),
-        "drift": None if None in grown else grown[0] - grown[1],
+        "drift": None if reward is None or score is None else reward - score,
     }

@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from vrft_core import io
 from vrft_core.errors import InputError
