@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import dagster as dg
-from dagster_pipes import PipesMessage
 
 from pipelines.executors.failures import LINES_SHOWN
 from vrft_core.job import objects
@@ -70,7 +69,7 @@ class FileMessages(dg.PipesMessageReader):
         return any(message["method"] == "closed" for message in self._held)
 
     @contextmanager
-    def read_messages(self, handler) -> Iterator[dict[str, str]]:
+    def read_messages(self, handler: Any) -> Iterator[dict[str, str]]:
         self._handler, self._opened = handler, False
         try:
             yield {"path": str(self.path)}  # dagster_pipes.PipesDefaultMessageWriter.FILE_PATH_KEY
@@ -86,9 +85,9 @@ class FileMessages(dg.PipesMessageReader):
                 if self._opened:
                     continue
                 self._opened = True
-                self._handler.handle_message(cast(PipesMessage, message))
+                self._handler.handle_message(message)
             elif message["method"] in AT_ONCE:
-                self._handler.handle_message(cast(PipesMessage, message))
+                self._handler.handle_message(message)
             else:
                 self._held.append(message)
 

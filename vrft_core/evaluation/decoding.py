@@ -49,7 +49,8 @@ def complete(
     """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
-    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory at once.
+    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
+    at once.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, tails = _prompts(processor, questions)

@@ -62,7 +62,7 @@ class Picture(NamedTuple):
 
 
 def picture(number: int, path: Path, listed: Size) -> Picture:
-    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no whole image."""
+    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no image."""
     wide, high, uri = _embedded(path, listed)
     store = Markup(
         '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'

@@ -46,8 +46,8 @@ def policy_name(policy: Policy) -> str | None:
 def compare(results: dict, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions were
-    asked in another way than the paper's, the metric of the same definition stands beside it.
+    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions
+    were asked in another way than the paper's, the metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.

@@ -181,7 +181,7 @@ def generation(settings: Rft) -> dict[str, Any]:
 class Reader:
     """Reads each completion once for all rewards of a batch, and for what is measured of it.
 
-    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept between calls.
+    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept meanwhile.
     """
 
     def __init__(self, task: Task, form: Form) -> None:
