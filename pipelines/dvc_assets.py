@@ -15,8 +15,10 @@ from pipelines.executors import gpu_executor as named_executor
 from pipelines.executors.work import Executor, Work
 from pipelines.pages import link
 from vrft_core.cell import Cell
+from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
 from vrft_core.stages import STAGES
+from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
 SUMMARY = "summary.md"
@@ -119,6 +121,10 @@ def materialize(
         _announce(context, f"{stage.target} is up to date" if cached else stage.command)
         reported: Mapping = {}
         if not cached:
+            try:
+                refuse_unwritable(project_folders(Path(dvc.root)))
+            except InputError as error:
+                raise dg.Failure(str(error), allow_retries=False) from None
             work = Work(
                 command=shlex.split(stage.command),
                 resources=resources,

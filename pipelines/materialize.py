@@ -15,6 +15,7 @@ from pipelines.definitions import build_definitions, project_root
 from pipelines.dvc_assets import partition, prefix
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.storage import project_folders, refuse_unwritable
 from vrft_core.tasks import load_params
 
 # The stages' own lines say what goes on; Dagster's go to its pages.
@@ -52,6 +53,7 @@ def main(key: str) -> int:
         signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:
         cell = load_params(root / "params.yaml").parse_cell(key).at("cell")
+        refuse_unwritable([*project_folders(root), root / "dagster_home"])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

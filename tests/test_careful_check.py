@@ -397,8 +397,7 @@ def test_images_that_nobody_answered_for_are_counted_aloud(tmp_path, capsys, spl
 def test_a_row_of_predict_with_an_impossible_image_is_named(tmp_path, capsys, splits, image_id):
     truth, rows = splits
     assert (
-        evaluate(tmp_path, truth, [rows[0] | {"image_id": image_id, "boxes": [], "scores": []}], "--rules", "coco")
-        == 2
+        evaluate(tmp_path, truth, [rows[0] | {"image_id": image_id, "boxes": [], "scores": []}], "--rules", "coco") == 2
     )
     assert "row 1: is not one of `vrft predict`" in capsys.readouterr().err
 

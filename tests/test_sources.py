@@ -363,20 +363,25 @@ def test_held_out_images_depend_on_names_alone_and_leave_every_class_half():
 # Grounding
 
 
-def test_reasonseg_keeps_every_target_of_every_rephrasing(server, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [("all", [4, 5, 60, 25]), ("first", [4, 5, 20.5, 25])],  # the second target reaches over the border at 64
+)
+def test_reasonseg_has_one_annotation_an_expression(server, tmp_path, monkeypatch, box, expected):
     layouts.publish(monkeypatch, server, reasonseg, layouts.reasonseg())
     monkeypatch.setattr(reasonseg, "IMAGES", {"train": 4, "val": 3, "test": 2})
 
-    reasonseg.write(tmp_path / "raw", reasonseg.Settings(), tmp_path / "cache")
+    reasonseg.write(tmp_path / "raw", reasonseg.Settings(box=box), tmp_path / "cache")
 
     found = checked(tmp_path / "raw")
     assert sizes(found) == {"train": 4, "val": 3, "eval": 2}
     (first,) = (image for image in found.images.values() if image["file_name"] == "train/0_image.jpg")
     rows = found.by_image[first["id"]]
-    assert len(rows) == 6
-    assert rows[0]["expression"] == "the café’s thing 0, said 0 times"
-    assert [row["bbox"] for row in rows[:2]] == [[4, 5, 20.5, 25], [50, 10, 14, 10]]  # the second ends at the border
-    assert rows[0]["area"] == 20.5 * 25
+    assert [row["expression"] for row in rows] == [f"the café’s thing 0, said {k} times" for k in range(3)]
+    assert rows[0]["bbox"] == expected
+    assert rows[0]["targets"] == [[4, 5, 20.5, 25], [50, 10, 20, 10]]
+    assert len(rows[0]["segmentation"]) == 2
+    assert rows[0]["area"] == 20.5 * 25 + 20 * 10
     assert found.categories[rows[0]["category_id"]]["name"] == "sentence"
     assert first["ignore"] == [[30, 30, 40, 30, 40, 40]]
 

@@ -99,14 +99,24 @@ def command_line() -> str:
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
 
 
-def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
-    """After DVC's LockError with the text `said`: return when who holds the lock has let go, or might have.
+# DVC's errors: a lock for files (its rwlock), or for the whole repository, or its file of locks cut short
+DVC_IS_BUSY = re.compile(
+    r"is busy, it is being blocked by|Unable to acquire lock|RWLock-file .* (corrupted|format error)"
+)
 
-    `known` grows by the holders that a line has named.
+
+def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
+    """After an error of DVC's as in DVC_IS_BUSY: return when who holds the lock has let go, or might have.
+
+    `known` grows by the holders that a line has named. A file of locks that a killed process has left half written is
+    removed: DVC would refuse to work for ever.
     """
     folder = root / ".dvc/tmp"
+    if "RWLock-file" in said:
+        return _remove_torn(folder / "rwlock", folder / "rwlock.lock")
     holders = dict(re.findall(r"\(PID (\d+)\): (.*)", said))
-    if not holders:  # the lock of the whole repository, not of some files
+    whole = not holders  # the lock of the whole repository, not of some files
+    if whole:
         with contextlib.suppress(OSError, ValueError):
             holders = {str(int((folder / "lock").read_text().split()[0])): ""}
     named = [f"process {pid}" + (f" ({command[:SHOWN]})" if command else "") for pid, command in holders.items()]
@@ -115,8 +125,23 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
         known.add(words)
         say(f"DVC is busy: waiting for {words}")
     time.sleep(EVERY)
-    while holders and any(map(_lives, map(int, holders))) and _named(folder / "rwlock", holders):
+    while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
         time.sleep(EVERY)
+
+
+def _remove_torn(path: Path, guard: Path) -> None:
+    time.sleep(EVERY)
+    if is_held(guard):  # it is being written now
+        return
+    try:
+        whole = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except FileNotFoundError:
+        return
+    except ValueError:
+        whole = False
+    if not whole:
+        path.unlink(missing_ok=True)
+        say(f"{path}: was left half written by a process that was killed; it is removed")
 
 
 def say(line: str) -> None:
@@ -153,9 +178,9 @@ def _lives(pid: int) -> bool:
 
 
 def _named(path: Path, holders: dict[str, str]) -> bool:
-    """Whether DVC's file of locks still names one of these processes."""
+    """Whether DVC's file of locks still names one of these processes, and it lives."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
         return False
-    return any(re.search(rf'"pid": {pid}\b', text) for pid in holders)
+    return any(re.search(rf'"pid": {pid}\b', text) and _lives(int(pid)) for pid in holders)

@@ -12,8 +12,10 @@ from threading import Thread
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
 from vrft_core.sources import files
+from vrft_core.storage import project_folders, refuse_unwritable
 
 _SAID = (
     (re.compile(r"Running stage '(.+)'"), "running"),
@@ -32,22 +34,28 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
         raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
     if (benchmark := params.benchmarks[cell.benchmark]).train:
         files.refuse_changed(benchmark, layout.root)
+    refuse_unwritable(project_folders(layout.root))
     stage = "report" if cell.scope == "cell" else "study"
-    status = _repro(layout.root, f"{stage}@{cell.key}")
+    known: set[str] = set()
+    while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:
+        pass  # another process had a lock of DVC's, and has let go
     if status:
         raise SystemExit(status)
     return layout.report(cell)
 
 
-def _repro(root: Path, target: str) -> int:
-    """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status."""
+def _repro(root: Path, target: str, known: set[str]) -> int | None:
+    """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status.
+
+    None where another process works on the same files, after waiting for it; `known`: as in `wait_for_dvc`.
+    """
     binaries = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
         "DVC_NO_ANALYTICS": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", target]
+    command = [sys.executable, "-m", "dvc", "repro", target]
     process = subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )
@@ -66,6 +74,9 @@ def _repro(root: Path, target: str) -> int:
     if not process.wait():
         return 0
     exited = re.search(r"exited with (\d+)", "".join(errors))
+    if not exited and DVC_IS_BUSY.search("".join(errors)):
+        wait_for_dvc(root, "".join(errors), known)
+        return None
     if not exited:
         print("".join(errors), end="", file=sys.stderr)
     return int(exited[1]) if exited else 1

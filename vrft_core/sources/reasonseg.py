@@ -65,18 +65,21 @@ KINDS = [{"id": 1, "name": "phrase"}, {"id": 2, "name": "sentence"}]  # LISA rep
 
 class Settings(selection.Settings):
     """`evaluate`: the official split to evaluate. With `val`, `validation` of the training images is held out for
-    choosing checkpoints; with `test`, val is for that."""
+    choosing checkpoints; with `test`, val is for that. `box`: what is to be found, the box around all targets or that
+    of the first one in the file, which is what the paper trains and evaluates on."""
 
     evaluate: Literal["val", "test"] = "test"
+    box: Literal["all", "first"] = "all"
     validation: float = 0.25
 
 
 def write(directory: Path, settings: Settings, cache: Path) -> None:
-    """Images and annotations.json; an annotation is one expression with one target, in the file's order.
+    """Images and annotations.json; an annotation is one expression with what it means.
 
-    Every rephrasing of an instruction (training images have up to five) has every target of its image. Shapes
-    labelled `ignore` stand in the image's row, as `ignore`: polygons that count neither way; `flag` is obsolete and
-    dropped. Raises InputError as `download.fetch` and `writing.write` do, and for malformed annotations.
+    Training images have up to five rephrasings of their instruction. `segmentation` has the outlines of all targets,
+    `targets` the box of each (xywh pixels), in the file's order. Shapes labelled `ignore` stand in the image's row, as
+    `ignore`: polygons that count neither way; `flag` is obsolete and dropped. Raises InputError as `download.fetch` and
+    `writing.write` do, and for malformed annotations.
     """
     writing.write(directory, *content(settings, cache))
 
@@ -97,7 +100,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
         for member, text in sorted(texts.items()):
             image_id = len(images) + 1
             ids[name][member.removesuffix(".json") + ".jpg"] = image_id
-            image, rows = _read(text, image_id, f"{path}: {member}")
+            image, rows = _read(text, image_id, settings.box, f"{path}: {member}")
             images.append(image | {"file_name": f"{Path(member).stem}.jpg", "split": split})
             annotations += rows
     if settings.evaluate == "val":
@@ -114,7 +117,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     )
 
 
-def _read(text: bytes, image_id: int, where: str) -> tuple[dict, list[dict]]:
+def _read(text: bytes, image_id: int, box: str, where: str) -> tuple[dict, list[dict]]:
     """One annotation file: what its image's row gains, and its annotations. Some files are cp1252, not UTF-8."""
     try:
         try:
@@ -126,21 +129,25 @@ def _read(text: bytes, image_id: int, where: str) -> tuple[dict, list[dict]]:
         kind = 2 if data["is_sentence"] else 1
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(where, f"is not as published: {type(error).__name__} {error}", "fetch it again") from None
-    targets = [outline for label, outline in shapes if "ignore" not in label and label != "flag" and outline]
+    outlines = [outline for label, outline in shapes if "ignore" not in label and label != "flag" and outline]
+    boxes = [_box(outline) for outline in outlines]
+    if not all(boxes) or not boxes:
+        raise InputError(where, "has no target, or one without area", "fetch it again")
+    whole = _box([value for outline in outlines for value in outline])
     rows = [
         {
             "image_id": image_id,
             "category_id": kind,
-            "bbox": _box(outline),
-            "area": _area(outline),
-            "segmentation": [outline],
+            "bbox": whole if box == "all" else boxes[0],
+            "area": sum(map(_area, outlines)),
+            "segmentation": outlines,
+            "targets": boxes,
             "expression": expression,
         }
         for expression in expressions
-        for outline in targets
     ]
     ignored = [outline for label, outline in shapes if "ignore" in label and outline]
-    return {"id": image_id, "ignore": ignored}, [row for row in rows if row["bbox"]]
+    return {"id": image_id, "ignore": ignored}, rows
 
 
 def _outline(points: list) -> list[float]:

@@ -332,8 +332,8 @@ def _published_checksum(response: requests.Response) -> str | None:
 def _retry_after(response: requests.Response) -> float:
     """Seconds that the server asks to wait; 0 when it does not say, or not in a readable way."""
     try:
-        return Retry(retry_after_max=10**9).parse_retry_after(response.headers["Retry-After"])
-    except (KeyError, TransportError):
+        return Retry(retry_after_max=10**9).get_retry_after(response.raw) or 0.0
+    except TransportError:
         return 0.0
 
 

@@ -5,8 +5,6 @@ The seal is written last, when all else is on the disk; it holds each file's siz
 What a checkpoint holds belongs to the trainers, whose folder it is to `runs`.
 """
 
-import errno
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,16 +13,9 @@ from pathlib import Path
 
 from vrft_core import io
 from vrft_core.errors import InputError
+from vrft_core.storage import is_full
 
 MARKER = "complete.json"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# as Rust (safetensors, tokenizers) and PyTorch's archive writer put it
-FULL_IN_WORDS = (
-    *(f"(os error {number})" for number in FULL),
-    *map(os.strerror, FULL),
-    "inline_container.cc",
-    "iostream error",
-)
 
 
 def write_marker(checkpoint: Path, content: dict) -> None:
@@ -103,19 +94,8 @@ def full_disk_named(run: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         kept = complete_checkpoints(run)
         after = f"goes on from step {kept[-1][0]}" if kept else "starts again"
         raise InputError(run, "no room left on the disk", f"free some and run the stage again: it {after}") from error
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error. Libraries that write from C++ or Rust keep only words of the cause."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if any(words in str(error) for words in FULL_IN_WORDS):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
