@@ -17,8 +17,8 @@ from pipelines.definitions import build_definitions
 from vrft_core import storage
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
-from vrft_core.tasks import load_params
 from vrft_core.stages import run_stage
+from vrft_core.tasks import load_params
 
 
 @pytest.fixture
