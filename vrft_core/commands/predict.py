@@ -49,7 +49,7 @@ class Request:
             if self.known:
                 row = self.annotations.images[image]
                 size(path, (row["width"], row["height"]))
-        made = self.task.prompts.examples(pairs, self.annotations, self.images, form, self.recipe.tasks[self.task.name])
+        made = self.task.prompts.examples(pairs, self.annotations, self.images, form)
         return [replace(one, image=found[one.image_id]) for one in made]
 
     def pairs(self, protocol: str | None) -> list[Pair]:
