@@ -1,8 +1,10 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
+from vrft_core.evaluation.intervals import needed_images, needed_seeds
 from vrft_core.evaluation.scores import MetricSpec
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
+Z = 1.96  # of a 95 % interval
 PAIRS = ("rft-sft", "rft-base", "sft-base")
 
 
@@ -43,6 +45,27 @@ def verdict(differences: dict, spec: MetricSpec) -> dict:
         "headline": each["rft-sft"],
         "also": [each["rft-base"], each["sft-base"]],
     }
+
+
+def needs(difference: dict, images: int) -> str:
+    """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
+
+    `difference`: {"value", "low", "high"} of one run, or with "std" and "se_images" of several.
+    """
+    if difference["low"] is None or not difference["value"]:
+        return "Nothing can be said about how many images a difference would need: none was measured."
+    if difference.get("std") is not None:
+        seeds = needed_seeds(difference["value"], difference["std"], difference["se_images"])
+        if seeds is not None:
+            return f"To show a difference of this size with a chance of 80 %, {seeds} seeds are needed on these images."
+        half = Z * difference["se_images"]
+        more = needed_images(difference["value"], half, images)
+        return f"No number of seeds shows a difference of this size on {images:,} images; about {more:,} are needed."
+    more = needed_images(difference["value"], (difference["high"] - difference["low"]) / 2, images)
+    return (
+        f"To show a difference of this size with a chance of 80 %, about {more:,} evaluation images are needed; "
+        f"there are {images:,}."
+    )
 
 
 def points(value: float | None, sign: bool = False) -> str:
