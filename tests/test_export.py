@@ -18,7 +18,7 @@ from vrft_core.params import Params
 from vrft_core.stages import run_stage
 from vrft_core.tasks import get_task, load_params
 
-WHERE = Cell("mini", "lvis", 1, 0)
+WHERE = Cell("mini", "lvis", 1, 0, data="embedded")
 CAT = example(small_recipe(), "cat", 1)
 
 
