@@ -8,6 +8,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from vrft_core.evaluation.scores import Intervals
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -43,7 +44,7 @@ def policy_name(policy: Policy) -> str | None:
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
+def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
     `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions
@@ -67,7 +68,7 @@ _SHOWN = ("value", "low", "high")
 
 
 def _beside(
-    results: dict,
+    results: Intervals,
     categories: list[str],
     table: dict,
     column: str,
