@@ -52,16 +52,17 @@ def needs(difference: Entry, images: int) -> str:
 
     `difference`: {"value", "low", "high"} of one run, or with "std" and "se_images" of several.
     """
-    if difference["low"] is None or not difference["value"]:
+    value, low, high = difference["value"], difference["low"], difference["high"]
+    if not value or low is None or high is None:
         return "Nothing can be said about how many images a difference would need: none was measured."
-    if difference.get("std") is not None:
-        seeds = needed_seeds(difference["value"], difference["std"], difference["se_images"])
+    spread, error = difference.get("std"), difference.get("se_images")
+    if spread is not None and error is not None:
+        seeds = needed_seeds(value, spread, error)
         if seeds is not None:
             return f"To show a difference of this size with a chance of 80 %, {seeds} seeds are needed on these images."
-        half = Z * difference["se_images"]
-        more = needed_images(difference["value"], half, images)
+        more = needed_images(value, Z * error, images)
         return f"No number of seeds shows a difference of this size on {images:,} images; about {more:,} are needed."
-    more = needed_images(difference["value"], (difference["high"] - difference["low"]) / 2, images)
+    more = needed_images(value, (high - low) / 2, images)
     return (
         f"To show a difference of this size with a chance of 80 %, about {more:,} evaluation images are needed; "
         f"there are {images:,}."
