@@ -3,7 +3,7 @@
 # make check   for every day, in about three minutes: style, types and the quick tests
 # make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
 # make lint    style and types (make types: types alone)
-# make ui      Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+# make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 # make lock    resolve requirements.lock again from pyproject.toml
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

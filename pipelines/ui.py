@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -21,6 +22,7 @@ from pipelines.dead_runs import end_dead_runs
 from pipelines.definitions import project_root
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
+from vrft_core.storage import refuse_unwritable
 from vrft_core.tasks import load_params
 from vrft_core.tracking import tracking_uri
 
@@ -41,9 +43,11 @@ def main() -> int:
     root = project_root()
     dagster, mlflow = (int(os.environ.get(name, port)) for name, port in PORTS.items())
     store = tracking_uri(Layout(root))
-    ours = not store.startswith("http")
+    there = find_spec("mlflow") is not None
+    ours = there and not store.startswith("http")
     try:
         load_params(root / "params.yaml")
+        refuse_unwritable([root, root / "dagster_home"])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -77,6 +81,7 @@ def main() -> int:
             if not _wait(started, lambda: all(map(_answers, checks))):
                 return 1
             where = f"http://{HOST}:{mlflow}{TRAININGS}" if ours else store.rpartition("@")[2]
+            where = where if there else "(not installed)"
             print(f"Ready: Dagster http://{HOST}:{dagster}   MLflow {where}   (logs: {logs}; Ctrl-C stops)", flush=True)
             _wait(started, lambda: False, float("inf"))
             return 1

@@ -214,3 +214,15 @@ def test_a_grid_of_thousands_of_cells_is_taken():
 
 def test_an_error_shows_control_characters_instead_of_sending_them_to_the_terminal():
     assert str(InputError("a\x1b]0;title\x07.json", "no such file")) == r"a\x1b]0;title\x07.json: no such file"
+
+
+def test_files_are_as_private_as_the_user_wants_them(tmp_path):
+    """On a node that others use: `umask 077` holds for what is written by way of temporary names, too."""
+    code = (
+        "from pathlib import Path; from vrft_core import io\n"
+        "io.write_text(Path('a.txt'), 'x')\n"
+        "with io.new_directory(Path('b')) as folder: io.write_text(folder / 'c', 'x')\n"
+    )
+    for umask, modes in (("077", [0o600, 0o700, 0o600]), ("022", [0o644, 0o755, 0o644])):
+        subprocess.run(["sh", "-c", f'umask {umask}; "$0" -c "$1"', sys.executable, code], cwd=tmp_path, check=True)
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "b", "b/c")] == modes

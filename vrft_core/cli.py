@@ -186,6 +186,14 @@ def presence(args: argparse.Namespace) -> None:
     print(json.dumps({"output": str(args.output), **request.task.commands.make_map(request, args.output)}))
 
 
+def track(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.tracking import resend
+
+    for line in resend(Layout(args.root)):
+        print(line)
+
+
 def score(args: argparse.Namespace) -> None:
     from vrft_core.commands.score import score_log
 
@@ -276,6 +284,10 @@ def parser() -> argparse.ArgumentParser:
             "--categories", nargs="+", metavar="NAME", help="what to look for (default: the annotated, or the cell's)"
         )
         one.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
+
+    late = commands.add_parser("track", help="send MLflow what did not reach it")
+    late.add_argument("--resend", action="store_true", required=True, help="records that wait in runs/tracking")
+    late.set_defaults(run=track)
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(

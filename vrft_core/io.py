@@ -22,6 +22,8 @@ from vrft_core import file_kinds
 from vrft_core.errors import InputError
 
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+UMASK = os.umask(0o077)  # what this user keeps from others; it can only be read by setting it
+os.umask(UMASK)
 FEW = 64  # files that are flushed one by one; of more, the whole file system is flushed at once, which is quicker
 
 
@@ -97,7 +99,7 @@ def write_text(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~UMASK)
         replace(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -172,7 +174,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    os.chmod(temporary, 0o755)
+    os.chmod(temporary, 0o777 & ~UMASK)
     try:
         yield temporary
         if path.exists():

@@ -5,9 +5,12 @@ itself. What the report shows of it is in the templates.
 """
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
+from vrft_core.evaluation.scores import Ends, Intervals
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -43,11 +46,11 @@ def policy_name(policy: Policy) -> str | None:
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
+def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions
-    were asked in another way than the paper's, the metric of the same definition stands beside it.
+    `categories`: names of those that were evaluated. Where questions were asked in another way than the paper's, the
+    metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
@@ -63,11 +66,11 @@ def compare(results: dict, categories: list[str], benchmark: str, policy: str | 
     return None
 
 
-_SHOWN = ("value", "low", "high")
+_SHOWN: Final = ("value", "low", "high")
 
 
 def _beside(
-    results: dict,
+    results: Intervals,
     categories: list[str],
     table: dict,
     column: str,
@@ -77,13 +80,14 @@ def _beside(
 ) -> dict:
     metric = _here(table["metric"], results["models"]["base"])
 
-    def entry(label: str, paper: float, found: dict | None) -> dict:
-        here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
-        low, high = here.get("low"), here.get("high")
+    def entry(label: str, paper: float, found: Ends | None) -> dict:
+        known = {name: found.get(name) if found else None for name in _SHOWN}
+        here = {name: None if value is None else 100 * value for name, value in known.items()}
+        low, high = here["low"], here["high"]
         return {
             "label": label,
             "paper": paper,
-            "here": here or dict.fromkeys(_SHOWN),
+            "here": here,
             "inside": None if low is None or high is None else low <= paper <= high,
         }
 
@@ -117,7 +121,7 @@ def _beside(
     }
 
 
-def _here(printed: str | None, known: dict) -> str | None:
+def _here(printed: str | None, known: Collection[str]) -> str | None:
     """The metric that has the first and the last part of its name in common with the printed one."""
     if printed is None or printed in known:
         return printed

@@ -10,7 +10,7 @@ from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
-from vrft_core.report.verdict import verdict
+from vrft_core.report.verdict import needs, verdict
 
 SEED = 0  # of the halves behind intervals
 _COMMON = {"metrics", "queries", "images", "diagnostics", "task", "version"}  # of an evaluation; the rest is the task's
@@ -20,6 +20,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
     """Everything a cell's page says in numbers; metrics in [0, 1]."""
     draws = params.recipe(cell).evaluation.draws
     found = intervals(inputs.scores(), draws, SEED)
+    spec = inputs.task.metrics.specs(inputs.settings)[0]
     policy = paper.policy_name(params.recipe(cell).policy)
     categories = [inputs.truth.categories[i]["name"] for i in inputs.categories]
     return {
@@ -27,7 +28,8 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "shots": cell.shots,
         "seed": cell.seed,
         **_common(inputs, found["models"]),
-        "verdict": verdict(found["differences"], inputs.task.metrics.specs(inputs.settings)[0]),
+        "verdict": verdict(found["differences"], spec),
+        "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
         "training": {method: _training(record) for method, record in inputs.training.items()},
@@ -61,6 +63,7 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
         "seeds": [one["seed"] for one in reports],
         **_common(first, found["models"]),
         "verdict": verdict(found["differences"], spec),
+        "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
         **found,
         "details": [one["details"] for one in reports],
         "per_seed": [

@@ -53,6 +53,7 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
 class Row(Prediction):
     """A prediction of grounding."""
 
+    annotation_id: int  # of the expression; several may read alike
     expression: str
     box: list[float] | None  # xyxy pixels of the image
     says_none: bool
@@ -65,8 +66,10 @@ def row(example: Example, form: Form, written: Written) -> dict:
     frame = form.frame(example.width, example.height)
     read = parse(written.text, frame.limit)
     box = read.detections[0].box if read.detections else None
+    truth = json.loads(example.truth)
     return {
-        "category_id": json.loads(example.truth)["category_id"],
+        "category_id": truth["category_id"],
+        "annotation_id": truth["annotation_id"],
         "expression": example.label,
         "box": None if box is None else [round(value, DIGITS) for value in frame.to_pixels(box)],
         "says_none": read.says_none,

@@ -13,7 +13,7 @@ from vrft_core.tasks.answer_span import CUT_OFF
 from vrft_core.tasks.box_answers import Box
 from vrft_core.tasks.completion import Completion
 from vrft_core.tasks.grounding.answers import Row
-from vrft_core.tasks.grounding.metrics import HIT, right, target
+from vrft_core.tasks.grounding.metrics import HIT, annotation, right, target
 
 GUARDS = {"several_boxes": "boxes/several", "no_box": "boxes/none"}  # guard → the metric it watches
 
@@ -42,11 +42,7 @@ def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
 
 
 def _hits_another(truth: Annotations, row: Row) -> bool:
-    here = next(
-        one
-        for one in truth.by_image[row["image_id"]]
-        if one["category_id"] == row["category_id"] and one["expression"] == row["expression"]
-    )
+    here = annotation(truth, row)
     boxes = [[x, y, x + w, y + h] for x, y, w, h in here.get("candidates", [])]
     return bool(boxes) and bool((iou(xywh([row["box"] or [0, 0, 0, 0]]), xywh(boxes)) >= HIT).any())
 

@@ -64,15 +64,13 @@ def scores(
 
 def target(truth: Annotations, row: Row) -> list[float] | None:
     """xyxy pixels of what a row's expression means; None where it means nothing."""
-    found = _annotation(truth, row)
+    found = annotation(truth, row)
     return None if found.get("absent") else xyxy(found["bbox"])
 
 
-def _annotation(truth: Annotations, row: Row) -> dict:
-    here = truth.by_image[row["image_id"]]
-    return next(
-        one for one in here if one["category_id"] == row["category_id"] and one["expression"] == row["expression"]
-    )
+def annotation(truth: Annotations, row: Row) -> dict:
+    """The expression that a row answers, as the annotations have it."""
+    return next(one for one in truth.by_image[row["image_id"]] if one["id"] == row["annotation_id"])
 
 
 def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval) -> dict:
@@ -85,7 +83,7 @@ def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], 
         about = [row for row in rows if row["category_id"] == category]
         if not about:
             continue
-        chances = [_annotation(truth, row).get("chance") for row in about]
+        chances = [annotation(truth, row).get("chance") for row in about]
         known = [chance for chance in chances if chance is not None]
         per_kind[truth.categories[category]["name"]] = {
             "questions": len(about),
@@ -94,7 +92,7 @@ def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], 
             "chance": float(np.mean(known)) if known else None,
         }
     asked = [row for row in rows if target(truth, row) is not None]
-    chances = [chance for row in asked if (chance := _annotation(truth, row).get("chance")) is not None]
+    chances = [chance for row in asked if (chance := annotation(truth, row).get("chance")) is not None]
     return {
         "per_kind": per_kind,
         "chance": float(np.mean(chances)) if chances else None,
