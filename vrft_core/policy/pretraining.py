@@ -34,7 +34,7 @@ from vrft_core.progress import Progress
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
 
-Log = Callable[[int, dict[str, float]], None]
+Log = Callable[[int, dict[str, float]], object]
 
 
 def pretrain(

@@ -91,9 +91,9 @@ def _beside(
             "inside": None if low is None or high is None else low <= paper <= high,
         }
 
-    rows = [entry(method, value, results["models"][method].get(metric)) for method, value in printed.items()]
+    rows = [entry(method, value, results["models"][method].get(metric or "")) for method, value in printed.items()]
     gains = {m: round(v - printed["base"], 1) for m, v in printed.items() if m != "base"}
-    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric) for m in gains}
+    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric or "") for m in gains}
     rows += [entry(f"{m}-base", gain, differences[m]) for m, gain in gains.items()]
     claims = [
         entry(gain["claim"], gain["value"], differences[gain["method"]])

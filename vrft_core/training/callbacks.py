@@ -22,7 +22,7 @@ from vrft_core.training.interruption import meet
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Clock, Record
 
-Log = Callable[[int, dict[str, float]], None]
+Log = Callable[[int, dict[str, float]], object]
 Validate = Callable[[PreTrainedModel], float]
 SHOWN = ("loss", "reward")
 
