@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, dumped(value, indent=1) + "\n")
 
 
-def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one sorted JSON object a line."""
     write_text(path, "".join(f"{dumped(row)}\n" for row in rows))
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +16,7 @@ from vrft_core.families.form import Form
 from vrft_core.locks import exclusive
 from vrft_core.params import Recipe
 from vrft_core.run_folder import open_run
-from vrft_core.tasks.task import Example, Task
+from vrft_core.tasks.task import Example, Prediction, Task
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def answered(
     adapter: Path | None,
     images: object,
     what: str,
-) -> Iterator[list[Any]]:
+) -> Iterator[list[Prediction]]:
     """The rows of all examples (`predict`). They stay in the folder `run` until the block has ended well.
 
     An interrupted run resumes from there, as long as questions, `images` (a digest of what they show), weights and

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from vrft_core import io
 from vrft_core.evaluation.decoding import Tokens, complete
 from vrft_core.families.form import Form
 from vrft_core.progress import Progress
-from vrft_core.tasks.task import Example, Task, Written
+from vrft_core.tasks.task import Example, Prediction, Task, Written
 
 
 def predict(
@@ -34,8 +34,8 @@ def predict(
     what: str = "predict",
     kept: Path | None = None,
     samples: int = 0,
-) -> list[dict]:
-    """One `Prediction` an example, in order, with what the task adds. What the examples say is true is not looked at.
+) -> list[Prediction]:
+    """One row an example, in order, with what the task adds. What the examples say is true is not looked at.
 
     Greedy: no random number is drawn. An image is read and encoded once for all its questions.
 
@@ -79,7 +79,7 @@ def _ask(
     batch: list[list[int]],
     times: int = 1,
     **settings: Any,
-) -> dict[int, list[dict]]:
+) -> dict[int, list[Prediction]]:
     """Position of each example in a batch → the rows of its answers, `times` of them."""
     pictures = [examples[image[0]].picture() for image in batch]
     questions = [[examples[index].question for index in image for _ in range(times)] for image in batch]
@@ -116,7 +116,7 @@ def _size(example: Example) -> tuple[int, int]:
     return example.width * example.height, example.width
 
 
-def _answered(kept: Path | None) -> dict[int, dict]:
+def _answered(kept: Path | None) -> dict[int, Prediction]:
     """Rows of the batches that were finished before; a line cut short is removed from the file."""
     if kept is None or not kept.exists():
         return {}
@@ -133,12 +133,12 @@ def _answered(kept: Path | None) -> dict[int, dict]:
     return {index: row for batch in batches for index, row in batch}
 
 
-def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer: Any) -> dict:
+def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer: Any) -> Prediction:
     tokens, logprobs, entropies, watched = completion
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
     common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
-    return common | task.answers.row(example, form, written)
+    return cast(Prediction, common | task.answers.row(example, form, written))
 
 
 def _places(tokenizer: Any, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:

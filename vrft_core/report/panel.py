@@ -7,6 +7,7 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.evaluation.scores import Scores
 from vrft_core.params import Params
 from vrft_core.tasks.task import Task
 
@@ -53,7 +54,7 @@ class Inputs:
     categories: list[int]
     taught: frozenset[int]  # categories with few-shot examples
     selection: dict  # the few-shot stage's
-    rows: dict[str, dict[str, Any]]
+    rows: dict[str, dict[str, Any]]  # model → example → its prediction, a `Row` of the task
     metrics: dict[str, dict]
     training: dict[str, dict]
 
@@ -103,8 +104,8 @@ class Inputs:
         listed = self.source["licenses"] or []
         return {row["id"]: str(row["name"]) for row in listed if isinstance(row, dict) and {"id", "name"} <= set(row)}
 
-    def scores(self) -> dict[str, Any]:
-        """model → `Scores`"""
+    def scores(self) -> dict[str, Scores]:
+        """By model."""
         return {
             model: self.task.metrics.scores(
                 self.truth, list(rows.values()), self.categories, self.settings, self.taught

@@ -5,10 +5,12 @@ itself. What the report shows of it is in the templates.
 """
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
-from vrft_core.evaluation.scores import Intervals
+from vrft_core.evaluation.scores import Ends, Intervals
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -47,8 +49,8 @@ def policy_name(policy: Policy) -> str | None:
 def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions
-    were asked in another way than the paper's, the metric of the same definition stands beside it.
+    `categories`: names of those that were evaluated. Where questions were asked in another way than the paper's, the
+    metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
@@ -64,7 +66,7 @@ def compare(results: Intervals, categories: list[str], benchmark: str, policy: s
     return None
 
 
-_SHOWN = ("value", "low", "high")
+_SHOWN: Final = ("value", "low", "high")
 
 
 def _beside(
@@ -78,19 +80,20 @@ def _beside(
 ) -> dict:
     metric = _here(table["metric"], results["models"]["base"])
 
-    def entry(label: str, paper: float, found: dict | None) -> dict:
-        here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
-        low, high = here.get("low"), here.get("high")
+    def entry(label: str, paper: float, found: Ends | None) -> dict:
+        known = {name: found.get(name) if found else None for name in _SHOWN}
+        here = {name: None if value is None else 100 * value for name, value in known.items()}
+        low, high = here["low"], here["high"]
         return {
             "label": label,
             "paper": paper,
-            "here": here or dict.fromkeys(_SHOWN),
+            "here": here,
             "inside": None if low is None or high is None else low <= paper <= high,
         }
 
-    rows = [entry(method, value, results["models"][method].get(metric)) for method, value in printed.items()]
+    rows = [entry(method, value, results["models"][method].get(metric or "")) for method, value in printed.items()]
     gains = {m: round(v - printed["base"], 1) for m, v in printed.items() if m != "base"}
-    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric) for m in gains}
+    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric or "") for m in gains}
     rows += [entry(f"{m}-base", gain, differences[m]) for m, gain in gains.items()]
     claims = [
         entry(gain["claim"], gain["value"], differences[gain["method"]])
@@ -118,7 +121,7 @@ def _beside(
     }
 
 
-def _here(printed: str | None, known: dict) -> str | None:
+def _here(printed: str | None, known: Collection[str]) -> str | None:
     """The metric that has the first and the last part of its name in common with the printed one."""
     if printed is None or printed in known:
         return printed

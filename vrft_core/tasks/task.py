@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, cast
 
 from PIL import Image
 
@@ -77,6 +77,8 @@ class Prediction(TypedDict):
     completion: str
     reasons: list[str]  # what was repaired or dropped in reading it
     tokens: int
+    file_name: NotRequired[str]  # of the image; this and the next by `vrft predict` alone
+    category: NotRequired[str]  # its name
 
 
 @dataclass(frozen=True)
