@@ -61,7 +61,7 @@ def with_animals(params: dict) -> None:
         "rewards": {"count": 1.0, "format": 1.0},
         "guards": {"no_number": {"above": 0.9, "steps": 3}},
     }
-    mini["policy"]["pretraining"]["benchmarks"]["animals"] = 1.0
+    mini["policy"]["pretraining"]["benchmarks"]["animals"] = 1.0  # who keeps this lists it in dvc.yaml: test_staleness
     grid["data"]["animals-embedded"] = {"benchmark": "animals", "data": "embedded"}
     grid["setups"]["animals-mini"] = setup
     grid["cells"][CELL] = row | {"seed": 0}

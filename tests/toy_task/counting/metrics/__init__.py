@@ -1,4 +1,4 @@
-"""What is measured of counting: shares of images, counted rightly (`count/exact`) or off by one at most (`count/near`)."""
+"""Shares of images that were counted rightly (`count/exact`), or off by one at most (`count/near`)."""
 
 import json
 from collections import Counter
