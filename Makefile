@@ -2,7 +2,7 @@
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
 # make check   for every day, in about three minutes: style, types and the quick tests
 # make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
-# make lint    style (make types: types)
+# make lint    style and types (make types: types alone)
 # make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 # make lock    resolve requirements.lock again from pyproject.toml
 SHELL := /bin/bash
@@ -63,8 +63,7 @@ quick: setup
 test: setup
 	@$(BIN)/python $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tests/run_all.py)
 
-# TODO: when `make types` passes, it becomes part of lint, and so of check and CI:   lint: setup types
-lint: setup
+lint: setup types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: setup

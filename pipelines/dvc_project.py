@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import dagster as dg
 from dvc.lock import LockError
@@ -56,7 +56,8 @@ class DvcProject(dg.ConfigurableResource):
         """Every stage by its target, such as `rft@lvis-mini-1shot-s0`."""
         with self._repo() as repo:
             graph = repo.index.graph
-            return {s.name: _read(s, sorted(need.name for need in graph.successors(s))) for s in repo.index.stages}
+            stages = cast(list[PipelineStage], repo.index.stages)  # dvc.yaml has no others
+            return {str(s.name): _read(s, sorted(need.name for need in graph.successors(s))) for s in stages}
 
     @contextmanager
     def alone(self, target: str) -> Iterator[None]:
@@ -113,7 +114,7 @@ class DvcProject(dg.ConfigurableResource):
         """DVC's digests of a committed stage's outs: equal bytes, equal version."""
         with self._repo() as repo:
             (stage,) = repo.stage.collect(target)
-            return "+".join(out.hash_info.value for out in stage.outs)
+            return "+".join(out.hash_info.value for out in cast(list[Any], stage.outs))  # committed: each has a digest
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """The headline numbers in a stage's metrics files."""
@@ -146,11 +147,11 @@ class DvcProject(dg.ConfigurableResource):
 
 
 def _read(stage: PipelineStage, needs: list[str]) -> Stage:
-    name, _, key = stage.name.partition("@")
+    name, _, key = str(stage.name).partition("@")
     return Stage(
         name=name,
         key=key,
-        command=stage.cmd,
+        command=str(stage.cmd),
         description=stage.desc or "",
         settings=(stage.meta or {}).get("dagster", {}),
         files=tuple(dep.def_path for dep in stage.deps if dep.def_path.startswith("vrft_core/")),

@@ -38,6 +38,8 @@ def _reason(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data:
         return f"{event.step_key}: {failure.user_failure_data.description}"
+    if not failure.error:
+        return f"{event.step_key}: failed"
     if failure.error.cls_name == "DagsterExecutionInterruptedError":
         return f"{event.step_key}: interrupted; what was trained so far is kept, start again to go on"
     return f"{event.step_key}: {failure.error.cause or failure.error}"

@@ -388,7 +388,7 @@ def test_without_mlflow_everything_else_works_and_one_line_says_so(project):
         from vrft_core.cell import Layout
         from vrft_core.params import Params
         root = Path({str(layout.root)!r})
-        params = Params.load(root / "params.yaml")
+        params = load_params(root / "params.yaml")
         cell = params.parse_cell({cell.key!r})
         with tracking.run(Layout(root), params, cell, "rft") as run:
             run.metrics({{"reward": 1.0}}, 1)

@@ -91,7 +91,7 @@ def test_a_grounding_answer_says_its_four_numbers_with_the_tokens_that_boxes_hav
 
 
 def test_detection_keeps_its_tokens_whatever_is_added():
-    plain = build_tokenizer(["cat", "hog"], supervision.pieces(FORM), 20).get_vocab()
+    plain = build_tokenizer(["cat", "hog"], detection.pieces(FORM), 20).get_vocab()
     assert set(plain) <= set(TOKENIZER.get_vocab())
     text = "<think>2 cat</think><answer>[{'Position': [0, 20, 1000, 40], 'Confidence': 1.00}]</answer>"
     assert tokens(text) == [

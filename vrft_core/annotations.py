@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vrft_core import io
+from vrft_core.names import Frequency
 
 SPLITS = ("train", "val", "eval")
 
 
-def frequency(image_count: int) -> str:
+def frequency(image_count: int) -> Frequency:
     """LVIS's letter for a category found in this many training images: r 1-10, c 11-100, f more."""
     return "r" if image_count <= 10 else "c" if image_count <= 100 else "f"
 

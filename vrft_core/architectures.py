@@ -3,6 +3,8 @@
 Source: the `config.json` of each repository. A model that is fetched brings its own; nothing is trained from these.
 """
 
+from typing import Any, cast
+
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
@@ -33,9 +35,11 @@ def outline(params: Params, recipe: Recipe) -> PreTrainedModel:
     """The recipe's model without weights (on the meta device). Raises InputError for a model not listed here."""
     if recipe.policy.pretraining:
         tokenizer = curriculum.tokenizer(curriculum.subjects(params, recipe), recipe)
-        model = build_model(tokenizer, 0).to("meta")
+        model = build_model(tokenizer, 0)
+        cast(Any, model).to("meta")  # in place; the annotation of a model's own `to` takes no argument
         model.tie_weights()  # moving them has parted the embedding and the head
         return model
+    assert recipe.policy.hub  # a policy has one or the other
     repo = recipe.policy.hub.repo
     if repo not in PUBLISHED:
         raise InputError("params.yaml", f"no plan for {repo}", f"its shape is not known; known: {', '.join(PUBLISHED)}")

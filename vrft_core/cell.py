@@ -70,12 +70,11 @@ class Cell:
     def parse(cls, key: str, recipes: list[str]) -> "Cell":
         """Read a key of any scope. Recipe names decide where the benchmark's name ends."""
         match = re.fullmatch(r"(?P<head>.+?)(-(?P<shots>\d+)shot(-s(?P<seed>\d+))?)?", key)
-        head = match["head"] if match else key
+        head, shots, seed = (match["head"], match["shots"], match["seed"]) if match else (key, None, None)
         for recipe in sorted(recipes, key=len, reverse=True):
-            if head == recipe and not (match and match["shots"]):
+            if head == recipe and not shots:
                 return cls(recipe)
             if head.endswith(f"-{recipe}"):
-                shots, seed = match["shots"], match["seed"]
                 return cls(recipe, head.removesuffix(f"-{recipe}"), int(shots or 0), int(seed) if seed else None)
         raise InputError(
             key, f"no such cell: it must end in one of the recipes {', '.join(recipes)}, shots and seed",

@@ -5,6 +5,7 @@ Pure functions: files in, frames out. A task adds frames of its own (`frames`); 
 """
 
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -15,6 +16,11 @@ from vrft_core.expectations import CATEGORY, EXAMPLE, IMAGE
 Frames = dict[str, pd.DataFrame]
 
 
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """pandas' annotations cannot say that a name gives one column."""
+    return cast(pd.Series, frame[name])
+
+
 def raw(directory: Path) -> Frames:
     """Of a source: `images`, `categories`, `split_leaks` (images found in two splits)."""
     data = io.read_json(directory / "annotations.json")
@@ -23,16 +29,17 @@ def raw(directory: Path) -> Frames:
     categories = pd.DataFrame(data["categories"], columns=CATEGORY)
     pairs = pd.DataFrame(data["annotations"], columns=["image_id", "category_id"])
     taught = pairs.merge(images.loc[images["split"] == "train", "id"].rename("image_id"), on="image_id")
-    shown = taught.groupby("category_id")["image_id"].nunique()
-    categories["images_found"] = categories["id"].map(shown).fillna(0).astype(int)
+    shown = cast(pd.Series, taught.groupby("category_id")["image_id"].nunique())
+    categories["images_found"] = column(categories, "id").map(shown).fillna(0).astype(int)
     categories["letter_expected"] = [frequency(count) for count in categories["images_found"]]
     return {"images": images, "categories": categories, "split_leaks": _in_two_splits(images)}
 
 
 def _in_two_splits(images: pd.DataFrame) -> pd.DataFrame:
     """Images whose id or content is found in more than one split."""
-    leaks = [images[images.groupby(by)["split"].transform("nunique") > 1].assign(same=by) for by in ("id", "sha256")]
-    return pd.concat(leaks)[["same", "id", "file_name", "split", "sha256"]]
+    splits = {by: cast(pd.Series, images.groupby(by)["split"].transform("nunique")) for by in ("id", "sha256")}
+    leaks = [images[count > 1].assign(same=by) for by, count in splits.items()]
+    return cast(pd.DataFrame, pd.concat(leaks)[["same", "id", "file_name", "split", "sha256"]])
 
 
 def few_shot(directory: Path, raw_directory: Path, wanted: list[int], shots: int, all_there_are: bool) -> Frames:
@@ -56,18 +63,18 @@ def few_shot(directory: Path, raw_directory: Path, wanted: list[int], shots: int
     choices["shows_category"] = [
         pair in shown for pair in zip(choices["image_id"], choices["category_id"], strict=True)
     ]
-    choices["sha256_recorded"] = choices["image_id"].map(images["sha256"])
-    files = choices["image_id"].map(images["file_name"])
+    choices["sha256_recorded"] = column(choices, "image_id").map(column(images, "sha256"))
+    files = column(choices, "image_id").map(column(images, "file_name"))
     choices["sha256_of_file"] = [_hash(raw_directory / "images" / str(name)) for name in files]
 
     held_out = images[images["split"] != "train"]
-    by_id = choices[choices["image_id"].isin(held_out.index)].assign(same="id")
-    by_content = choices[choices["sha256_of_file"].isin(held_out["sha256"])].assign(same="sha256")
+    by_id = choices[choices["image_id"].isin(list(held_out.index))].assign(same="id")
+    by_content = choices[choices["sha256_of_file"].isin(list(held_out["sha256"]))].assign(same="sha256")
 
     counts = pd.DataFrame({"category_id": sorted({*wanted, *choices["category_id"]})})
-    found = choices.groupby("category_id")["image_id"].nunique()
-    counts["images"] = counts["category_id"].map(found).fillna(0).astype(int)
-    there_are = counts["category_id"].map(_usable(data)).fillna(0).astype(int)
+    found = cast(pd.Series, choices.groupby("category_id")["image_id"].nunique())
+    counts["images"] = column(counts, "category_id").map(found).fillna(0).astype(int)
+    there_are = column(counts, "category_id").map(_usable(data)).fillna(0).astype(int)
     counts["expected"] = there_are.clip(upper=shots) if all_there_are else shots
     counts.loc[~counts["category_id"].isin(wanted), "expected"] = 0
     return {"counts": counts, "choices": choices, "leaks": pd.concat([by_id, by_content])}
@@ -89,7 +96,7 @@ def _usable(data: dict) -> dict[int, int]:
 
 
 def examples(directory: Path) -> pd.DataFrame:
-    """Training and validation examples, each with its split, and the size of its embedded image in place of its bytes."""
+    """Training and validation examples, each with its split, and the size of its image in place of its bytes."""
     return pd.concat(
         [_examples(directory / split).assign(split=split) for split in ("train", "val")], ignore_index=True
     )
@@ -107,7 +114,7 @@ def strays(found: pd.DataFrame, chosen: set[str], raw_directory: Path) -> pd.Dat
     data = io.read_json(raw_directory / "annotations.json")
     splits = {image["id"]: image["split"] for image in data["images"]}
     train = set(found.loc[found["split"] == "train", "id"])
-    split = found["image_id"].map(splits)
+    split = column(found, "image_id").map(splits)
     return pd.DataFrame(
         [
             *({"id": e, "why": "of another split"} for e in found["id"][found["split"] != split]),

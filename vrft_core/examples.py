@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from datasets import Dataset, Features, Image, Value
+from datasets.utils.typing import PathLike
 
 from vrft_core.errors import InputError
 from vrft_core.images import embeddable
@@ -44,7 +45,7 @@ def _embedded(example: Example) -> object:
 
 def load_examples(directory: Path) -> Dataset:
     """The parquet rows of `train` or `val`. Raises InputError when there are none or a column is missing."""
-    files = sorted(str(path) for path in Path(directory).glob("*.parquet"))
+    files: list[PathLike] = [*sorted(str(path) for path in Path(directory).glob("*.parquet"))]
     if not files:
         raise InputError(directory, "no examples (*.parquet)", "run the stage `prompts` first")
     rows = Dataset.from_parquet(files)

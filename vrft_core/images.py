@@ -111,10 +111,11 @@ def _sizes(image: Image.Image) -> tuple[Size, Size, Image.Transpose | None]:
     Of a TIFF, Pillow gives the upright size, and turns the pixels when it loads them.
     """
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 0))
     except Exception:  # EXIF data too broken to hold an orientation spoil no image
         turn = None
-    sideways = image.size[::-1] if turn in list(_TURNS.values())[3:] else image.size
+    width, height = image.size
+    sideways = (height, width) if turn in list(_TURNS.values())[3:] else (width, height)
     return (sideways, image.size, turn) if image.format == "TIFF" else (image.size, sideways, turn)
 
 
@@ -139,9 +140,11 @@ def _in_frame(image: Image.Image, path: Path, listed: Size | None) -> Image.Imag
     as_stored = _chosen(stored, upright, listed, path) != upright
     image.load()
     rgb = _rgb(image)
+    if turn is None:
+        return rgb
     if image.format == "TIFF":
         return rgb.transpose(_BACK.get(turn, turn)) if as_stored else rgb
-    return rgb if turn is None or as_stored else rgb.transpose(turn)
+    return rgb if as_stored else rgb.transpose(turn)
 
 
 def _refuse_mode(image: Image.Image, path: Path) -> None:

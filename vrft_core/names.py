@@ -4,7 +4,7 @@ Types for pydantic, which let nothing through that any of these gives a meaning 
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
@@ -27,4 +27,5 @@ Label = Annotated[str, _words(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "lett
 Account = Annotated[str, _words(_SLURM, "letters, digits and `._@+-`", 128)]
 Partitions = Annotated[str, _words(f"{_SLURM}(,{_SLURM})*", "one name, or several with a comma between", 256)]
 Repository = Annotated[str, _words(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?", "`owner/name`", 128)]
+Frequency = Literal["f", "c", "r"]  # LVIS's letter: how many training images show a category
 TaskName = Annotated[str, _words(r"[a-z][a-z0-9_]*", "a module's name: lowercase letters, digits and `_`", 40)]

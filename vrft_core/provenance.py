@@ -1,6 +1,7 @@
 """Where a result came from: commit, parameters, package versions, and digests that DVC would give.
 
-Facts only; showing them belongs to `report`, recording them to `tracking`. Of the machine only the type of processor is told.
+Facts only; showing them belongs to `report`, recording them to `tracking`. Of the machine only the type of processor
+is told.
 """
 
 import hashlib
@@ -127,8 +128,8 @@ def fingerprint(value: object) -> str:
 def provenance(root: Path, params: Params, cell: Cell) -> dict:
     """What a reader needs to make a cell's (or a study's) result again.
 
-    Returns {"cell", "seed" (null for a study), "command", "git", "python", "processor", "packages", "params" (the recipe),
-    "digests" (path under the root → DVC's digest; null where a thing is not there)}.
+    Returns {"cell", "seed" (null for a study), "command", "git", "python", "processor", "packages", "params" (the
+    recipe), "digests" (path under the root → DVC's digest; null where a thing is not there)}.
     """
     layout = Layout(Path(root))
     return {

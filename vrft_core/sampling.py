@@ -12,7 +12,7 @@ from vrft_core.errors import InputError
 from vrft_core.params import FewShot
 
 
-def targets(source: Annotations, frequencies: list[str], names: list[str] | None = None) -> list[dict]:
+def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
     """Categories to sample, by id: those named, or without names those with one of the frequency letters.
 
     Raises InputError for a name the annotations do not know, and when nothing is left to sample.
@@ -61,8 +61,9 @@ def choose(
     With one seed the images for K = 1 are the first of those for K = 2, and so on: candidates are put in the order of
     a hash over (seed, category id, image sha256), and the first K are taken.
 
-    With `settings.negatives`, each chosen image also names so many of the `evaluated` categories that are verified absent
-    from it, in the order of a hash over (seed, category id, image sha256, absent category id); all, where there are fewer.
+    With `settings.negatives`, each chosen image also names that many of the `evaluated` categories that are verified
+    absent from it, in the order of a hash over (seed, category id, image sha256, absent category id); all, where there
+    are fewer.
 
     Raises InputError naming a category that has too few images (unless `when_short` is `all` and it has some), and
     naming an image that is also, by its content, a validation or evaluation image.
@@ -130,7 +131,7 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
 
 
 def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
-    """(image id, category id) of every choice, category by category; each followed by its negatives if they are wanted."""
+    """(image id, category id) of every choice, category by category; each followed by its negatives if wanted."""
     return [
         (image["image_id"], category)
         for row in selection["categories"]

@@ -17,6 +17,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from vrft_core import provenance
@@ -478,7 +479,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 

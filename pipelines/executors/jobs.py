@@ -85,17 +85,20 @@ class Place(Protocol):
 
     def submit(self, job: Job) -> str:
         """Returns the job's id. Raises Refused."""
+        ...
 
     def find(self, name: str) -> list[str]:
         """Ids of the jobs with this name that have not ended."""
+        ...
 
     def look(self, id: str, folder: Path) -> Status: ...
 
     def cancel(self, id: str, now: bool) -> None:
         """End a job, waiting or running: with a warning first, or `now`. One that has ended is no error."""
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         """What an ended job used, as metadata."""
+        ...
 
 
 def refuse_control_characters(*values: object) -> None:
@@ -120,7 +123,7 @@ def refuse_unwritable(job: Job) -> None:
     )
 
 
-def measured(folder: Path, resources: Resources) -> dict[str, object]:
+def measured(folder: Path, resources: Resources) -> dict[str, float]:
     """What a job says of itself, over all its starts: seconds, GPU-hours, CPU-seconds, peak memory of one process.
 
     Further nodes note theirs in folders `node-1` and so on.

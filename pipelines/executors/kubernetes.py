@@ -106,7 +106,7 @@ class Kubernetes:
         _insist(api.delete, namespace, "jobs", name)  # first, so that no pod is replaced
         _insist(api.delete_all, namespace, "pods", 0 if now else SECONDS_TO_STOP, labelSelector=f"{ID}={name}")
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         return measured(folder, resources)
 
     @cached_property

@@ -86,7 +86,9 @@ def quantities(needs: Resources) -> dict[str, str]:
 
 def amount(quantity: str) -> float:
     """A quantity of Kubernetes in units or bytes: `500m` → 0.5, `4Gi` → 4294967296."""
-    number, suffix = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", quantity).groups()
+    found = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", quantity)
+    assert found, f"no quantity of Kubernetes: {quantity!r}"
+    number, suffix = found.groups()
     if suffix.endswith("i"):
         return float(number) * 1024 ** (" KMGTPE".index(suffix[0]))
     return float(number) * {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}[suffix]

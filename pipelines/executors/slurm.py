@@ -102,7 +102,7 @@ class Slurm:
     def cancel(self, id: str, now: bool) -> None:
         self.cli.cancel(id, now)
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         """By accounting where there is some, else as the job measured itself."""
         cost, rows = measured(folder, resources), self.cli.usage(id)
         if not rows:

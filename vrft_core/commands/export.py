@@ -8,6 +8,7 @@ belong elsewhere.
 import json
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 from vrft_core import io, provenance
 from vrft_core import policy as policies
@@ -56,7 +57,9 @@ def export(layout: Layout, params: Params, cell: Cell, method: str, directory: P
     model, processor = policies.load(base, trained)
     dtype = stored_dtype(base)
     with io.new_directory(directory) as target:
-        policies.save(target, model.to(dtype) if dtype else model, processor)
+        if dtype:
+            cast(Any, model).to(dtype)  # in place; the annotation of a model's own `to` takes no argument
+        policies.save(target, model, processor)
         if is_adapter(trained):
             (target / "adapter").mkdir()
             shutil.copyfile(trained / ADAPTER_WEIGHTS, target / "adapter" / ADAPTER_WEIGHTS)

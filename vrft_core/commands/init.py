@@ -70,7 +70,7 @@ def update(root: Path, name: str) -> list[str]:
     path = root / "params.yaml"
     params = load_params(path)
     benchmark = params.benchmarks.get(name)
-    if benchmark is None or benchmark.train is None:
+    if benchmark is None or benchmark.train is None or benchmark.eval is None:
         own = sorted(n for n, b in params.benchmarks.items() if b.train)
         raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
     files.read(benchmark, root)
@@ -104,7 +104,7 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
         raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(sorted(params.recipes))}")
     if shots < 1:
         raise InputError("--shots", f"must be at least 1, is {shots}", "for example --shots 4")
-    if not cells or min(cell.seed for cell in cells) < 0:
+    if not cells or min(cell.seed or 0 for cell in cells) < 0:
         raise InputError("--seeds", "must be numbers of at least 0", "for example --seeds 0 1 2")
     if len(set(cells)) < len(cells):
         raise InputError("--seeds", "the same number twice", "each makes one cell: name different ones")
@@ -198,6 +198,7 @@ def _insert(text: str, at: tuple[str, ...], rows: dict[str, dict]) -> str:
 def _append(text: str, at: tuple[str, ...], item: str) -> str:
     """Put `item` at the end of the list that lies under the keys `at`, unless it is there."""
     node = _node(text, at)
+    assert isinstance(node, yaml.SequenceNode)
     if item in [entry.value for entry in node.value]:
         return text
     end = node.value[-1].end_mark.index

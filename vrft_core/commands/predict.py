@@ -161,7 +161,9 @@ def _ids(annotations: Annotations, names: Sequence[str]) -> list[int]:
         if name not in known:
             close = get_close_matches(name, known, 3)
             raise InputError(
-                "--categories", f"the annotations have no category {name!r}", close and f"is it {' or '.join(close)}?"
+                "--categories",
+                f"the annotations have no category {name!r}",
+                f"is it {' or '.join(close)}?" if close else "",
             )
     return sorted({known[name] for name in names})
 

@@ -59,6 +59,7 @@ def _repro(root: Path, target: str, known: set[str]) -> int | None:
     process = subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )
+    assert process.stdout  # piped
     errors: list[str] = []
     reader = Thread(target=_pass_on, args=(process.stderr, errors))
     reader.start()

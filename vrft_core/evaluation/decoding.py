@@ -8,7 +8,7 @@ ask, and what the answers say, belongs to `predict`.
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from PIL import Image
@@ -49,7 +49,8 @@ def complete(
     """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
-    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory at once.
+    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
+    at once.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, tails = _prompts(processor, questions)
@@ -145,6 +146,9 @@ def _parts(sizes: Sequence[int]) -> list[slice]:
 class _Roomy(DynamicLayer):
     """Keys and values [rows, heads, tokens, size] with room for more tokens: the library's layer copies all at each."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
@@ -184,7 +188,8 @@ class _Roomy(DynamicLayer):
 
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
     """A new cache whose rows are copies of these rows, with room for so many tokens."""
-    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in cache.layers])
+    layers: list[Any] = cache.layers  # each holds keys and values
+    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in layers])
 
 
 def _answer(
@@ -228,8 +233,8 @@ def _answer(
         ):
             if end:
                 rows[place] = None
-            elif rows[place] is not None:
-                for kept, value in zip(completions[rows[place]], values, strict=True):
+            elif (answer := rows[place]) is not None:
+                for kept, value in zip(completions[answer], values, strict=True):
                     kept.append(value)
         going = [place for place, row in enumerate(rows) if row is not None]
         if count == max_new_tokens or not going:
@@ -248,11 +253,11 @@ def _answer(
 def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
     """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length]."""
     start, length = cache.get_seq_length(), ids.shape[1]
-    logits = []
+    logits, layers = [], cast(list[_Roomy], cache.layers)
     for part in _parts([length] * len(ids)):
-        some = Cache([layer.part(part) for layer in cache.layers])
+        some = Cache([layer.part(part) for layer in layers])
         logits.append(_next(core, some, ids[part], places[part], mask[part]))
-    for layer in cache.layers:
+    for layer in layers:
         layer.show(start + length)
     return torch.cat(logits)
 

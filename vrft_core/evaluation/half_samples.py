@@ -77,7 +77,7 @@ class Counted:
         first = kept[0][1]
 
         def total(name: str) -> np.ndarray:
-            return sum(factor * getattr(model, name) for factor, model in kept)
+            return sum((factor * getattr(model, name) for factor, model in kept), np.zeros(()))
 
         fewest = {name: np.min([getattr(m, name) for _, m in kept], axis=0) for name in ("counted", "support")}
         return cls(

@@ -5,7 +5,7 @@ beside it stands a corrected AP whose interval covers the AP of infinitely many 
 they do. How much a metric varies is measured in `half_samples`; what is counted belongs to each task (`scores`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
@@ -20,7 +20,7 @@ from vrft_core.evaluation.half_samples import (
     variance_of_mean,
     variance_over_halves,
 )
-from vrft_core.evaluation.scores import Scores
+from vrft_core.evaluation.scores import Entry, Intervals, Scores
 
 DIFFERENCES = (("rft", "sft"), ("rft", "base"), ("sft", "base"))
 LEVEL = 0.95
@@ -31,8 +31,8 @@ _NOTHING = 1e-9  # a half width below it is rounding
 
 
 def intervals(
-    models: dict[str, Scores], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
-) -> dict:
+    models: Mapping[str, Scores], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
+) -> Intervals:
     """Intervals over images, of models that were evaluated on the same ones.
 
     `halves`: how many random halves of the images to count on; 1000 gives a width to within 3 %, 200 to within 7 %.
@@ -55,7 +55,7 @@ def intervals(
       might differ (Wilson's bound for none of n), so that the interval is value · (1 - u) to value · (1 - u) + u.
     """
     found = _describe([models], halves, seed, differences)
-    for entries in found.values():
+    for entries in (found["models"], found["differences"]):
         for metrics in entries.values():
             for entry in metrics.values():
                 for field in ("std", "per_seed", "se_images"):
@@ -64,8 +64,8 @@ def intervals(
 
 
 def intervals_over_seeds(
-    seeds: list[dict[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
-) -> dict:
+    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
+) -> Intervals:
     """The same for the mean over training seeds: one dictionary for each seed, with the same models and images.
 
     A model that is one and the same object for several seeds (the untouched one) is counted once.
@@ -114,7 +114,9 @@ def _power_factor() -> float:
     return float((_Z + stdtrit(np.inf, POWER)) / _Z)
 
 
-def _describe(seeds: list[dict[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]]) -> dict:
+def _describe(
+    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]]
+) -> Intervals:
     scores = {id(one): one for models in seeds for one in models.values()}
     first = next(iter(seeds[0].values()))
     for models in seeds:
@@ -128,7 +130,7 @@ def _describe(seeds: list[dict[str, Scores]], halves: int, seed: int, difference
     runs = [{name: counted[id(one)] for name, one in models.items()} for models in seeds]
     share = 1 / len(runs)
 
-    def rows(*signs: tuple[float, str]) -> dict:
+    def rows(*signs: tuple[float, str]) -> dict[str, Entry]:
         mean = Counted.combine([(sign * share, run[name]) for run in runs for sign, name in signs])
         each = np.array([sum(sign * run[name].value for sign, name in signs) for run in runs])  # [S, M]
         return {
@@ -142,7 +144,7 @@ def _describe(seeds: list[dict[str, Scores]], halves: int, seed: int, difference
     }
 
 
-def _entry(one: Counted | None, index: int, each: np.ndarray, paired: bool) -> dict:
+def _entry(one: Counted | None, index: int, each: np.ndarray, paired: bool) -> Entry:
     """`one`: what is described, None for a difference that is zero by construction; `each`: its value by seed [S]."""
     count = len(each)
     spread = each.var(ddof=1) if count > 1 else 0.0
@@ -153,9 +155,10 @@ def _entry(one: Counted | None, index: int, each: np.ndarray, paired: bool) -> d
         low = high = variance = value
     elif one is not None and not np.isnan(value):
         variance, low, high, corrected = _ends(one, index, value, spread, count, paired)
-    entry = {"value": _number(value), "low": _number(low), "high": _number(high)}
+    entry: Entry = {"value": _number(value), "low": _number(low), "high": _number(high)}
     if corrected:
-        entry["corrected"] = {name: _number(one) for name, one in zip(("value", "low", "high"), corrected, strict=True)}
+        centre, lowest, highest = map(_number, corrected)
+        entry["corrected"] = {"value": centre, "low": lowest, "high": highest}
     entry["std"] = _number(each.std(ddof=1)) if count > 1 else None
     entry["per_seed"] = [_number(one) for one in each]
     entry["se_images"] = _number(np.sqrt(variance))

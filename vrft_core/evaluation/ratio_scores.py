@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vrft_core.evaluation.scores import MetricSpec
 
@@ -35,19 +37,19 @@ class RatioScores:
     def of(
         cls,
         metrics: Sequence[MetricSpec],
-        above: Sequence[Sequence[float]],
-        below: Sequence[Sequence[float]],
+        above: ArrayLike,
+        below: ArrayLike,
         images: Sequence | None = None,
         parts: Sequence[int] | None = None,
-    ) -> "RatioScores":
+    ) -> Self:
         """`above`, `below`: [M, A]. `images` [A]: the image of each answer; each has one of its own where None.
         `parts` [A]: the class of each answer, 0 … K - 1.
         """
-        above, below = (np.array(rows, dtype=float).reshape(len(metrics), -1) for rows in (above, below))
-        answers = above.shape[1]
+        tops, bottoms = (np.array(rows, dtype=float).reshape(len(metrics), -1) for rows in (above, below))
+        answers = tops.shape[1]
         units, unit = np.unique(np.arange(answers) if images is None else np.array(images), return_inverse=True)
         part = np.zeros(answers, dtype=np.int64) if parts is None else np.array(parts, dtype=np.int64)
-        return cls(units, tuple(metrics), unit.ravel(), above, below, part)
+        return cls(units, tuple(metrics), unit.ravel(), tops, bottoms, part)
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
         """[..., M], NaN where nothing counts."""

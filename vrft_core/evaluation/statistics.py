@@ -1,14 +1,15 @@
 """Small statistics that several tasks and the report share."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 BINS = 10
 
 
-def identical(rows: Sequence[dict]) -> float | None:
+def identical(rows: Sequence[Mapping[str, Any]]) -> float | None:
     """Share of answers that are given word for word to more than one question."""
     counts = Counter(row["completion"] for row in rows)
     return mean([counts[row["completion"]] > 1 for row in rows])

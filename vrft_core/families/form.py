@@ -36,5 +36,5 @@ class Form:
         return UNITS[self.policy.family]
 
     def frame(self, width: int, height: int, where: object = "image") -> Frame:
-        """The coordinate frame of answers about an image of so many pixels. Raises InputError as `frames.frame` does."""
+        """The coordinate frame of answers about an image of that many pixels. Raises InputError as `frames.frame`."""
         return frame(self.policy, width, height, where)

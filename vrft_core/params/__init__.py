@@ -6,7 +6,7 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from vrft_core import yaml_text
 from vrft_core.cell import Cell
@@ -33,9 +33,9 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit", "Natural", "Params", "PhraseScenes", "Policy",
-    "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft",
-    "Share", "SplitSizes", "Strict", "TaskSettings",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
+    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
+    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
 
@@ -44,7 +44,7 @@ class Params(Strict):
     recipes: dict[Name, Recipe]
     grid: Grid
     nightly: list[Key]
-    resources: dict[Name, RecipeResources] = {}
+    resources: dict[Name, RecipeResources] = Field(default_factory=dict)
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
         return self.resources.get(recipe, RecipeResources()).of(stage)
@@ -109,7 +109,7 @@ class Params(Strict):
             self._check_setup(f"grid.setups.{key}", row)
         for key, study in self.grid.studies.items():
             self._check_setup(f"grid.studies.{key}", study)
-            seeds = sorted(c.seed for c in cells if c.at("study").key == key)
+            seeds = sorted(c.seed for c in cells if c.seed is not None and c.at("study").key == key)
             if sorted(study.seeds) != seeds:
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
         if unknown := set(self.resources) - set(self.recipes):

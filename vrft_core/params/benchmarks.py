@@ -1,10 +1,10 @@
 """Benchmarks: a task on data, and where the data come from."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
-from vrft_core.names import Name, TaskName
+from vrft_core.names import Frequency, Name, TaskName
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
 Kind = Literal["embedded", "official", "own"]
@@ -35,7 +35,7 @@ class Scenes(Strict):
     max_objects: Positive
     same_category: Share
     glyphs: Annotated[int, Field(ge=1, le=3)]
-    categories: dict[Literal["f", "c", "r"], list[str]]
+    categories: dict[Frequency, list[str]]
     seed: Natural
 
 
@@ -44,7 +44,7 @@ class IconScenes(Strict):
 
     image_size: Positive
     images: SplitSizes
-    categories: dict[Literal["f", "c", "r"], list[str]]
+    categories: dict[Frequency, list[str]]
     seed: Natural
 
     @property
@@ -103,4 +103,4 @@ class Benchmark(Strict):
         """Which data a recipe with `data: <wanted>` gets; None where the benchmark has none of that kind."""
         if self.train:
             return "own"
-        return wanted if getattr(self, wanted) else None  # type: ignore[return-value]
+        return cast(Kind, wanted) if getattr(self, wanted) else None

@@ -4,12 +4,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
-from vrft_core.names import Name, Repository
+from vrft_core.names import Frequency, Name, Repository
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
 
 class FewShot(Strict):
-    frequencies: list[Literal["f", "c", "r"]]
+    frequencies: list[Frequency]
     when_short: Literal["refuse", "all"]
     negatives: Natural = 0  # questions about absent categories beside each chosen pair, where the task asks such
 
@@ -45,7 +45,7 @@ class Pretraining(Strict):
     jitter: float
     bare_answers: Share
     negatives: Share = 0  # of the questions: about something that is not there
-    wrong_names: dict[Literal["f", "c", "r"], Share] = Field(default_factory=dict)
+    wrong_names: dict[Frequency, Share] = Field(default_factory=dict)
 
 
 class Policy(Strict):
@@ -121,7 +121,7 @@ class TaskSettings(Strict):
     MEASURED: ClassVar[tuple[str, ...]] = ()
 
     rewards: Annotated[dict[str, float], Field(min_length=1)]  # reward → weight
-    guards: dict[str, Limit] = {}  # of MEASURED, or `zero_variance/REWARD`, `reward/REWARD`
+    guards: dict[str, Limit] = Field(default_factory=dict)  # of MEASURED, or `zero_variance/REWARD`, `reward/REWARD`
     samples: Natural = 0  # answers drawn beside the greedy one in evaluation
 
     @property
@@ -158,7 +158,9 @@ class Rft(Strict):
     save_steps: Positive
     checkpoint: Literal["last", "validation"]
     reuse: Reuse = Reuse()
-    guards: dict[str, Limit] = {}  # of GUARDED; a task's own stand under `tasks`; docs/training-at-scale.md
+    guards: dict[str, Limit] = Field(
+        default_factory=dict
+    )  # of GUARDED; a task's own stand under `tasks`; docs/training-at-scale.md
 
     @model_validator(mode="after")
     def _consistent(self):

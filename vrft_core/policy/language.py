@@ -8,6 +8,7 @@ Generation and evaluation go through the model itself.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,7 @@ class AnswerLoss:
         self.model, self.processor, self.features = model, processor, features
         self.prompts: dict[str, list[int]] = {}
         vocabulary = processor.tokenizer.get_vocab()
-        self.is_coordinate = torch.zeros(model.config.text_config.vocab_size, dtype=torch.bool)
+        self.is_coordinate = torch.zeros(model.config.get_text_config().vocab_size, dtype=torch.bool)
         self.is_coordinate[[i for word, i in vocabulary.items() if word.rstrip("Ġ").rstrip(",").isdigit()]] = True
 
     def backward(self, batch: Sequence[Example]) -> dict[str, float]:
@@ -95,7 +96,8 @@ def logits_at(
     start = int(is_image.int().argmax())
     end = start + image.shape[1]
     assert (ids[:, start:end] == model.config.image_token_id).all(), "the images must be at one place"
-    positions, _ = model.model.get_rope_index(ids[:1], mm_token_type_ids=is_image.long(), image_grid_thw=grid)
+    rope_index: Any = model.model.get_rope_index  # asks for LongTensor, which no operation is annotated to return
+    positions, _ = rope_index(ids[:1], mm_token_type_ids=is_image.long(), image_grid_thw=grid)
 
     x = text.embed_tokens(ids)
     x = torch.cat([x[:, :start], image, x[:, end:]], 1)

@@ -19,15 +19,15 @@ class Pool:
     """Scenes in memory: images uint8 [N, side, side, 3]; per image the names and xyxy pixel boxes of its objects."""
 
     images: np.ndarray
-    objects: list[list[tuple[str, Box]]]
-    notes: list[Any]  # what else a lesson needs to know of each image
+    objects: Sequence[Sequence[tuple[str, Box]]]
+    notes: Sequence[Any]  # what else a lesson needs to know of each image
 
     def __len__(self) -> int:
         return len(self.objects)
 
     def __add__(self, other: "Pool") -> "Pool":
         images = np.concatenate([self.images, other.images])
-        return Pool(images, self.objects + other.objects, self.notes + other.notes)
+        return Pool(images, [*self.objects, *other.objects], [*self.notes, *other.notes])
 
 
 @dataclass(frozen=True)

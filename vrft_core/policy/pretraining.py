@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ from vrft_core.progress import Progress
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
 
-Log = Callable[[int, dict[str, float]], None]
+Log = Callable[[int, dict[str, float]], object]
 
 
 def pretrain(
@@ -51,7 +52,8 @@ def pretrain(
     `categories` are those of the pool's objects, which phase A learns to see; `lessons` ask about the pool's images in
     phase B. `log` gets some steps' numbers, named by phase. Returns the last losses.
     """
-    parameters = dict(model.named_parameters())
+    settings, parameters = policy.pretraining, dict(model.named_parameters())
+    assert settings, "this policy comes from the Hub"
     if kept := _kept(checkpoint):
         with torch.no_grad():
             for name, value in kept.items():
@@ -62,7 +64,7 @@ def pretrain(
         save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
         io.replace(temporary, checkpoint)
     features = Features(model.model.visual, pool.images, processor.image_processor)
-    return teach_language(model, processor, policy.pretraining, features, lessons, log)
+    return teach_language(model, processor, settings, features, lessons, log)
 
 
 def _kept(checkpoint: Path) -> dict[str, Tensor]:
@@ -86,7 +88,8 @@ def align_vision(
 ) -> None:
     """Phase A: trains the vision tower and the token embeddings."""
     settings, tokenizer, visual = policy.pretraining, processor.tokenizer, model.model.visual
-    embeddings = model.get_input_embeddings().weight
+    assert settings, "this policy comes from the Hub"
+    embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight
     size = embeddings.shape[1]
     values = range(0, LIMIT + 1, policy.coordinate_step)
     name_tokens = _single_tokens(tokenizer, categories)

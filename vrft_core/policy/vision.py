@@ -4,13 +4,16 @@ The library's forward attends image by image and convolves where a product suffi
 that is most of the time. The mathematics is the same. Images of different sizes go through the model itself.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import Qwen3VLVisionModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionBlock, apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 
@@ -47,7 +50,7 @@ def encode(
     x = x + (visual.pos_embed(index) * weight.unsqueeze(-1)).sum(1)
     cos, sin = visual.rotary_pos_emb(x, get_vision_position_ids(grid, visual.spatial_merge_size))
     deepstack = []
-    for number, block in enumerate(visual.blocks):
+    for number, block in enumerate(cast(Iterable[Qwen3VLVisionBlock], visual.blocks)):
         attention = block.attn
         qkv = attention.qkv(block.norm1(x)).view(count, length, 3, attention.num_heads, -1)
         query, key, value = qkv.unbind(2)

@@ -62,7 +62,7 @@ class Picture(NamedTuple):
 
 
 def picture(number: int, path: Path, listed: Size) -> Picture:
-    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no whole image."""
+    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no image."""
     wide, high, uri = _embedded(path, listed)
     store = Markup(
         '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
@@ -164,7 +164,7 @@ def _free_place(
 def credit(image: dict, licences: dict[int, str]) -> str:
     """Source and licence of a picture that names its own; empty where the data set speaks for all."""
     source = image.get("flickr_url") or image.get("coco_url") or ""
-    licence = licences.get(image.get("license"), "") if source else ""
+    licence = licences.get(image.get("license", -1), "") if source else ""
     return ", ".join(part for part in (source, licence) if part)
 
 

@@ -61,8 +61,8 @@ def _validation(training: dict[str, dict]) -> dict:
     return figure(
         "Validation score at each checkpoint",
         charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),
-        "On the validation split, which shares no image with the evaluation. The ringed checkpoint was evaluated. A step "
-        "of RFT costs more than one of SFT: see the table above.",
+        "On the validation split, which shares no image with the evaluation. The ringed checkpoint was evaluated. "
+        "A step of RFT costs more than one of SFT: see the table above.",
     )
 
 

@@ -8,6 +8,7 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from vrft_core.evaluation.scores import Intervals
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -31,16 +32,23 @@ def cells(table: int, policy: str, method: str, shots: int | None) -> dict[str, 
     return None
 
 
+def _row(table: int, policy: str, method: str, shots: int | None) -> dict[str, float]:
+    """`cells` of a row that paper.json itself refers to."""
+    found = cells(table, policy, method, shots)
+    assert found, f"paper.json has no {method} of {policy} in table {table}"
+    return found
+
+
 def policy_name(policy: Policy) -> str | None:
     """What the paper's tables call a recipe's policy, `qwen2-vl-2b`; None for one that is pre-trained here."""
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
+def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions were
-    asked in another way than the paper's, the metric of the same definition stands beside it.
+    `results`: {"models", "differences"} by metric. `categories`: names of those that were evaluated. Where questions
+    were asked in another way than the paper's, the metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
@@ -60,7 +68,7 @@ _SHOWN = ("value", "low", "high")
 
 
 def _beside(
-    results: dict,
+    results: Intervals,
     categories: list[str],
     table: dict,
     column: str,
@@ -72,12 +80,12 @@ def _beside(
 
     def entry(label: str, paper: float, found: dict | None) -> dict:
         here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
-        known = here.get("low") is not None
+        low, high = here.get("low"), here.get("high")
         return {
             "label": label,
             "paper": paper,
             "here": here or dict.fromkeys(_SHOWN),
-            "inside": here["low"] <= paper <= here["high"] if known else None,
+            "inside": None if low is None or high is None else low <= paper <= high,
         }
 
     rows = [entry(method, value, results["models"][method].get(metric)) for method, value in printed.items()]
@@ -134,11 +142,11 @@ def inconsistencies() -> list[tuple]:
                     found.append((table["table"], row["policy"], row["shots"], row["method"], (column,), "mean"))
     for gain in load()["gains"]:
         table, policy, shots, method, column = (gain[k] for k in ("table", "policy", "shots", "method", "column"))
-        after, before = (cells(table, policy, m, shots)[column] for m in (method, "base"))
+        after, before = (_row(table, policy, m, shots)[column] for m in (method, "base"))
         if abs(after - before - gain["value"]) > GAIN_TOLERANCE:
             found.append((table, policy, shots, method, (column,), "gain"))
     for start in load()["started_at"]:
-        if cells(start["table"], start["policy"], "base", None)[start["column"]] != start["value"]:
+        if _row(start["table"], start["policy"], "base", None)[start["column"]] != start["value"]:
             found.append((start["table"], start["policy"], None, "base", (start["column"],), "start"))
     return found + _copied()
 

@@ -1,4 +1,4 @@
-"""What the rewards did while RFT trained: whether answers became better, or only better paid. The same for every task."""
+"""What the rewards did while RFT trained: whether answers became better, or only better paid. Of any task."""
 
 from vrft_core.report import figures
 from vrft_core.report.followed import reward_against_score
@@ -48,8 +48,8 @@ def _followed(found: dict, metric: str) -> Table:
         {
             "label": "Drift",
             "cells": [decimal(found["drift"]), ""],
-            "note": "Growth of the reward less growth of the score, each as a share of its first value: above 0 the pay rose "
-            "faster than the skill.",
+            "note": "Growth of the reward less growth of the score, each as a share of its first value: above 0 the "
+            "pay rose faster than the skill.",
         },
     ]
     head = ["", "reward since the checkpoint before", f"validation {metric}"]

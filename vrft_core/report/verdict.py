@@ -1,7 +1,7 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
 from vrft_core.evaluation.intervals import needed_images, needed_seeds
-from vrft_core.evaluation.scores import MetricSpec
+from vrft_core.evaluation.scores import Entry, MetricSpec
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
@@ -47,7 +47,7 @@ def verdict(differences: dict, spec: MetricSpec) -> dict:
     }
 
 
-def needs(difference: dict, images: int) -> str:
+def needs(difference: Entry, images: int) -> str:
     """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
 
     `difference`: {"value", "low", "high"} of one run, or with "std" and "se_images" of several.

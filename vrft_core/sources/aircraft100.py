@@ -87,6 +87,7 @@ def without_strip(data: bytes) -> bytes:
     """
     try:
         with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+            assert isinstance(image, JpegImagePlugin.JpegImageFile)
             image.load()
             cut = image.crop((0, 0, image.width, image.height - STRIP))
             buffer = BytesIO()

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from vrft_core.errors import InputError
 from vrft_core.sources.published import safe_name
@@ -98,7 +98,11 @@ def _zip_members(archive: Path, wanted: Callable[[str], bool], bounds: Bounds) -
 
 def _tar_members(archive: Path, wanted: Callable[[str], bool], bounds: Bounds) -> Iterator[tuple[str, bytes]]:
     names: set[str] = set()
-    with _decompressed(archive) as raw, tarfile.open(fileobj=_Counted(raw, archive, bounds), mode="r|") as file:
+    with (
+        _decompressed(archive) as raw,
+        # tarfile only reads from it
+        tarfile.open(fileobj=cast(IO[bytes], _Counted(raw, archive, bounds)), mode="r|") as file,
+    ):
         for member in file:
             name = member.name.removeprefix("./")
             if member.isdir():
@@ -106,12 +110,12 @@ def _tar_members(archive: Path, wanted: Callable[[str], bool], bounds: Bounds) -
             if not member.isreg():
                 raise InputError(archive, f"member {name[:100]!r} is a link or a device", "do not use it")
             _refuse_name(archive, name, names)
-            if wanted(name):
-                yield name, file.extractfile(member).read()
+            if wanted(name) and (content := file.extractfile(member)):  # a regular file always has some
+                yield name, content.read()
 
 
 @contextlib.contextmanager
-def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
+def _decompressed(archive: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     with open(archive, "rb") as plain:
         magic = plain.read(2)
         plain.seek(0)
@@ -125,7 +129,7 @@ def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
 class _Counted:
     """The unpacked stream, refused once it grows beyond the bounds."""
 
-    def __init__(self, stream: IO[bytes], archive: Path, bounds: Bounds) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, archive: Path, bounds: Bounds) -> None:
         self.stream, self.archive, self.bounds, self.count = stream, archive, bounds, 0
 
     def read(self, size: int) -> bytes:

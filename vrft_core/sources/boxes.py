@@ -21,10 +21,10 @@ class Settings(selection.Settings):
     training images held out, never more than half of a category's. `eval_images`: at most that many, for a quick
     look; the official metric wants all."""
 
-    categories: list[str] | None = Field(None, min_length=1)
-    train_per_category: int | None = Field(None, ge=1)
-    validation: float = Field(0.25, ge=0, le=0.5)
-    eval_images: int | None = Field(None, ge=1)
+    categories: list[str] | None = Field(default=None, min_length=1)
+    train_per_category: int | None = Field(default=None, ge=1)
+    validation: float = Field(default=0.25, ge=0, le=0.5)
+    eval_images: int | None = Field(default=None, ge=1)
 
 
 @dataclass

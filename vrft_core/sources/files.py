@@ -116,7 +116,9 @@ def read(benchmark: Benchmark, root: Path) -> Source:
 
 
 def _files(benchmark: Benchmark, split: str) -> Files:
-    return benchmark.train if split == "train" else benchmark.eval
+    found = benchmark.train if split == "train" else benchmark.eval
+    assert found, "a benchmark of the user's own files has both"
+    return found
 
 
 def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Path]:

@@ -29,7 +29,7 @@ class File:
     size: int | None = None  # bytes
     sha256: str | None = None
     md5: str | None = None  # where no sha256 is published
-    check: Callable[[Path], None] | None = None
+    check: Callable[[Path], object] | None = None
     by_hand: str = ""
     loose: bool = False  # one of thousands, which nobody pins
 

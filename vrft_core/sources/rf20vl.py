@@ -77,7 +77,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     content = Content(
         images,
         rows,
-        [{"id": number, "name": name} for number, name in names.items()],
+        [{"id": number, "name": name} for number, name in (names or {}).items()],
         {"source": "rf20vl", **settings.model_dump(), "unusable_boxes": unusable},
     )
     return content, lambda rows: ((ids[name], data) for name, data in archives.members(archive, ids.__contains__))

@@ -72,10 +72,11 @@ class Transfer:
         self.unreachable: set[str] = set()
         self.guard = threading.Lock()
         self.bytes_done = sum(size_of(self._part(file)) for file in files)
-        self.by_bytes = all(file.size is not None for file in files)
+        sizes = [file.size for file in files if file.size is not None]
+        self.by_bytes = len(sizes) == len(files)
         what, total = f"download {folder.name}", len(files)
         if self.by_bytes:
-            what, total = f"{what} (MB)", max(1, round(sum(file.size for file in files) / MEGABYTE))
+            what, total = f"{what} (MB)", max(1, round(sum(sizes) / MEGABYTE))
         self.progress = Progress(what, total, min(total, self.bytes_done // MEGABYTE) if self.by_bytes else 0)
 
     def run(self) -> None:

@@ -46,6 +46,12 @@ FEW_LVIS = ["horse_buggy", "die", "kitchen_table", "omelet", "papaya", "stepladd
 COOP = classes.Settings(splits="coop")
 
 
+Dataset = Literal[
+    "lvis-few-shot", "coco-4-shot", "coco-base65", "coco-80",
+    "flowers-4-shot", "aircraft-4-shot", "cars-4-shot", "pets-4-shot",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Set:
     repo: str
@@ -55,7 +61,7 @@ class Set:
     settings: selection.Settings
 
 
-SETS = {
+SETS: dict[Dataset, Set] = {
     "lvis-few-shot": Set("ViRFT_LVIS_few_shot", 1, 65, lvis, boxes.Settings(categories=FEW_LVIS, validation=0)),
     "coco-4-shot": Set("ViRFT_COCO_8_cate_4_shot", 1, 32, coco, boxes.Settings(categories=FEW_COCO, validation=0)),
     "coco-base65": Set("ViRFT_COCO_base65", 7, 6000, coco, boxes.Settings(validation=0)),
@@ -70,7 +76,7 @@ QUESTION = re.compile(r"belonging to the category '(.+?)' in the image")
 
 
 class Settings(selection.Settings):
-    dataset: Literal[tuple(SETS)]
+    dataset: Dataset
 
 
 def write(directory: Path, settings: Settings, cache: Path) -> None:

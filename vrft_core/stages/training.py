@@ -26,6 +26,7 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         "inputs": inputs,
         "versions": provenance.versions(),
     }
+    assert cell.seed is not None, "a training belongs to a cell"
     state = processes()
     with state.main_process_first():  # which makes the run folder; the others find it
         run = open_run(layout.runs(cell, method), made_from)
@@ -41,9 +42,9 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
             run=run,
             seed=cell.seed,
             what=f"{cell.key} {method}",
-            log=lambda step, numbers: tracked.metrics(numbers, step),
+            log=lambda step, numbers: tracked.metrics(numbers, step) if tracked else None,  # the main process's job
         )
-        if not state.is_main_process:
+        if tracked is None:
             return {}
         model = layout.model(cell, method)
         chosen = keep(run, record, settings.checkpoint, policy, model)

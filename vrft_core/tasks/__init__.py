@@ -1,4 +1,4 @@
-"""The tasks: one package each, with the same parts (`task`). What has a `settings` module is one; nothing lists them."""
+"""The tasks: one package each, with the same parts (`task`). What has a `settings` module is one; no list of them."""
 
 import pkgutil
 from functools import cache

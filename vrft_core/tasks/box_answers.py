@@ -4,6 +4,7 @@ Boxes are xyxy in the frame of the answer. Nothing is swapped or clipped.
 """
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX_BOXES = 1000
@@ -13,6 +14,11 @@ CORNERS = re.compile(
 )
 
 Box = tuple[float, float, float, float]
+
+
+def as_box(numbers: Iterable[str | float]) -> Box:
+    x1, y1, x2, y2 = map(float, numbers)
+    return x1, y1, x2, y2
 
 
 class Detection(NamedTuple):
@@ -54,7 +60,7 @@ def accept(
     if x1 == x2 or y1 == y2:
         reasons.append("box_empty")
         return 1
-    stated = False
+    kept, stated = 0.0, False
     if confidence is None:
         reasons.append("confidence_missing")
     elif confidence != confidence:
@@ -62,8 +68,8 @@ def accept(
     elif not 0 <= confidence <= 1:
         reasons.append("confidence_out_of_range")
     else:
-        stated = True
-    found.append(Detection(box, confidence if stated else 0.0, stated))
+        kept, stated = confidence, True
+    found.append(Detection(box, kept, stated))
     return 0
 
 

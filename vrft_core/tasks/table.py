@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from numpy.typing import ArrayLike
+
 from vrft_core.evaluation.intervals import intervals
 from vrft_core.evaluation.ratio_scores import RatioScores
 from vrft_core.evaluation.scores import MetricSpec
 
 HALVES, SEED = 1000, 0
-Parts = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # metric → numerators, denominators, one each an answer
+Parts = Mapping[str, tuple[ArrayLike, ArrayLike]]  # metric → numerators, denominators, one each an answer
 
 
 def measured(rows: Sequence[dict], parts: Parts, shares: Sequence[str] = ()) -> tuple[dict, list[str]]:

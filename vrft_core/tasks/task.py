@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from PIL import Image
 
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.scores import MetricSpec, Scores
+from vrft_core.evaluation.scores import Entry, MetricSpec, Scores
 from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
@@ -77,7 +77,6 @@ class Prediction(TypedDict):
     completion: str
     reasons: list[str]  # what was repaired or dropped in reading it
     tokens: int
-    rankings: NotRequired[dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -197,12 +196,9 @@ class Metrics(Protocol):
         rows: Sequence[Any],
         categories: Sequence[int],
         settings: Any,
-        interval: Callable[[Mapping[str, Scores]], Mapping[str, Mapping[str, dict]]],
+        interval: Callable[[Mapping[str, Scores]], Mapping[str, Mapping[str, Entry]]],
     ) -> dict:
-        """What an evaluation records besides its metrics.
-
-        `interval`: several models' scores → name → metric → {"value", "low", "high"}.
-        """
+        """What an evaluation records besides its metrics. `interval`: several models' scores → name → metric."""
         ...
 
     def validate(self, examples: Sequence[Example], rows: Sequence[Any], settings: Any, form: "Form") -> float: ...

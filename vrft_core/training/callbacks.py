@@ -8,10 +8,11 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
 from vrft_core import io
 from vrft_core.errors import InputError
@@ -21,8 +22,8 @@ from vrft_core.training.interruption import meet
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Clock, Record
 
-Log = Callable[[int, dict[str, float]], None]
-Validate = Callable[[object], float]
+Log = Callable[[int, dict[str, float]], object]
+Validate = Callable[[PreTrainedModel], float]
 SHOWN = ("loss", "reward")
 
 
@@ -38,7 +39,9 @@ class Logging(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not logs or "loss" not in logs:
             return
-        row = {name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)}
+        row: dict[str, float] = {
+            name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)
+        }
         self.record.log.append({**row, "step": state.global_step})
         if state.is_world_process_zero:
             self.log(state.global_step, row)
@@ -51,7 +54,7 @@ class Guard(TrainerCallback):
     def __init__(self, batch_examples: Callable[[], list[str]]) -> None:
         self.batch_examples = batch_examples
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
         for parameter in model.parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
@@ -82,7 +85,7 @@ class Validation(TrainerCallback):
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
         self.metric, self.patience = metric, patience
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model: Any = None, **kwargs):
         step = state.global_step
         if step % args.save_steps == 0 and step not in {row["step"] for row in self.record.validation}:
             self._validate(model, step)
@@ -91,7 +94,7 @@ class Validation(TrainerCallback):
             if exhausted(self.record, self.patience):
                 raise Exhausted
 
-    def on_save(self, args, state, control, model=None, **kwargs):
+    def on_save(self, args, state, control, model: Any = None, **kwargs):
         if control.should_training_stop and state.global_step < state.max_steps:
             self.clock.stop()
             meet()
@@ -128,7 +131,9 @@ def best_step(record: Record) -> int:
 def exhausted(record: Record, patience: int | None) -> bool:
     """Whether the last `patience` checkpoints all fell short of an earlier one."""
     trained = [row["step"] for row in record.validation if row["step"] > 0]
-    return bool(patience and trained) and len(trained) - 1 - trained.index(best_step(record)) >= patience
+    if not patience or not trained:
+        return False
+    return len(trained) - 1 - trained.index(best_step(record)) >= patience
 
 
 def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:

@@ -7,7 +7,7 @@ What a checkpoint holds belongs to the trainers, whose folder it is to `runs`.
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,8 +59,9 @@ def _damage(checkpoint: Path, digests: bool) -> str | None:
     """What is wrong with a sealed checkpoint's files, if anything."""
     try:
         seal = io.read_json(checkpoint / MARKER)
-        files = seal["files"].items() if isinstance(seal["content"], dict) else None
-        for name, (size, digest) in files:
+        if not isinstance(seal["content"], dict):
+            raise TypeError("content")
+        for name, (size, digest) in seal["files"].items():
             path = checkpoint / name
             if not path.is_file():
                 return f"{name} is missing"
@@ -77,7 +78,7 @@ def _damage(checkpoint: Path, digests: bool) -> str | None:
     return None
 
 
-def drop_checkpoints(directory: Path, keep: set[int] = frozenset()) -> None:
+def drop_checkpoints(directory: Path, keep: Set[int] = frozenset()) -> None:
     """Remove all checkpoints but those of the steps in `keep`."""
     for path in Path(directory).glob("checkpoint-*"):
         if int(path.name.rpartition("-")[2]) not in keep:

@@ -1,7 +1,7 @@
 """Signs that reinforcement goes wrong before the validation score says so: measured every step, judged by the recipe.
 
-Only what every task shares is measured here; a task's own signs are in its `diagnostics`, and what TRL measures anyway is
-only given a name. How much is too much stands in the recipe. Non-finite numbers are no matter of limits: `callbacks`.
+Only what every task shares is measured here; a task's own signs are in its `diagnostics`, and what TRL measures anyway
+is only given a name. How much is too much stands in the recipe. Non-finite numbers belong to `callbacks`.
 """
 
 import sys

@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import torch
@@ -36,7 +36,7 @@ from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
 from vrft_core.training.record import Clock, Record
 
-MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
+MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
 
 def train(
@@ -193,7 +193,7 @@ def _file_parameters(path: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, int]:
+def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any]:
     """A step's `batch_size` rows, at most `available`, over the processes at work and then over micro-batches.
 
     `unit` rows belong together and stay in one process. Raises InputError where they cannot be shared out evenly.
@@ -258,7 +258,7 @@ def lora(adapter: Adapter | None) -> Any:
     )
 
 
-class Counting:
+class Counting(Trainer):
     """Mixed into a TRL trainer: counts what all processes consume, and stops at a non-finite loss.
 
     `batch_examples` are the ids of the examples in the batch at hand.
@@ -271,7 +271,8 @@ class Counting:
         """`grid` [images, 3]: patches in time, height and width of each row's image."""
         cost = self.record.cost
         counted = [rows, rows, int(tokens), int(completion_tokens), int(grid.prod(dim=-1).sum())]
-        counted = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device), "sum").tolist()
+        here = torch.tensor(counted, device=self.accelerator.device)
+        counted = cast(torch.Tensor, self.accelerator.reduce(here, "sum")).tolist()
         for name, value in zip(
             ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True
         ):

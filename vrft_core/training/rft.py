@@ -18,7 +18,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
 from vrft_core import io
 from vrft_core.errors import InputError
@@ -181,7 +181,7 @@ def generation(settings: Rft) -> dict[str, Any]:
 class Reader:
     """Reads each completion once for all rewards of a batch, and for what is measured of it.
 
-    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept between calls.
+    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept meanwhile.
     """
 
     def __init__(self, task: Task, form: Form) -> None:

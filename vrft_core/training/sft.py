@@ -5,7 +5,8 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from vrft_core.params import Recipe
 from vrft_core.policy.processor import ImageProcessor

@@ -1,7 +1,7 @@
 """The embedded data sources: scenes drawn from emoji glyphs on photographs and patterns, exactly annotated.
 
-Three kinds: scenes of several objects, single icons in families of look-alikes, scenes with expressions that refer to one
-object. `draw` draws one of any kind, `write` a data set. Data that lies in files belongs to `sources.files`.
+Three kinds: scenes of several objects, single icons in families of look-alikes, scenes with expressions that refer to
+one object. `draw` draws one of any kind, `write` a data set. Data that lies in files belongs to `sources.files`.
 """
 
 from pathlib import Path

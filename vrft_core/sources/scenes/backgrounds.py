@@ -56,14 +56,14 @@ def _photograph(name: str) -> Image.Image:
     with Image.open(Path(skimage.__file__).parent / "data" / name) as file:
         picture = file.convert("RGB")
     scale = PHOTOGRAPH_SIDE / min(picture.size)
-    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.BILINEAR)
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR)
 
 
 def _crop(photograph: Image.Image, side: int, rng: random.Random) -> Image.Image:
     window = rng.randint(min(side, PHOTOGRAPH_SIDE), PHOTOGRAPH_SIDE)
     x, y = rng.randint(0, photograph.width - window), rng.randint(0, photograph.height - window)
-    picture = photograph.resize((side, side), Image.BILINEAR, (x, y, x + window, y + window))
-    return picture.transpose(Image.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else picture
+    picture = photograph.resize((side, side), Image.Resampling.BILINEAR, (x, y, x + window, y + window))
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else picture
 
 
 def _colour(rng: random.Random, low: int = 0, high: int = 255) -> tuple[int, int, int]:
@@ -81,7 +81,9 @@ def _gradient(side: int, rng: random.Random) -> Image.Image:
 def _clouds(side: int, rng: random.Random) -> Image.Image:
     """Smooth random patches."""
     cells = rng.randint(3, 9)
-    return Image.frombytes("RGB", (cells, cells), rng.randbytes(3 * cells * cells)).resize((side, side), Image.BICUBIC)
+    return Image.frombytes("RGB", (cells, cells), rng.randbytes(3 * cells * cells)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
 
 
 def _stripes(side: int, rng: random.Random) -> Image.Image:
@@ -99,7 +101,7 @@ def _checks(side: int, rng: random.Random) -> Image.Image:
     cells, first, second = rng.randint(4, 12), _colour(rng), _colour(rng)
     board = Image.new("RGB", (cells, cells))
     board.putdata([first if (i % cells + i // cells) % 2 else second for i in range(cells * cells)])
-    return board.resize((side, side), Image.NEAREST)
+    return board.resize((side, side), Image.Resampling.NEAREST)
 
 
 def _halo(side: int, rng: random.Random) -> Image.Image:
@@ -123,7 +125,9 @@ def _dots(side: int, rng: random.Random) -> Image.Image:
 def _tiles(side: int, rng: random.Random) -> Image.Image:
     """Squares of random colours."""
     cells = rng.randint(3, 8)
-    return Image.frombytes("RGB", (cells, cells), rng.randbytes(3 * cells * cells)).resize((side, side), Image.NEAREST)
+    return Image.frombytes("RGB", (cells, cells), rng.randbytes(3 * cells * cells)).resize(
+        (side, side), Image.Resampling.NEAREST
+    )
 
 
 PATTERNS: dict[str, tuple[Callable[[int, random.Random], Image.Image], ...]] = {

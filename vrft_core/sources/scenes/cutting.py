@@ -15,10 +15,10 @@ def cut_out(sprite: Image.Image, longer: float, stretch: float, mirrored: bool, 
     """
     scale = longer / max(sprite.size)
     width, height = sprite.width * scale * min(1, stretch), sprite.height * scale * min(1, 1 / stretch)
-    picture = sprite.resize((max(4, round(width)), max(4, round(height))), Image.BILINEAR)
+    picture = sprite.resize((max(4, round(width)), max(4, round(height))), Image.Resampling.BILINEAR)
     if mirrored:
-        picture = picture.transpose(Image.FLIP_LEFT_RIGHT)
-    picture = picture.rotate(angle, Image.BICUBIC, expand=True).convert("RGBA")
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    picture = picture.rotate(angle, Image.Resampling.BICUBIC, expand=True).convert("RGBA")
     return picture.crop(picture.getbbox())
 
 

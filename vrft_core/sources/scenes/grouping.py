@@ -119,7 +119,7 @@ def compose(
             for name, colour, share in zip(names, colours, longer, strict=True)
         ]  # fmt: skip
         for _ in range(TRIES):
-            corners = [tuple(rng.randint(0, max(0, side - length)) for length in p.size) for p in pictures]
+            corners = [_corner(picture, side, rng) for picture in pictures]
             boxes = [(x, y, x + p.width, y + p.height) for (x, y), p in zip(corners, pictures, strict=True)]
             if any(_covers(a, b) for i, a in enumerate(boxes) for b in boxes[:i]):
                 continue
@@ -235,8 +235,13 @@ def _covers(a: Sequence[int], b: Sequence[int]) -> bool:
     return common > COVERED * min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
 
 
+def _corner(picture: Image.Image, side: int, rng: random.Random) -> tuple[int, int]:
+    """A random place for its upper left corner, at which it lies inside."""
+    return rng.randint(0, max(0, side - picture.width)), rng.randint(0, max(0, side - picture.height))
+
+
 def _masks(
-    pictures: list[Image.Image], corners: list[tuple[int, ...]], front_to_back: list[int], side: int
+    pictures: list[Image.Image], corners: list[tuple[int, int]], front_to_back: list[int], side: int
 ) -> list[np.ndarray]:
     """bool[side, side] of what is seen of each picture."""
     seen: dict[int, np.ndarray] = {}

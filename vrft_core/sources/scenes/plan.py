@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vrft_core.annotations import frequency
 from vrft_core.errors import InputError
+from vrft_core.names import Frequency
 from vrft_core.params import Scenes
 from vrft_core.sources.scenes.composition import MAX_OBJECTS
 from vrft_core.sources.scenes.glyphs import vocabulary
@@ -20,7 +21,7 @@ RARE = (10, 4)
 FREQUENT_LEAST = 110
 FREQUENT_STEEPNESS = 4  # most over least frequent, of what the frequent categories get beyond FREQUENT_LEAST
 # Chance of a category to be the next one drawn in pretraining, relative to a frequent one.
-PRETRAINING = {"f": 1.0, "c": 0.4, "r": 0.12}
+PRETRAINING: dict[Frequency, float] = {"f": 1.0, "c": 0.4, "r": 0.12}
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,18 @@ def budgets(settings: Scenes, split: str) -> dict[str, int]:
     return long_tail(settings.categories, slots)
 
 
-def evenly(categories: dict[str, list[str]], slots: int) -> dict[str, int]:
+def evenly(categories: dict[Frequency, list[str]], slots: int) -> dict[str, int]:
     """Category → number of images, all about the same, `slots` in all."""
     names = [name for band in ("f", "c", "r") for name in categories.get(band, [])]
     return {name: slots // len(names) + (i < slots % len(names)) for i, name in enumerate(names)}
 
 
-def least(categories: dict[str, list[str]]) -> int:
+def least(categories: dict[Frequency, list[str]]) -> int:
     """The fewest slots with which `long_tail` gives every category its letter."""
     return FREQUENT_LEAST * len(categories["f"]) + sum(_tail(categories).values())
 
 
-def long_tail(categories: dict[str, list[str]], slots: int) -> dict[str, int]:
+def long_tail(categories: dict[Frequency, list[str]], slots: int) -> dict[str, int]:
     """Category → number of train's images, as its letter promises, `slots` (not less than `least`) in all."""
     frequent, tail = categories["f"], _tail(categories)
     weights = _falling(frequent, 100 * FREQUENT_STEEPNESS, 100)
@@ -110,7 +111,7 @@ def long_tail(categories: dict[str, list[str]], slots: int) -> dict[str, int]:
     return head | tail
 
 
-def _tail(categories: dict[str, list[str]]) -> dict[str, int]:
+def _tail(categories: dict[Frequency, list[str]]) -> dict[str, int]:
     return _falling(categories.get("c", []), *COMMON) | _falling(categories.get("r", []), *RARE)
 
 
@@ -180,7 +181,7 @@ def _shape(settings: Scenes, rng: random.Random) -> tuple[int, int]:
 def _pretraining_plan(settings: Scenes, index: int) -> Plan:
     rng = random.Random(f"plan/{settings.seed}/pretraining/{index}")
     distinct, repeats = _shape(settings, rng)
-    weights = {name: PRETRAINING[band] for band in "fcr" for name in settings.categories.get(band, [])}
+    weights = {name: weight for band, weight in PRETRAINING.items() for name in settings.categories.get(band, [])}
     names: list[str] = []
     for _ in range(distinct):
         names += rng.choices(list(weights), list(weights.values()))

@@ -8,15 +8,15 @@ import io as bytes_io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as run_length
-from pydantic import BaseModel
 
 from vrft_core import io
 from vrft_core.annotations import SPLITS, frequency
+from vrft_core.params import Embedded
 
 ATTRIBUTION = (
     "Pictures contain glyphs by OpenMoji, the open-source emoji and icon project (https://openmoji.org), rotated, "
@@ -33,26 +33,28 @@ ANNOTATIONS_PER_IMAGE = 100  # annotation id = image id * this + position
 class Drawn(Protocol):
     """What every source draws: `image` is uint8[H, W, 3]."""
 
-    image: np.ndarray
+    @property
+    def image(self) -> np.ndarray: ...
 
 
+D = TypeVar("D", bound=Drawn)
 # drawing, split, index → the image's negative and not exhaustively annotated categories, its annotations without ids
-Labels = Callable[[Drawn, str, int], tuple[list[int], list[int], list[dict]]]
+Labels = Callable[[D, str, int], tuple[list[int], list[int], list[dict]]]
 # training images, training instances; both by category id → the rows of the categories
 Categories = Callable[[Counter[int], Counter[int]], list[dict]]
 
 
 def save(
     directory: Path,
-    settings: BaseModel,
+    settings: Embedded,
     description: str,
-    draw: Callable[[str, int], Drawn],
-    labels: Labels,
+    draw: Callable[[str, int], D],
+    labels: Labels[D],
     categories: Categories,
 ) -> None:
     """Write `images/` and `annotations.json` of train, val and eval into `directory`, replacing it whole.
 
-    `settings` has `images` (how many of each split), and goes into the file as it is.
+    `settings` goes into the file as it is.
     """
     with io.new_directory(directory) as new:
         (new / "images").mkdir()
@@ -109,7 +111,7 @@ def region(mask: np.ndarray, box: tuple[int, int, int, int]) -> dict:
     return {
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": int(mask.sum()),
-        "segmentation": {"size": list(mask.shape), "counts": encoded["counts"].decode("ascii")},
+        "segmentation": {"size": list(mask.shape), "counts": cast(bytes, encoded["counts"]).decode("ascii")},
         "iscrowd": 0,
     }
 

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
 from vrft_core import data_frames, io, sampling
 from vrft_core.annotations import spoken
+from vrft_core.data_frames import column
 from vrft_core.expectations import CATEGORY, IMAGE
 from vrft_core.families.form import Form
 from vrft_core.tasks.classification.answers import normalised, parse, same
@@ -23,10 +25,10 @@ def raw(directory: Path) -> dict[str, pd.DataFrame]:
     rows["known"] = rows["category_id"].isin(categories["id"])
     labels = pd.DataFrame({"image_id": pd.concat([images, rows["image_id"]]).drop_duplicates()})
     labels["image_known"] = labels["image_id"].isin(images)
-    labels["annotations"] = labels["image_id"].map(rows["image_id"].value_counts()).fillna(0).astype(int)
-    labels["category_known"] = (
-        labels["image_id"].map(rows.groupby("image_id")["known"].all()).fillna(False).astype(bool)
-    )
+    labeled, found = column(labels, "image_id"), column(rows, "image_id").value_counts()
+    labels["annotations"] = labeled.map(found).fillna(0).astype(int)
+    known = cast(pd.Series, rows.groupby("image_id")["known"].all())
+    labels["category_known"] = labeled.map(known).fillna(False).astype(bool)
     names = [
         {"category_id": category["id"], "name": name}
         for category in data["categories"]

@@ -65,9 +65,9 @@ class WebLabels:
     def __init__(self, scenes: IconScenes, form: Form, settings: Pretraining) -> None:
         self.thinking, self.bare = form.thinking, settings.bare_answers
         self.asked = question(form.subject, thinking=form.thinking)
-        bands = {name: band for band, group in scenes.categories.items() for name in group}
-        self.wrong = {label(name): settings.wrong_names.get(band, 0.0) for name, band in bands.items()}
-        self.look_alike = {label(name): label(icons.look_alike(scenes, name)) for name in bands}
+        bands = scenes.categories.items()
+        self.wrong = {label(name): settings.wrong_names.get(band, 0.0) for band, group in bands for name in group}
+        self.look_alike = {label(name): label(icons.look_alike(scenes, name)) for _, group in bands for name in group}
 
     def draw(self, rng: random.Random, true: str) -> tuple[str, str]:
         """The texts of the question and of its answer."""

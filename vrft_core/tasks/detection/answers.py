@@ -15,7 +15,7 @@ import numpy as np
 from vrft_core.boxes import iou, xywh
 from vrft_core.families.form import Form
 from vrft_core.tasks.answer_span import answer_span
-from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, parsed
+from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, as_box, parsed
 from vrft_core.tasks.task import Example, Prediction, Written
 from vrft_core.tasks.wording import NO_OBJECTS
 
@@ -103,6 +103,7 @@ class Row(Prediction):
 
     boxes: list[list[float]]
     scores: list[float]
+    rankings: dict[str, list[float]]  # ranking → each box's score
 
 
 def row(example: Example, form: Form, written: Written) -> dict:
@@ -203,7 +204,7 @@ def _tolerant(content: str, reasons: list[str], limit: tuple[float, float]) -> P
             if len(found) + dropped == MAX_BOXES:
                 reasons.append("too_long")
                 break
-            dropped += accept(tuple(map(float, corners.groups())), None, limit, found, reasons)
+            dropped += accept(as_box(corners.groups()), None, limit, found, reasons)
         if found or dropped:
             reasons.append("bare_boxes")
         elif _rejects(content):
@@ -240,7 +241,7 @@ def _accept_object(body: str, limit: tuple[float, float], found: list[Detection]
     stated: float | None = None
     if confidence:
         stated = float(confidence[2]) if _ANY_NUMBER.fullmatch(confidence[2]) else float("nan")
-    return accept(tuple(map(float, numbers)), stated, limit, found, reasons)
+    return accept(as_box(numbers), stated, limit, found, reasons)
 
 
 def _name_residue(rest: str, reasons: list[str]) -> None:

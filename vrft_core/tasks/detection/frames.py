@@ -7,6 +7,7 @@ import pandas as pd
 
 from vrft_core import data_frames, io
 from vrft_core.annotations import xyxy
+from vrft_core.data_frames import column
 from vrft_core.expectations import IMAGE
 from vrft_core.families.form import Form
 from vrft_core.tasks.detection.answers import parse
@@ -16,18 +17,19 @@ ANNOTATION = ["id", "image_id", "category_id", "area", "bbox", "segmentation"]
 
 
 def raw(directory: Path) -> dict[str, pd.DataFrame]:
-    """`boxes`: one row a box, xyxy pixels, its shorter side, its mask's area, its image's size (missing without one)."""
+    """`boxes`: a row a box, xyxy pixels, its shorter side, its mask's area, its image's size (missing without one)."""
     data = io.read_json(directory / "annotations.json")
     images = pd.DataFrame(data["images"], columns=IMAGE)
     boxes = pd.DataFrame(data["annotations"], columns=ANNOTATION)
     boxes[["x1", "y1", "x2", "y2"]] = [xyxy(bbox) for bbox in boxes.pop("bbox")]
-    boxes["shorter_side"] = (boxes[["x2", "y2"]].values - boxes[["x1", "y1"]].values).min(axis=1)
+    boxes["shorter_side"] = (boxes[["x2", "y2"]].to_numpy() - boxes[["x1", "y1"]].to_numpy()).min(axis=1)
     boxes["segmentation"] = boxes["segmentation"].notna()
     boxes["category_known"] = boxes["category_id"].isin([category["id"] for category in data["categories"]])
     sizes = images.drop_duplicates("id").set_index("id")
+    image = column(boxes, "image_id")
     return {
         "boxes": boxes.assign(
-            image_width=boxes["image_id"].map(sizes["width"]), image_height=boxes["image_id"].map(sizes["height"])
+            image_width=image.map(column(sizes, "width")), image_height=image.map(column(sizes, "height"))
         )
     }
 
@@ -39,7 +41,7 @@ def prompts(directory: Path, raw_directory: Path, few_shot_directory: Path, form
     examples = data_frames.examples(directory)
     rows = [_read_back(example, form) for example in examples.to_dict("records")]
     examples["boxes_found"] = [len(row["boxes"]) for row in rows]
-    examples["boxes_annotated"] = examples["id"].map(in_raw).fillna(0).astype(int)
+    examples["boxes_annotated"] = column(examples, "id").map(in_raw).fillna(0).astype(int)
     examples["answer_differs"] = [row["differs"] for row in rows]
     examples["answer_faults"] = [row["faults"] for row in rows]
     columns = ["id", "limit_x", "limit_y", "x1", "y1", "x2", "y2"]

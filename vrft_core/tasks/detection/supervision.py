@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class WebAnswers:
         self.family, self.thinking = form.family, form.thinking
         self.frame = form.frame(scenes.image_size, scenes.image_size)
 
-    def draw(self, rng: random.Random, objects: list[tuple[str, Box]]) -> tuple[str, str]:
+    def draw(self, rng: random.Random, objects: Sequence[tuple[str, Box]]) -> tuple[str, str]:
         """The texts of one question and its answer; there must be an object."""
         names = [name for name, _ in objects]
         category = rng.choice(names)

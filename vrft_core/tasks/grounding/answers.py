@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Sequence
+from typing import NotRequired
 
 from vrft_core.families.form import Form
 from vrft_core.tasks.answer_span import answer_span
-from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, parsed
+from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, as_box, parsed
 from vrft_core.tasks.task import Example, Prediction, Written
 from vrft_core.tasks.wording import NO_OBJECTS
 
@@ -23,21 +24,22 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
 
     Asked for is `(x1,y1),(x2,y2)` (published prompt). Also read, with the reason `other_form`: `[x1, y1, x2, y2]`,
     `[[x1, y1], [x2, y2]]`, and either of them anywhere in JSON or text. Of several boxes the first that can be used
-    counts and the others are dropped (`several_boxes`). 'No Objects', and nothing else, says that nothing is meant. What makes a box usable is as in detection's parser.
+    counts and the others are dropped (`several_boxes`). 'No Objects', and nothing else, says that nothing is meant.
+    What makes a box usable is as in detection's parser.
     """
     start, end, reasons = answer_span(text)
     if text[start:end].strip().strip("\"'.").casefold() == NO_OBJECTS.casefold():
         return Parsed((), tuple(reasons), says_none=True)
     found: list[Detection] = []
     if asked := _BOX_AS_ASKED.fullmatch(text, start, end):
-        dropped = accept(tuple(map(float, asked.groups())), 1.0, limit, found, reasons)
+        dropped = accept(as_box(asked.groups()), 1.0, limit, found, reasons)
         return parsed(found, reasons, dropped)
     dropped = 0
     for corners in CORNERS.finditer(text, start, end):
         if len(found) + dropped == MAX_BOXES:
             reasons.append("too_long")
             break
-        dropped += accept(tuple(map(float, corners.groups())), 1.0, limit, found, reasons)
+        dropped += accept(as_box(corners.groups()), 1.0, limit, found, reasons)
     if found or dropped:
         reasons.append("other_form")
     else:
@@ -48,15 +50,15 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
     return parsed(found[:1], reasons, dropped)
 
 
-class Row(Prediction, total=False):
+class Row(Prediction):
     """A prediction of grounding."""
 
     annotation_id: int  # of the expression; several may read alike
     expression: str
     box: list[float] | None  # xyxy pixels of the image
     says_none: bool
-    drawn: list[list[float] | None]  # boxes of sampled answers, where some were drawn
-    drawn_none: list[bool]
+    drawn: NotRequired[list[list[float] | None]]  # boxes of sampled answers, where some were drawn
+    drawn_none: NotRequired[list[bool]]
 
 
 def row(example: Example, form: Form, written: Written) -> dict:

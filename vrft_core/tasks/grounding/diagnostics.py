@@ -21,8 +21,8 @@ GUARDS = {"several_boxes": "boxes/several", "no_box": "boxes/none"}  # guard →
 def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
     """`predict`'s rows and the annotations they were asked about → a JSON object. Shares lie in [0, 1].
 
-    `candidate`: of the wrong boxes, the share that hit another object of the target's category: the expression was ignored,
-    not the category. None where there is nothing to measure.
+    `candidate`: of the wrong boxes, the share that hit another object of the target's category: the expression was
+    ignored, not the category. None where there is nothing to measure.
     """
     meant = [row for row in rows if target(truth, row) is not None]
     absent = [row for row in rows if target(truth, row) is None]

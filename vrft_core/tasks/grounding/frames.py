@@ -7,6 +7,7 @@ import pandas as pd
 
 from vrft_core import data_frames, io, sampling
 from vrft_core.annotations import xyxy
+from vrft_core.data_frames import column
 from vrft_core.expectations import IMAGE
 from vrft_core.families.form import Form
 from vrft_core.tasks.grounding.answers import parse
@@ -25,9 +26,10 @@ def raw(directory: Path) -> dict[str, pd.DataFrame]:
     found["says_something"] = [bool(str(text).strip()) for text in found["expression"]]
     found["category_known"] = found["category_id"].isin([category["id"] for category in data["categories"]])
     sizes = images.drop_duplicates("id").set_index("id")
+    image = column(found, "image_id")
     return {
         "expressions": found.assign(
-            image_width=found["image_id"].map(sizes["width"]), image_height=found["image_id"].map(sizes["height"])
+            image_width=image.map(column(sizes, "width")), image_height=image.map(column(sizes, "height"))
         )
     }
 

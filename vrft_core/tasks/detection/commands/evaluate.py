@@ -2,10 +2,12 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from vrft_core.errors import InputError
+from vrft_core.tasks.detection.answers import Row
 from vrft_core.tasks.detection.metrics import splits
 from vrft_core.tasks.detection.metrics.average_precision import Matches, published_lvis, summary
 from vrft_core.tasks.detection.metrics.columns import Detections, Truth, positions, read
@@ -48,7 +50,7 @@ def evaluate_files(
         if others := len(everything.score) - len(found.score):
             notes.append(f"  {others} detections are of other splits: left out")
     matches = match(truth, found, rules, _ids(truth, categories, ground_truth), where=detections)
-    result = summary(matches)
+    result: dict[str, Any] = {**summary(matches)}
     if name:
         result["split"] = name
     if unanswered := len(np.setdiff1d(matches.image_ids[np.unique(matches.truth_image)], answered)):
@@ -77,7 +79,7 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detection
     found = []
     for number, row in enumerate(rows, 1):
         try:
-            found += detections_of(*ranked([row], ranking))
+            found += detections_of(*ranked(cast(list[Row], [row]), ranking))
             numbers = {"file_name": row["image_id"], "category": row["category_id"]}
             if any(type(one) is not int or abs(one) >= 2**53 for one in numbers.values()):
                 raise ValueError
@@ -107,7 +109,7 @@ def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None
         if name not in known:
             close = get_close_matches(name, known, 3)
             raise InputError(
-                "--categories", f"{where} has no category {name!r}", close and f"is it {' or '.join(close)}?"
+                "--categories", f"{where} has no category {name!r}", f"is it {' or '.join(close)}?" if close else ""
             )
     return [category["id"] for category in truth.categories if category["name"] in names]
 

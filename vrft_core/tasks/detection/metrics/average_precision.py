@@ -204,7 +204,7 @@ def published_lvis(matches: Matches) -> dict:
     Not LVIS AP; for comparison with the paper's tables 4 and 8 only. {"AP", "per_category"}
     """
     tables = np.stack([matches.precision_table(area=area) for area in range(len(_AREAS))], axis=1)
-    each = _mean(tables.reshape(len(tables), -1), axis=1)
+    each = np.asarray(_mean(tables.reshape(len(tables), -1), axis=1))
     return {"AP": _none([_mean(each)])[0], "per_category": dict(zip(matches.names, _none(each), strict=True))}
 
 

@@ -8,6 +8,7 @@ import gc
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic_core import from_json
@@ -108,7 +109,7 @@ class Detections:
         return cls.of(read(path), path)
 
     @classmethod
-    def of(cls, rows: list[dict], where: object = "detections") -> "Detections":
+    def of(cls, rows: Any, where: object = "detections") -> "Detections":
         """From a COCO results list: image_id, category_id, bbox (xywh), score. Raises InputError naming the row."""
         if not isinstance(rows, list):
             raise InputError(where, "not a list of detections", "COCO results: [{image_id, category_id, bbox, score}]")
@@ -187,7 +188,7 @@ def _first_bad(rows: list[dict], where: str, field: str, kind: object) -> InputE
     return InputError(where, f"'{field}' holds numbers out of range")
 
 
-def read(path: Path) -> object:
+def read(path: Path) -> Any:
     """Parse JSON of a million rows in seconds: no garbage collection meanwhile, and pydantic's parser.
 
     A file of one object a line gives their list; a byte-order mark is skipped. Raises InputError for anything else,

@@ -53,7 +53,7 @@ def match(
     if not np.isin(wanted, known).all():
         raise InputError("category_ids", f"{wanted[~np.isin(wanted, known)][0]} is not in the ground truth")
 
-    image = positions(found.image_id, truth.image_ids, where, "image_id", "images")
+    image = positions(found.image_id, truth.image_ids, str(where), "image_id", "images")
     keep = np.isin(found.category_id, wanted)
     if rules == "lvis":
         keep &= _among_best(MAX_DETECTIONS["lvis"], image, found.score)

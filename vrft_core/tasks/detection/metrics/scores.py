@@ -26,7 +26,7 @@ LABELS = {
 
 
 def metric_name(rules: str, presence: str, measure: str) -> str:
-    """`lvis/oracle/AP`: how boxes are counted, how it was decided what to ask (`prompts.presence`), what is measured."""
+    """`lvis/oracle/AP`: how boxes are counted, how it was decided what to ask (`prompts.presence`), what it is."""
     return f"{rules}/{presence}/{measure}"
 
 
@@ -93,8 +93,8 @@ def _named(matches: dict[str, Matches], settings: Settings, only: str | None = N
 
 def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval) -> dict:
     """→ {"per_category": {name: {"AP", "frequency", "boxes"}}, "presence", "ranking", "ranked_by": {"stated":
-    {"lvis/oracle/AP": {"value", "low", "high"}, "coco/oracle/AP": {…}}, …, "oracle": {…}}}: LVIS AP of each category, and
-    AP by every ranking that the rows hold.
+    {"lvis/oracle/AP": {"value", "low", "high"}, "coco/oracle/AP": {…}}, …, "oracle": {…}}}: LVIS AP of each category,
+    and AP by every ranking that the rows hold.
     """
     weight = _weight(settings)
     matches = {

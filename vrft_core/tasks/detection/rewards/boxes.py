@@ -145,6 +145,9 @@ def average_precision(completion: Completion, truth: Sequence[Box]) -> float:
     return total / len(AP_THRESHOLDS)
 
 
+NO_BOX: Box = (0.0, 0.0, 0.0, 0.0)
+
+
 def match(
     detections: Sequence[Detection], truth: Sequence[Box], gate: float, inclusive: bool = False
 ) -> list[tuple[float, Detection]]:
@@ -164,7 +167,7 @@ def match(
     matched = []
     for detection in ranked:
         x1, y1, x2, y2 = detection[0]
-        best, taken = 0.0, None
+        best, taken = 0.0, NO_BOX
         near = free
         if left_edges:  # IoU > gate needs a width <= (x2 - x1) / gate: no box that begins further left can reach it
             first = bisect_left(left_edges, x1 - (x2 - x1) / gate) if gate else 0

@@ -75,8 +75,8 @@ def annotation(truth: Annotations, row: Row) -> dict:
 
 def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval) -> dict:
     """→ {"per_kind": {kind: {"questions", "accuracy", "mIoU" (rejection accuracy in both where nothing is meant),
-    "chance"}}, "chance", "pass_at": {k: share right in k drawn answers}}. Chance: how often whoever looks for the category
-    alone would be right, where the data say so.
+    "chance"}}, "chance", "pass_at": {k: share right in k drawn answers}}. Chance: how often whoever looks for the
+    category alone would be right, where the data say so.
     """
     per_kind: dict[str, dict] = {}
     for category in sorted(categories):

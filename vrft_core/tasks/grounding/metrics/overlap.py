@@ -6,6 +6,7 @@ A missing answer counts as an empty region, never as a question less. Making mas
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def mask_areas(
     return intersection / (union + 1e-5) + (union == 0), intersection, union
 
 
-def decode(rle: object) -> np.ndarray:
+def decode(rle: Any) -> np.ndarray:
     """COCO's run-length encoding, {"size": [H, W], "counts": text or numbers} → uint8 [H, W].
 
     Raises ValueError for anything else. (pycocotools reads beyond its memory where counts and size disagree.)

@@ -5,7 +5,7 @@ Which boxes, and what the masks are scored by, is for `command` and `grounding`.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ class Sam(NamedTuple):
     """A SAM model and what prepares images and boxes for it."""
 
     model: SamModel
-    processor: SamProcessor
+    processor: Any  # SamProcessor, whose annotations lack what it passes on
 
 
 def load(folder: Path) -> Sam:
@@ -38,9 +38,10 @@ def load(folder: Path) -> Sam:
     if (kind := io.read_json(folder / "config.json").get("model_type")) != "sam":
         raise InputError(folder / "config.json", f"model_type is {kind!r}, not 'sam'", remedy)
     try:
-        model, loaded = SamModel.from_pretrained(
+        loading: Any = SamModel.from_pretrained(  # with what it loaded, which its annotation leaves out
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
+        model, loaded = loading
         processor = SamProcessor(SamImageProcessorPil.from_pretrained(folder, local_files_only=True))
     except OSError as error:
         raise InputError(folder, f"cannot be read: {error}", remedy) from None

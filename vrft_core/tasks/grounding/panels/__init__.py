@@ -50,9 +50,7 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
         Panel(
             "kinds",
             "By kind of expression",
-            [
-                "★ marks kinds with few-shot examples. A bar below chance means that the expression is misread or ignored."
-            ],
+            ["★ marks kinds with few-shot examples. A bar below chance: the expression is misread or ignored."],
             [_kinds_table(details, inputs)],
             [_kinds_chart(details, inputs)],
         ),

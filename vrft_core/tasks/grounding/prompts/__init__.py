@@ -49,7 +49,9 @@ def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -
 
 
 def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form) -> Iterator[Example]:
-    """One example an expression. `truth`: {"category_id", "annotation_id", "box": xyxy in the answer's frame, null where it is absent}.
+    """One example an expression.
+
+    `truth`: {"category_id", "annotation_id", "box": xyxy in the answer's frame, null where it is absent}.
 
     Where an image has several expressions of a kind, all are asked.
     """

@@ -1,7 +1,7 @@
 """The texts of a grounding question and of the answer expected.
 
-They follow Visual-RFT's training script (arXiv 2503.01785, reasoning grounding), its spelling included: a model that was
-trained elsewhere with these words should meet the same ones. The offer to reject is this project's own.
+They follow Visual-RFT's training script (arXiv 2503.01785, reasoning grounding), its spelling included: a model that
+was trained elsewhere with these words should meet the same ones. The offer to reject is this project's own.
 """
 
 from collections.abc import Sequence

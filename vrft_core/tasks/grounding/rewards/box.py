@@ -1,8 +1,8 @@
 """Rewards for grounding: how well the one box of an answer fits the one true box.
 
 Functions of (completion, truth) with values in [0, 1]; truth is one xyxy box in the answer's frame, or None where
-nothing is meant: there 'No Objects' earns 1.0 and anything else 0.0. Each further box that an answer lists, usable or not,
-divides the reward: listing more never pays.
+nothing is meant: there 'No Objects' earns 1.0 and anything else 0.0. Each further box that an answer lists, usable or
+not, divides the reward: listing more never pays.
 """
 
 from collections.abc import Callable
