@@ -232,7 +232,7 @@ def test_training_sees_what_evaluation_sees(photo, tmp_path):
     ]
     truth = Annotations.from_dict({"images": rows, "annotations": [], "categories": [{"id": 1, "name": "cat"}]})
     recipe, pairs = small_recipe(), [(row["id"], 1) for row in rows]
-    asked = examples(pairs, truth, tmp_path, Form.of(recipe), recipe.tasks["detection"])
+    asked = examples(pairs, truth, tmp_path, Form.of(recipe, recipe.tasks["detection"]))
     write_examples(tmp_path / "train", asked)
     for example, (path, listed) in zip(load_examples(tmp_path / "train"), files.values(), strict=True):
         assert (np.asarray(example["image"]) == np.asarray(open_rgb(path, listed))).all(), path.name
