@@ -156,8 +156,8 @@ def main() -> int:
         images = set(list(truth.images)[: args.number or 100])
         pairs = [pair for pair in oracle(truth, sorted(truth.categories)) if pair[0] in images]
         model, processor = policy.load(args.policy)
-        form, asked = Form.of(recipe), recipe.tasks["detection"]
-        examples = list(examples_of(pairs, truth, args.images, form, asked))
+        form = Form.of(recipe, recipe.tasks["detection"])
+        examples = list(examples_of(pairs, truth, args.images, form))
         table = [compare(model, processor, examples, **settings)]
     else:
         table = []

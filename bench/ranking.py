@@ -43,7 +43,8 @@ def measure(
         predict, model, processor, task=get_task("detection"), form=Form.of(recipe),
         batch_size=recipe.evaluation.batch_size, max_new_tokens=recipe.evaluation.max_new_tokens,
     )  # fmt: skip
-    about = partial(examples, images=raw / "images", form=Form.of(recipe), settings=params.task_settings(cell))
+    form = Form.of(recipe, params.task_settings(cell))
+    about = partial(examples, images=raw / "images", form=form)
 
     rows = ask(list(about(oracle(truth, categories), truth)), samples=samples, what=f"{cell.key} {method}")
     chosen = set(list(train.images)[:fitting_images])

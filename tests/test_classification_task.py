@@ -477,7 +477,7 @@ def test_the_report_shows_classes_confusions_images_and_answers(made):
     page, found = (directory / "report.html").read_text(), io.read_json(directory / "metrics.json")
     for part in ("By class", "What was taken for what", "images, before and after", "The answers", "What the rewards"):
         assert part in page
-    assert TASK.panels.WORDS in page and "Macro" not in page
+    assert TASK.panels.WORDS in page and "Macro" not in page and "“corrected”" not in page
     assert found["subject"] == "few-shot classification" and found["verdict"]["metric"] == "accuracy/strict"
     assert found["columns"][0] == ["accuracy/strict", "accuracy"]
     assert "no list of classes" in (directory / "summary.md").read_text()

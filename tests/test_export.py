@@ -18,7 +18,7 @@ from vrft_core.params import Params
 from vrft_core.stages import run_stage
 from vrft_core.tasks import get_task, load_params
 
-WHERE = Cell("mini", "lvis", 1, 0)
+WHERE = Cell("mini", "lvis", 1, 0, data="embedded")
 CAT = example(small_recipe(), "cat", 1)
 
 
@@ -69,14 +69,14 @@ def test_merged_weights_say_what_base_and_adapter_say_together(exported):
 @pytest.mark.slow
 def test_plain_transformers_answers_with_it_where_this_project_cannot_be_imported(exported, tmp_path):
     _, _, directory = exported
-    CAT.image.save(tmp_path / "picture.png")
+    CAT.image.save(tmp_path / "image.png")
     card = (directory / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
-    assert code.strip() == USE.format(folder=".", picture="picture.jpg", question=CAT.question, limit=24).strip()
+    assert code.strip() == USE.format(folder=".", picture="image.jpg", question=CAT.question, limit=24).strip()
 
     hidden = "import sys; sys.modules['vrft_core'] = None\n"
-    script = code.replace('"picture.jpg"', repr(str(tmp_path / "picture.png"))).replace(
-        "'picture.jpg'", repr(str(tmp_path / "picture.png"))
+    script = code.replace('"image.jpg"', repr(str(tmp_path / "image.png"))).replace(
+        "'image.jpg'", repr(str(tmp_path / "image.png"))
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", hidden + script], cwd=directory, capture_output=True, text=True, timeout=300

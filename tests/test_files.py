@@ -414,7 +414,7 @@ def test_the_stage_says_which_categories_can_only_be_scored(root):
     assert numbers["eval_images"] == 6
 
 
-def test_official_sources_are_refused_as_long_as_none_is_built(root, capsys):
+def test_an_official_source_that_nobody_has_built_is_refused_with_those_there_are(root, capsys):
     def prefer_official(params: dict) -> None:
         grid = params["grid"]
         params["benchmarks"]["lvis"]["official"] = "nowhere"
@@ -428,7 +428,7 @@ def test_official_sources_are_refused_as_long_as_none_is_built(root, capsys):
 
     assert main(["--root", str(root), "stage", "raw", "--cell", "lvis-official"]) == 2
 
-    assert "benchmarks.lvis.official: no source 'nowhere' is built yet" in capsys.readouterr().err
+    assert "official: no source 'nowhere'; known: lvis, coco" in capsys.readouterr().err
 
 
 # Real photographs

@@ -205,7 +205,7 @@ def test_the_projects_own_anchors_and_merge_keys_mean_what_they_meant():
 def test_a_grid_of_thousands_of_cells_is_taken():
     params = content()
     params["grid"]["cells"] = {
-        f"lvis-mini-1shot-s{seed}": {"benchmark": "lvis", "recipe": "mini", "shots": 1, "seed": seed}
+        f"lvis-mini-1shot-s{seed}": {**params["grid"]["setups"]["lvis-mini"], "shots": 1, "seed": seed}
         for seed in range(5000)
     }
     params["grid"]["studies"]["lvis-mini-1shot"]["seeds"] = list(range(5000))

@@ -192,9 +192,13 @@ def test_a_file_that_is_no_image_is_named(tmp_path, capsys, weights):
 
 
 def test_images_and_weights_belong_together_and_to_grounding(tmp_path, capsys):
-    for options in (["grounding", "--sam", "x"], ["grounding", "--images", "x"], ["classification", "--sam", "x"]):
-        assert main(["evaluate", "--answers", "log.jsonl", "--rules", *options]) == 2
-        assert "--sam, --images: belong together" in capsys.readouterr().err
+    for rules, option, said in (
+        ("grounding", "--sam", "belong together"),
+        ("grounding", "--images", "belong together"),
+        ("classification", "--sam", "make masks, and there are none here"),
+    ):
+        assert main(["evaluate", "--answers", "log.jsonl", "--rules", rules, option, "x"]) == 2
+        assert f"--sam, --images: {said}" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_no_whole_sam_is_refused(tmp_path, weights):

@@ -118,6 +118,8 @@ def _strict(task: Task) -> Score:
 
 def _published(task: Task) -> Score:
     rewards = task.rewards
+    if not rewards.SETS["published"]:
+        raise InputError("--rewards", f"no rewards of {task.name} were ever published", "leave it out: strict")
     known = published.REWARDS[task.name]
     functions = {part: known[name.removeprefix("published/")] for part, name in rewards.SETS["published"].items()}
 

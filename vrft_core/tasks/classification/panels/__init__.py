@@ -14,9 +14,10 @@ WORDS = (
 SMALL_PRINT = (
     "A name is right if it is the class's own or a synonym; capitals, hyphens and articles do not matter. “Mean over "
     "classes” counts each class alike, however many images it has. Taught classes have few-shot examples; the others "
-    "show what was kept, and the harmonic mean of the two is high only if both are. “As published” is the rule of the "
-    "Visual-RFT paper: a part of a name is right, and so is an empty answer. It is an upper bound, to be compared with "
-    "the paper's numbers alone."
+    "show what was kept, and the harmonic mean of the two is high only if both are. pass@k, where it is shown, is the "
+    "share of images with a right name among k sampled answers. “As published” is the rule of the Visual-RFT paper: a "
+    "part of a name is right, and so is an empty answer. It is an upper bound, to be compared with the paper's numbers "
+    "alone."
 )
 
 
