@@ -1,5 +1,6 @@
 # make setup   a virtual environment with everything, from the lock; TORCH_BUILD=cpu or cuda chooses torch's build
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
+# make demo-all  the same for detection, classification and grounding, one experiment of each
 # make check   for every day, in about three minutes: style, types and the quick tests
 # make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
 # make lint    style and types (make types: types alone)
@@ -26,7 +27,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup again demo check quick test lint types ui lock clean
+.PHONY: help setup again demo demo-all check quick test lint types ui lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -53,6 +54,10 @@ MADE_WITH := $(shell cat .venv/.installed 2>/dev/null)
 
 demo: setup
 	@$(BIN)/python -m pipelines.materialize $(CELL)
+
+demo-all: setup
+	@for cell in lvis-mini-1shot-s0 icons-mini-1shot-s0 phrases-mini-4shot-s0; do \
+	  $(BIN)/python -m pipelines.materialize $$cell || exit; done
 
 check: setup
 	@$(MAKE) --no-print-directory -j2 lint quick

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from small_project import ROOT
+from small_project import ROOT, lvis_alone
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
@@ -34,8 +34,8 @@ def plausible_project(root: Path, skill: dict[str, float] = SKILL, scenes: dict 
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["benchmarks"]["lvis"]["embedded"] |= scenes
     content["recipes"]["mini"]["evaluation"]["draws"] = 100
-    for name in ("data", "setups", "cells", "studies"):
-        content["grid"][name] = {key: row for key, row in content["grid"][name].items() if row["benchmark"] == "lvis"}
+    content["recipes"]["mini"]["tasks"]["detection"]["presence"] = "oracle"
+    lvis_alone(content)
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     layout, params = Layout(root), load_params(root / "params.yaml")
     cells = params.cells()

@@ -20,18 +20,18 @@ def edit_params(root: Path, change) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
+def lvis_alone(params: dict) -> None:
+    """Leave only the grid's rows of `lvis`."""
+    for rows in ("data", "setups", "cells", "studies"):
+        params["grid"][rows] = {key: row for key, row in params["grid"][rows].items() if row["benchmark"] == "lvis"}
+
+
 def _less_of_everything(params: dict) -> None:
     """Detection alone, by a recipe that runs in a minute and learns nothing."""
     recipe = params["recipes"]["mini"]
     params["benchmarks"]["lvis"]["embedded"]["images"] = {"train": 240, "val": 12, "eval": 24}
     params["benchmarks"]["lvis"]["embedded"]["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
-    params["grid"] = {
-        "recipes": ["mini"],
-        **{
-            rows: {key: row for key, row in params["grid"][rows].items() if row["benchmark"] == "lvis"}
-            for rows in ("data", "setups", "cells", "studies")
-        },
-    }
+    lvis_alone(params)
     recipe["few_shot"]["negatives"] = 0
     recipe["tasks"]["detection"]["presence"] = "oracle"
     recipe["policy"]["pretraining"]["benchmarks"] = {"lvis": 1.0}

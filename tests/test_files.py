@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from own_data import PROJECT, SIZE, coco, content, init, lvis, photo, project
-from small_project import edit_params
+from small_project import edit_params, lvis_alone
 
 from vrft_core.annotations import Annotations, frequency
 from vrft_core.cell import Cell, Layout
@@ -416,6 +416,7 @@ def test_the_stage_says_which_categories_can_only_be_scored(root):
 
 def test_an_official_source_that_nobody_has_built_is_refused_with_those_there_are(root, capsys):
     def prefer_official(params: dict) -> None:
+        lvis_alone(params)
         grid = params["grid"]
         params["benchmarks"]["lvis"]["official"] = "nowhere"
         params["recipes"]["mini"]["data"] = "official"

@@ -1,8 +1,10 @@
 """The checks on a trained model: each limit warns and stops nothing; a reward that pays otherwise stops everything."""
 
+import shutil
+
 import dagster as dg
 import pytest
-from small_project import ROOT
+from small_project import ROOT, edit_params, lvis_alone
 
 from pipelines.checks.health import health_checks
 from pipelines.dvc_assets import partitions
@@ -18,8 +20,11 @@ HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, 
 
 
 @pytest.fixture(scope="module")
-def params() -> Params:
-    return load_params(ROOT / "params.yaml")
+def params(tmp_path_factory) -> Params:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    edit_params(path.parent, lvis_alone)
+    return load_params(path)
 
 
 @pytest.fixture(scope="module")

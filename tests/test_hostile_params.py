@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import ValidationError
-from small_project import CELL, edit_params, run, small_project
+from small_project import CELL, edit_params, lvis_alone, run, small_project
 
 from pipelines.executors import Placement, slurm_sweep
 from pipelines.executors.jobs import Job, Refused
@@ -204,6 +204,7 @@ def test_the_projects_own_anchors_and_merge_keys_mean_what_they_meant():
 
 def test_a_grid_of_thousands_of_cells_is_taken():
     params = content()
+    lvis_alone(params)
     params["grid"]["cells"] = {
         f"lvis-mini-1shot-s{seed}": {**params["grid"]["setups"]["lvis-mini"], "shots": 1, "seed": seed}
         for seed in range(5000)

@@ -125,7 +125,7 @@ def test_splits_share_no_image_and_no_photograph(monkeypatch):
 
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
-        "import sys, pathlib; from vrft_core.sources.scenes import icons;"
+        "import sys, pathlib; from vrft_core.params import IconScenes; from vrft_core.sources.scenes import icons;"
         "icons.write(pathlib.Path(sys.argv[1]), IconScenes.model_validate_json(sys.argv[2]))"
     )
     subprocess.run(

@@ -265,7 +265,7 @@ def test_a_split_ends_and_pretraining_does_not():
 
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
-        "import sys, pathlib; from vrft_core.sources.scenes import phrases;"
+        "import sys, pathlib; from vrft_core.params import PhraseScenes; from vrft_core.sources.scenes import phrases;"
         "phrases.write(pathlib.Path(sys.argv[1]), PhraseScenes.model_validate_json(sys.argv[2]))"
     )
     subprocess.run(

@@ -93,7 +93,7 @@ def test_the_embedded_recipe_can_be_planned_too(capsys):
     assert cli.main(["--root", str(ROOT), "plan", "lvis-mini-1shot-s0"]) == 0
     said = capsys.readouterr().out
     recipe = PARAMS.recipes["mini"]
-    assert "1.5 M weights" in said and f"| steps | {recipe.sft.steps} | {recipe.rft.steps} |" in said
+    assert "1.51 M weights" in said and f"| steps | {recipe.sft.steps} | {recipe.rft.steps} |" in said
 
 
 def test_sharding_and_checkpointing_make_a_plan_fit(capsys):

@@ -45,9 +45,10 @@ def test_a_dot_in_a_recipes_name_is_refused_because_dvc_could_not_read_its_param
 
 def test_a_recipe_that_wants_data_of_a_kind_that_its_benchmark_has_not_is_refused():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["benchmarks"]["lvis"].pop("official", None)
     content["recipes"]["mini"]["data"] = "official"
-    with pytest.raises(InputError, match=r"grid\.cells\.lvis-mini-1shot-s0: recipe mini wants official data, and lvis"):
+    with pytest.raises(
+        InputError, match=r"grid\.cells\.icons-mini-1shot-s0: recipe mini wants official data, and icons"
+    ):
         Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 
