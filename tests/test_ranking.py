@@ -18,10 +18,12 @@ TOKENIZER = detection_tokenizer(["cat"])
 FIRST, SECOND = (0, 20, 100, 40), (60, 80, 100, 120)
 
 
-def scores(text: str, boxes, logprobs=None, entropies=None) -> dict:
+def scores(text: str, boxes, logprobs=None, entropies=None, nothing=None) -> dict:
+    """`nothing`: of each token, the probability of the one that would say there is nothing."""
     tokens = TOKENIZER(text)["input_ids"]
     spelled = places(TOKENIZER, tokens, text)
-    written = Written(text, spelled, logprobs or [-0.5] * len(tokens), entropies or [0.25] * len(tokens))
+    seen = (logprobs or [-0.5] * len(tokens), entropies or [0.25] * len(tokens), nothing or [0.0] * len(tokens))
+    written = Written(text, spelled, *seen)
     return token_scores(written, boxes)
 
 
@@ -51,6 +53,16 @@ def test_what_is_not_a_coordinate_of_the_box_does_not_count():
 def test_certainty_falls_with_the_entropy_of_the_coordinates():
     found = scores(answer([FIRST], [1.0], "1 cat"), [FIRST])
     assert found["certainty"] == pytest.approx([math.exp(-0.25)], abs=1e-6)
+
+
+def test_certainty_falls_with_the_chance_that_the_thought_had_begun_with_nothing_there():
+    text = answer([FIRST], [1.0], "1 cat")
+    nothing = [0.0] * len(TOKENIZER(text)["input_ids"])
+    nothing[token_of(text, "1 ")] = 0.2
+    nothing[token_of(text, "cat")] = 0.9  # decided by then
+    found = scores(text, [FIRST], nothing=nothing)
+    assert found["certainty"] == pytest.approx([0.8 * math.exp(-0.25)], abs=1e-6)
+    assert found["likelihood"] == scores(text, [FIRST])["likelihood"]
 
 
 def test_a_number_spelled_in_several_tokens_counts_as_one_coordinate():

@@ -386,7 +386,7 @@ def test_without_mlflow_everything_else_works_and_one_line_says_so(project):
         from pathlib import Path
         from vrft_core import tracking
         from vrft_core.cell import Layout
-        from vrft_core.params import Params
+        from vrft_core.tasks import load_params
         root = Path({str(layout.root)!r})
         params = load_params(root / "params.yaml")
         cell = params.parse_cell({cell.key!r})
