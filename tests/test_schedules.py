@@ -82,7 +82,7 @@ def test_a_worse_model_does_not_pass():
     found = compared(rows(40, wrong=15), rows(40))
     assert not found["passed"]
     assert found["difference"] < 0 and found["high"] < 0
-    assert found["baseline lvis/oracle/AP"] == pytest.approx(1.0)
+    assert found["baseline lvis/self/AP"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("now", "before"), [(15, 15), (0, 15)], ids=["the same", "better"])
@@ -129,7 +129,7 @@ def test_a_baseline_from_before_metrics_named_the_protocol_is_compared_when_it_a
     tonight, record = recorded
     record(40)
     found = tonight()
-    assert found["passed"] and found[found["metric"]] == found["baseline lvis/oracle/AP"] == pytest.approx(1)
+    assert found["passed"] and found[found["metric"]] == found["baseline lvis/self/AP"] == pytest.approx(1)
 
 
 def test_a_baseline_of_other_questions_or_another_protocol_is_not_compared(recorded):
@@ -137,8 +137,8 @@ def test_a_baseline_of_other_questions_or_another_protocol_is_not_compared(recor
     record(39)
     with pytest.raises(InputError, match="answers other questions than are asked now; record it again"):
         tonight()
-    record(40, metric="lvis/self/AP")
-    with pytest.raises(InputError, match="is of lvis/self/AP, not of lvis/oracle/AP; record it again"):
+    record(40, metric="lvis/oracle/AP")
+    with pytest.raises(InputError, match="is of lvis/oracle/AP, not of lvis/self/AP; record it again"):
         tonight()
 
 
