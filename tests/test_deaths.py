@@ -157,11 +157,16 @@ def test_a_demo_killed_in_a_gpu_stage_blocks_nobody_and_one_whose_terminal_close
     environment = {**os.environ, "VRFT_ROOT": str(root), "PYTHONPATH": str(ROOT)}
     environment.pop("DAGSTER_HOME", None)
 
+    def heed_hangups() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
     def demo(number: int, until: str) -> tuple[subprocess.Popen, Path]:
         said = root / f"said{number}"
         with open(said, "w") as file:
             command = [sys.executable, "-m", "pipelines.materialize", CELL]
-            process = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file)
+            process = subprocess.Popen(
+                command, cwd=root, env=environment, stdout=file, stderr=file, preexec_fn=heed_hangups
+            )
         wait(lambda: until in said.read_text() or process.poll() is not None, 300)
         assert process.poll() is None, said.read_text()
         return process, said
