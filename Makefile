@@ -1,7 +1,10 @@
-# make setup   a virtual environment with everything, from the lock
+# make setup   a virtual environment with everything, from the lock; TORCH_BUILD=cpu or cuda chooses torch's build
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
-# make test    the tests
-# make ui      Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+# make demo-all  the same for detection, classification and grounding, one experiment of each
+# make check   for every day, in about three minutes: style, types and the quick tests
+# make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
+# make lint    style and types (make types: types alone)
+# make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
 # make lock    resolve requirements.lock again from pyproject.toml
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,6 +12,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 TORCH ?= 2.13.0
+TORCH_BUILD ?=
 UV := 0.13.8
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -23,36 +27,52 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup demo test lint ui lock clean
+.PHONY: help setup again demo demo-all check quick test lint types ui lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.lock pyproject.toml
+# Holds the TORCH_BUILD it was made with; another one makes it again.
+MADE_WITH := $(shell cat .venv/.installed 2>/dev/null)
+.venv/.installed: requirements.lock pyproject.toml deploy/install_torch.py $(if $(filter-out $(MADE_WITH),$(TORCH_BUILD)),again)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) deploy/install_torch.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing torch $(TORCH) (CPU build)"
-	@$(BIN)/python deploy/install_torch.py $(TORCH)
 	@echo "installing $$(grep -c '==' requirements.lock) locked packages"
 	@$(PIP) install --quiet uv==$(UV)
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@$(BIN)/python deploy/install_torch.py $(TORCH)
+	@$(BIN)/python deploy/check_install.py
+	@echo "$(TORCH_BUILD)" > $@
 	@echo "ready: $(BIN)/vrft"
 
 demo: setup
 	@$(BIN)/python -m pipelines.materialize $(CELL)
 
-test: setup
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+demo-all: setup
+	@for cell in lvis-mini-1shot-s0 icons-mini-1shot-s0 phrases-mini-4shot-s0; do \
+	  $(BIN)/python -m pipelines.materialize $$cell || exit; done
 
-lint: setup
+check: setup
+	@$(MAKE) --no-print-directory -j2 lint quick
+
+quick: setup
+	@$(BIN)/python -m pytest -q -m "not slow and not e2e and not slurm and not kubernetes" $(PYTEST_ARGS)
+
+test: setup
+	@$(BIN)/python $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tests/run_all.py)
+
+lint: setup types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 ui: setup
 	@$(BIN)/python -m pipelines.ui

@@ -94,40 +94,42 @@ def spent(since: tuple[float, float]) -> dict:
     return {"seconds": time.perf_counter() - since[0], "cpu": time.process_time() - since[1]}
 
 
-def run_engine(engine: str, protocol: str, directory: Path, resamples: int) -> dict:
+def run_engine(engine: str, rules: str, directory: Path, halves: int) -> dict:
     """Seconds of one engine in this process, from JSON files to the AP family."""
     gt, dt = str(directory / "gt.json"), str(directory / "dt.json")
     started = time.perf_counter(), time.process_time()
     numbers = {}
     if engine == "vrft":
-        from vrft_core.evaluation.average_precision import summary
-        from vrft_core.evaluation.bootstrap import bootstrap
-        from vrft_core.evaluation.columns import Detections, Truth
-        from vrft_core.evaluation.matching import match
+        from vrft_core.evaluation.intervals import intervals
+        from vrft_core.tasks.detection.metrics.average_precision import summary
+        from vrft_core.tasks.detection.metrics.columns import Detections, Truth
+        from vrft_core.tasks.detection.metrics.detection_scores import MEASURES, DetectionScores
+        from vrft_core.tasks.detection.metrics.matching import match
 
-        truth, found = Truth.load(Path(gt), protocol), Detections.load(Path(dt))
+        truth, found = Truth.load(Path(gt), rules), Detections.load(Path(dt))
         loaded = spent(started)
-        matches = match(truth, found, protocol)
+        matches = match(truth, found, rules)
         numbers["AP"] = summary(matches)["AP"]
         numbers["load"] = loaded
         numbers |= spent(started)
-        if resamples:
+        if halves:
+            names = [f"{rules}/{name}" for name in MEASURES if rules == "lvis" or name in matches.metrics]
             before = time.perf_counter(), time.process_time()
-            bootstrap({"rft": matches}, resamples, seed=0)
-            numbers["bootstrap"] = spent(before)
+            intervals({"rft": DetectionScores({rules: matches}, names)}, halves, seed=0)
+            numbers["intervals"] = spent(before)
     elif engine == "hotcoco":
         import hotcoco
 
         truth = hotcoco.COCO(gt)
-        evaluation = hotcoco.COCOeval(truth, truth.load_res(dt), "bbox", lvis_style=protocol == "lvis")
+        evaluation = hotcoco.COCOeval(truth, truth.load_res(dt), "bbox", lvis_style=rules == "lvis")
         evaluation.run()
         numbers["AP"] = evaluation.get_results()["AP"]
     elif engine == "faster-coco-eval":
         from faster_coco_eval import COCO, COCOeval_faster
 
         truth = COCO(gt)
-        evaluation = COCOeval_faster(truth, truth.loadRes(dt), "bbox", lvis_style=protocol == "lvis")
-        if protocol == "lvis":
+        evaluation = COCOeval_faster(truth, truth.loadRes(dt), "bbox", lvis_style=rules == "lvis")
+        if rules == "lvis":
             evaluation.params.maxDets = [300]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -154,18 +156,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--categories", type=int, default=1_203)
     parser.add_argument("--detections", type=int, default=1_000_000)
-    parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--halves", type=int, default=200, help="of the images, for intervals")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--draw", metavar="DIRECTORY", help=argparse.SUPPRESS)
-    parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "PROTOCOL", "DIRECTORY"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "RULES", "DIRECTORY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.draw:
         draw(Path(args.draw), args.images, args.categories, args.detections)
         return
     if args.measure:
-        engine, protocol, directory = args.measure
+        engine, rules, directory = args.measure
         with contextlib.redirect_stdout(io.StringIO()):
-            numbers = run_engine(engine, protocol, Path(directory), args.resamples)
+            numbers = run_engine(engine, rules, Path(directory), args.halves)
         print(json.dumps(numbers))
         return
     print("$ python", shlex.join(sys.argv))
@@ -176,31 +178,31 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, "--draw", directory, *sizes], check=True)
         size = sum(path.stat().st_size for path in Path(directory).iterdir())
         print(f"{args.images} images, {args.categories} categories, {args.detections} detections, {size / 1e6:.0f} MB")
-        print(f"\n{'protocol':9}{'engine':26}{'seconds':>9}{'CPU s':>8}{'peak MB':>9}{'AP':>20}{'AP - ours':>12}")
-        for protocol in ("coco", "lvis"):
+        print(f"\n{'rules':9}{'engine':26}{'seconds':>9}{'CPU s':>8}{'peak MB':>9}{'AP':>20}{'AP - ours':>12}")
+        for rules in ("coco", "lvis"):
             ours = None
             for engine in args.engines:
-                label, reason = _label(engine), _left_out(engine, protocol, args)
+                label, reason = _label(engine), _left_out(engine, rules, args)
                 if reason:
-                    print(f"{protocol:9}{label:26}{reason}")
+                    print(f"{rules:9}{label:26}{reason}")
                     continue
-                command = [sys.executable, __file__, "--measure", engine, protocol, directory]
-                command += ["--resamples", str(args.resamples)]
+                command = [sys.executable, __file__, "--measure", engine, rules, directory]
+                command += ["--halves", str(args.halves)]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
-                    print(f"{protocol:9}{label:26}failed: {done.stderr.strip().splitlines()[-1]}")
+                    print(f"{rules:9}{label:26}failed: {done.stderr.strip().splitlines()[-1]}")
                     continue
                 result = json.loads(done.stdout.strip().splitlines()[-1])
                 ours = result["AP"] if engine == "vrft" else ours
                 difference = f"{result['AP'] - ours:12.1e}" if ours is not None else ""
                 print(
-                    f"{protocol:9}{label:26}{result['seconds']:9.2f}{result['cpu']:8.2f}{result['memory'] / 1e6:9.0f}"
+                    f"{rules:9}{label:26}{result['seconds']:9.2f}{result['cpu']:8.2f}{result['memory'] / 1e6:9.0f}"
                     f"{result['AP']:20.15f}{difference}"
                 )
                 if engine == "vrft":
                     print(f"{'':9}  of which reading the files {_seconds(result['load'])}")
-                    if args.resamples:
-                        print(f"{'':9}  {args.resamples} bootstrap resamples on top: {_seconds(result['bootstrap'])}")
+                    if args.halves:
+                        print(f"{'':9}  intervals from {args.halves} halves on top: {_seconds(result['intervals'])}")
 
 
 def _seconds(one: dict) -> str:
@@ -213,12 +215,12 @@ def _label(engine: str) -> str:
     return engine
 
 
-def _left_out(engine: str, protocol: str, args: argparse.Namespace) -> str | None:
+def _left_out(engine: str, rules: str, args: argparse.Namespace) -> str | None:
     try:
         version(ENGINES[engine] or "vrft")
     except PackageNotFoundError:
         return "not installed" if engine != "vrft" else None
-    if engine == "pycocotools" and protocol == "lvis":
+    if engine == "pycocotools" and rules == "lvis":
         return "does not know LVIS"
     if engine == "pycocotools" and args.images * args.categories > _SLOW_PAIRS:
         return "left out at this size; try --images 1500 --detections 75000"

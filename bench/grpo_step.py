@@ -164,7 +164,7 @@ def small_processor():
 
     from vrft_core.policy.processor import build_processor
     from vrft_core.policy.tokenizer import END_OF_TEXT, SPECIAL, TURN_END
-    from vrft_core.prompts import question
+    from vrft_core.tasks.detection.prompts.questions import question
 
     text = question("dog", thinking=True, family="qwen2-vl")
     tokenizer = Tokenizer(models.BPE())

@@ -1,8 +1,8 @@
 """How long prediction takes beside the published way: one question at a time, its image encoded again each time.
 
     python bench/predict.py                                   # a small Qwen2-VL with random weights, 640x480
-    python bench/predict.py --policy models/mini/policy --annotations data/raw/lvis-mini/annotations.json \
-        --images data/raw/lvis-mini/images                    # the policy of the recipe mini, its own questions
+    python bench/predict.py --policy models/mini/policy --annotations data/raw/lvis-embedded/annotations.json \
+        --images data/raw/lvis-embedded/images                    # the policy of the recipe mini, its own questions
 
 The random model has the proportions of a real one: vision tower 12.5 M, language model 22.9 M, 391 visual tokens and
 about 160 of text. How much is won depends on the questions an image: the paper's own presence map asks 5.0 (2B) or
@@ -26,21 +26,25 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2VLConfi
 
 from vrft_core import policy
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.predict import Query, build_queries, predict
-from vrft_core.evaluation.queries import oracle
-from vrft_core.params import Params
+from vrft_core.evaluation.predict import predict
+from vrft_core.families.form import Form
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, SPECIAL, TURN_END, VIDEO, VISION_END, VISION_START
-from vrft_core.prompts import Frame, question
+from vrft_core.tasks import get_task, load_params
+from vrft_core.tasks.detection.prompts import examples as examples_of
+from vrft_core.tasks.detection.prompts.presence import oracle
+from vrft_core.tasks.detection.prompts.questions import question
+from vrft_core.tasks.task import Example
 
 ENOUGH = 8  # questions asked the published way, random model
 MOST = 12  # random images: enough for a full batch of 64 at 5 questions each, as in an evaluation
 
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 CATEGORIES = ("person", "bicycle", "car", "traffic light", "dog", "umbrella", "wine glass", "potted plant")
 
 
 def random_model(questions: int, images: int):
-    """(model, processor, queries): a small Qwen2-VL, noise of 640x480, so many questions an image."""
+    """(model, processor, examples): a small Qwen2-VL, noise of 640x480, so many questions an image."""
     names = [CATEGORIES[i % len(CATEGORIES)] + " x" * (i // len(CATEGORIES)) for i in range(questions)]
     texts = [question(name, thinking=True, family="qwen2-vl") for name in names]
     words = Tokenizer(models.BPE())
@@ -69,21 +73,24 @@ def random_model(questions: int, images: int):
     model = Qwen2VLForConditionalGeneration(config).eval()
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     noise = np.random.default_rng(0).integers(0, 255, (images, 480, 640, 3), dtype=np.uint8)
-    queries = [
-        Query(i, j, text, Image.fromarray(noise[i]), Frame(640, 480, (1000, 1000)))
+    examples = [
+        Example(
+            f"{i}-{j}", i, 640, 480, Image.fromarray(noise[i]), names[j], text, "",
+            json.dumps({"category_id": j, "boxes": []}),
+        )
         for i in range(images)
         for j, text in enumerate(texts)
-    ]
-    return model, build_processor(tokenizer, 14, 3136, 401_408), queries
+    ]  # fmt: skip
+    return model, build_processor(tokenizer, 14, 3136, 401_408), examples
 
 
-def one_by_one(model, processor, queries: list[Query], max_new_tokens: int) -> list[str]:
+def one_by_one(model, processor, examples: list[Example], max_new_tokens: int) -> list[str]:
     """The published way; completions."""
     completions = []
-    for query in queries:
-        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": query.question}]}
+    for one in examples:
+        turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": one.question}]}
         text = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
-        inputs = processor(images=[[query.picture()]], text=[text], return_tensors="pt")
+        inputs = processor(images=[[one.picture()]], text=[text], return_tensors="pt")
         output = model.generate(
             **inputs, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_k=None, top_p=None
         )
@@ -105,18 +112,19 @@ def seconds(runs: dict[str, Callable], repeats: int) -> tuple[dict[str, float], 
 def compare(
     model,
     processor,
-    queries: list[Query],
+    examples: list[Example],
     batch_size: int,
     max_new_tokens: int,
     repeats: int,
     enough: int | None = None,
 ) -> dict:
-    few = queries[:enough]
+    few = examples[:enough]
+    task, form = get_task("detection"), Form.of(load_params(PARAMS).recipes["mini"])
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens}
     best, said = seconds(
         {
             "published": lambda: one_by_one(model, processor, few, max_new_tokens),
-            "ours": lambda: [row["completion"] for row in predict(model, processor, queries, **limits)],
+            "ours": lambda: [row["completion"] for row in predict(model, processor, examples, task, form, **limits)],
         },
         repeats,
     )
@@ -124,7 +132,7 @@ def compare(
         raise SystemExit(f"{different} of {len(few)} answers differ: no comparison")
     each = {name: value / len(said[name]) for name, value in best.items()}
     row = {f"{name}_s_per_question": round(value, 4) for name, value in each.items()}
-    return {"questions": len(queries), **row, "ratio": round(each["published"] / each["ours"], 2)}
+    return {"questions": len(examples), **row, "ratio": round(each["published"] / each["ours"], 2)}
 
 
 def main() -> int:
@@ -143,17 +151,19 @@ def main() -> int:
     torch.set_num_threads(1)
     settings = {"batch_size": args.batch_size, "max_new_tokens": args.max_new_tokens, "repeats": args.repeats}
     if args.policy:
-        recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+        recipe = load_params(PARAMS).recipes["mini"]
         truth = Annotations.load(args.annotations).split("eval")
         images = set(list(truth.images)[: args.number or 100])
         pairs = [pair for pair in oracle(truth, sorted(truth.categories)) if pair[0] in images]
         model, processor = policy.load(args.policy)
-        table = [compare(model, processor, build_queries(pairs, truth, args.images, recipe), **settings)]
+        form = Form.of(recipe, recipe.tasks["detection"])
+        examples = list(examples_of(pairs, truth, args.images, form))
+        table = [compare(model, processor, examples, **settings)]
     else:
         table = []
         for count in args.per_image:
-            model, processor, queries = random_model(count, args.number or max(2, min(MOST, args.batch_size // count)))
-            table.append({"per_image": count} | compare(model, processor, queries, enough=ENOUGH, **settings))
+            model, processor, examples = random_model(count, args.number or max(2, min(MOST, args.batch_size // count)))
+            table.append({"per_image": count} | compare(model, processor, examples, enough=ENOUGH, **settings))
             print(json.dumps(table[-1]), file=sys.stderr)
     print(json.dumps(table, indent=1))
     return 0

@@ -18,41 +18,45 @@ import torch
 from vrft_core import policy
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
-from vrft_core.evaluation import calibration
-from vrft_core.evaluation.predict import build_queries, predict
-from vrft_core.evaluation.queries import evaluated_categories, oracle
-from vrft_core.evaluation.scoring import match_rows, rankings
+from vrft_core.evaluation.predict import predict
+from vrft_core.families.form import Form
 from vrft_core.params import Params
+from vrft_core.tasks import get_task, load_params
+from vrft_core.tasks.detection.metrics import combined
+from vrft_core.tasks.detection.metrics.scores import match_rows, rankings
+from vrft_core.tasks.detection.prompts import examples
+from vrft_core.tasks.detection.prompts.presence import oracle
 
 METHODS = ("base", "sft", "rft")
 
 
 def measure(
-    layout: Layout, params: Params, cell: Cell, method: str, split: str, samples: int, calibration_images: int
+    layout: Layout, params: Params, cell: Cell, method: str, split: str, samples: int, fitting_images: int
 ) -> dict[str, dict]:
-    """ranking → protocol → AP"""
+    """ranking → rules → AP"""
     recipe, raw = params.recipe(cell), layout.raw(cell)
     everything = Annotations.load(raw / "annotations.json")
     truth, train = everything.split(split), everything.split("train")
-    categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
+    categories = truth.chosen(params.benchmark(cell).categories)
     model, processor = policy.load(layout.policy(cell), None if method == "base" else layout.model(cell, method))
     ask = partial(
-        predict, model, processor, batch_size=recipe.evaluation.batch_size,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
+        predict, model, processor, task=get_task("detection"), form=Form.of(recipe),
+        batch_size=recipe.evaluation.batch_size, max_new_tokens=recipe.evaluation.max_new_tokens,
     )  # fmt: skip
+    form = Form.of(recipe, params.task_settings(cell))
+    about = partial(examples, images=raw / "images", form=form)
 
-    queries = build_queries(oracle(truth, categories), truth, raw / "images", recipe)
-    rows = ask(queries, samples=samples, what=f"{cell.key} {method}")
-    chosen = set(list(train.images)[:calibration_images])
+    rows = ask(list(about(oracle(truth, categories), truth)), samples=samples, what=f"{cell.key} {method}")
+    chosen = set(list(train.images)[:fitting_images])
     known = [(image, category) for image, category in oracle(train, categories) if image in chosen]
-    seen = ask(build_queries(known, train, raw / "images", recipe), what=f"{cell.key} {method}: training images")
-    combined = calibration.fit(seen, train)
+    seen = ask(list(about(known, train)), what=f"{cell.key} {method}: training images")
+    score = combined.fit(seen, train)
     for row in rows:
-        row["rankings"]["combined"] = combined(row)
+        row["rankings"]["combined"] = score(row)
     found = {}
     for name, ordered in rankings(rows, truth).items():
         matches = match_rows(truth, ordered, categories)
-        found[name] = {protocol: one.average_precision()["AP"] for protocol, one in matches.items()}
+        found[name] = {rules: one.average_precision()["AP"] for rules, one in matches.items()}
     return found
 
 
@@ -62,15 +66,15 @@ def main() -> int:
     options.add_argument("--root", type=Path, default=Path("."))
     options.add_argument("--split", choices=["val", "eval"], default="val")
     options.add_argument("--samples", type=int, default=8, help="sampled answers, for `consistency`")
-    options.add_argument("--calibration-images", type=int, default=100, help="training images, for `combined`")
+    options.add_argument("--fitting-images", type=int, default=100, help="training images, for `combined`")
     args = options.parse_args()
     torch.set_num_threads(1)
-    layout, params = Layout(args.root), Params.load(Path(__file__).parents[1] / "params.yaml")
+    layout, params = Layout(args.root), load_params(Path(__file__).parents[1] / "params.yaml")
     table = []
     for key in args.cells:
         for method in METHODS:
             found = measure(
-                layout, params, params.parse_cell(key), method, args.split, args.samples, args.calibration_images
+                layout, params, params.parse_cell(key), method, args.split, args.samples, args.fitting_images
             )
             for name, each in found.items():
                 stated, best = found["stated"]["lvis"], found["oracle"]["lvis"]

@@ -30,14 +30,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vrft_core import answers, rewards, scoring
-from vrft_core.rewards import published
+from vrft_core.commands import score
+from vrft_core.tasks import published
+from vrft_core.tasks.box_answers import Box
+from vrft_core.tasks.classification import answers as classification
+from vrft_core.tasks.detection import answers as detection
+from vrft_core.tasks.detection import rewards
+from vrft_core.tasks.detection.commands import solution as truth_of
+from vrft_core.tasks.grounding import answers as grounding
 
 BOXES = (1, 2, 3, 5, 20, 100)
 GROUP = 8
 
 
-def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, list[answers.Box], str]]:
+def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, list[Box], str]]:
     """(text, truth, solution text) of answers that find most objects, roughly, and invent a few."""
     drawn = []
     for _ in range(number):
@@ -57,7 +63,7 @@ def completions(boxes: int, number: int, rng: random.Random) -> list[tuple[str, 
             listed.append(f"{{'Position': {inside}, 'Confidence': {rng.randrange(101) / 100}}}")
         text = f"<think>There is one on the left.</think>\n<answer>[{', '.join(listed)}]</answer>"
         solution = published.detection_solution(truth)
-        drawn.append((text, scoring.truth_of({"solution": solution}, "", "detection", (1000, 1000)), solution))
+        drawn.append((text, truth_of({"solution": solution}, (1000, 1000)), solution))
     return drawn
 
 
@@ -74,7 +80,7 @@ def without_number(text: str, solution: str) -> tuple[float, float, float]:
     return published._matched(text, solution)[0], published._matched(text, solution)[1], published.format(text)
 
 
-IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"]["detection"].values())
+IOU, CONFIDENCE, FORMAT = (rewards.get(name) for name in rewards.SETS["strict"].values())
 
 
 def peer_functions(root: Path) -> Callable[[list[str], list[str]], list[tuple[float, float, float]]]:
@@ -162,7 +168,7 @@ def measure(boxes: int, peer: Callable | None, log: Path, args: argparse.Namespa
     row = microseconds(runs, args.repeats)
     if peer:
         row["peer_us"] *= len(groups) / len(texts)
-    whole = {"line_us": (lambda: list(scoring.score_log(str(log), "detection", "strict")), [()])}
+    whole = {"line_us": (lambda: list(score.score_log(str(log), "detection", "strict")), [()])}
     row["line_us"] = microseconds(whole, args.repeats)["line_us"] / len(texts)
     row["ratio"] = row["peer_us" if peer else "without_number_us"] / row["strict_us"]
     return {"boxes": boxes} | {key: round(value, 2) for key, value in row.items()}
@@ -177,9 +183,9 @@ def main() -> int:
     peer = peer_functions(args.peer_root) if args.peer_root else None
     with tempfile.TemporaryDirectory() as directory:
         table = [measure(boxes, peer, Path(directory) / "log.jsonl", args) for boxes in BOXES]
-    parsers = (answers.parse_detection, answers.parse_grounding, answers.parse_classification)
+    parsers = (detection.parse, grounding.parse, classification.parse)
     slowest = {
-        name: round(max(microseconds({p.__name__: (p, [(text,)]) for p in parsers}, 3).values()) / 1000, 1)
+        name: round(max(microseconds({p.__module__: (p, [(text,)]) for p in parsers}, 3).values()) / 1000, 1)
         for name, text in hostile().items()
     }
     print(json.dumps({"completions": table, "hostile_megabyte_ms": slowest}, indent=1))

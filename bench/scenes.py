@@ -9,8 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from vrft_core.benchmarks import scenes
-from vrft_core.params import Params, Scenes
+from vrft_core.params import Scenes
+from vrft_core.sources import scenes
+from vrft_core.tasks import load_params
 
 
 def draw(settings: Scenes, images: int) -> float:
@@ -33,10 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
     args = parser.parse_args()
-    settings = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"].scenes
+    settings = load_params(Path(__file__).parents[1] / "params.yaml").benchmarks["lvis"].embedded
     draw(settings, 100)
     total = settings.images.train + settings.images.val + settings.images.eval
-    print(f"{platform.machine()}, {settings.image_size} px, recipe mini, one process")
+    print(f"{platform.machine()}, {settings.image_size} px, benchmark lvis, one process")
     print(f"drawn:   {args.images / draw(settings, args.images):6.0f} images per CPU-second")
     print(
         f"written: {total / write(settings):6.0f} images per CPU-second (PNG, masks, annotation file; {total} images)"

@@ -17,7 +17,7 @@ from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
 from pipelines.schedules import nightly_eval, nightly_job, nightly_regression
-from vrft_core.params import Params
+from vrft_core.tasks import load_params
 
 # Checks that know their partition are what Dagster calls a preview; it would say so at every load.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
@@ -40,7 +40,7 @@ def step_executor() -> dg.ExecutorDefinition:
 
 def build_definitions(root: Path) -> dg.Definitions:
     """Everything for the project at `root`."""
-    project, params = DvcProject(root=str(root)), Params.load(root / "params.yaml")
+    project, params = DvcProject(root=str(root)), load_params(root / "params.yaml")
     nightly = nightly_eval(root, params)
     night_shift = nightly_job(nightly)
     return dg.Definitions(

@@ -10,12 +10,15 @@ from pathlib import Path
 import dagster as dg
 
 from pipelines.dvc_project import DvcProject, Stage
-from pipelines.executors import Placement, executor_name
+from pipelines.executors import Placement
 from pipelines.executors import gpu_executor as named_executor
 from pipelines.executors.work import Executor, Work
+from pipelines.pages import link
 from vrft_core.cell import Cell
+from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
 from vrft_core.stages import STAGES
+from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
 SUMMARY = "summary.md"
@@ -89,7 +92,6 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         partitions_def=partitions(params, benchmark, name),
         group_name=settings["group"],
         kinds={"dvc", *settings.get("kinds", [])},
-        pool=pool(settings),
         op_tags=FIRST if not on_gpu else None,
         metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
     )
@@ -110,11 +112,6 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
     return stage_asset
 
 
-def pool(settings: Mapping) -> str | None:
-    """One GPU stage at a time on this machine; where jobs queue, Slurm or Kubernetes decides, and no slot is held."""
-    return settings.get("pool") if executor_name() == "local" else None
-
-
 def materialize(
     context: dg.AssetExecutionContext, stage: Stage, dvc: DvcProject, executor: Executor, resources: Resources
 ) -> dg.MaterializeResult:
@@ -124,6 +121,10 @@ def materialize(
         _announce(context, f"{stage.target} is up to date" if cached else stage.command)
         reported: Mapping = {}
         if not cached:
+            try:
+                refuse_unwritable(project_folders(Path(dvc.root)))
+            except InputError as error:
+                raise dg.Failure(str(error), allow_retries=False) from None
             work = Work(
                 command=shlex.split(stage.command),
                 resources=resources,
@@ -177,5 +178,5 @@ def _files(root: Path, stage: Stage) -> dict[str, dg.MetadataValue]:
         if (summary := root / out / SUMMARY).is_file():
             found["summary"] = dg.MetadataValue.md(summary.read_text(encoding="utf-8"))
         if (page := root / out / "report.html").is_file():
-            found["report"] = dg.MetadataValue.path(str(page))
+            found["report"] = link(root, page)
     return found

@@ -4,16 +4,19 @@ What is up to date is not run again. The run appears in Dagster's pages like one
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import dagster as dg
 
+from pipelines.dead_runs import alive, end_dead_runs
 from pipelines.definitions import build_definitions, project_root
 from pipelines.dvc_assets import partition, prefix
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.storage import project_folders, refuse_unwritable
+from vrft_core.tasks import load_params
 
 # The stages' own lines say what goes on; Dagster's go to its pages.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -23,9 +26,10 @@ def run_cell(root: Path, cell: Cell) -> list[str]:
     """Run a cell's job; returns what went wrong, one text a failed step or check."""
     os.environ.setdefault("DAGSTER_HOME", str(root / "dagster_home"))
     job = build_definitions(root).resolve_job_def(prefix(cell.benchmark))
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, alive(root) as tags:
+        end_dead_runs(instance, root)
         result = job.execute_in_process(
-            run_config=QUIET, instance=instance, partition_key=partition(cell), raise_on_error=False
+            run_config=QUIET, instance=instance, partition_key=partition(cell), tags=tags, raise_on_error=False
         )
     return [_reason(event) for event in result.all_events if event.is_step_failure]
 
@@ -34,15 +38,24 @@ def _reason(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data:
         return f"{event.step_key}: {failure.user_failure_data.description}"
+    if not failure.error:
+        return f"{event.step_key}: failed"
     if failure.error.cls_name == "DagsterExecutionInterruptedError":
         return f"{event.step_key}: interrupted; what was trained so far is kept, start again to go on"
     return f"{event.step_key}: {failure.error.cause or failure.error}"
 
 
+def _interrupt(number: int, frame: object) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def main(key: str) -> int:
     root = project_root()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:
-        cell = Params.load(root / "params.yaml").parse_cell(key).at("cell")
+        cell = load_params(root / "params.yaml").parse_cell(key).at("cell")
+        refuse_unwritable([*project_folders(root), root / "dagster_home"])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

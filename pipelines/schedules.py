@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipelines.dvc_assets import GPU_POOL, partition, pool, prefix
+from pipelines.dvc_assets import partition, prefix
 from pipelines.executors.work import Executor, Work
 from vrft_core.cell import Layout
 from vrft_core.params import Params
@@ -32,7 +32,6 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
         partitions_def=dg.StaticPartitionsDefinition(list(cells)),
         group_name="nightly",
         kinds={"pytorch"},
-        pool=pool({"pool": GPU_POOL}),
     )
     def nightly_eval(
         context: dg.AssetExecutionContext, gpu_executor: dg.ResourceParam[Executor]

@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from one_at_a_time import one_at_a_time
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT.parent / "shared/tools/kubernetes"
@@ -51,7 +52,8 @@ def cluster() -> Iterator[None]:
     """Up with the namespace and the rights of deploy/kubernetes; one that was up before stays up."""
     mine = not _answers()
     try:
-        done = subprocess.run(["bash", TOOLS / "up.sh"], capture_output=True, text=True, timeout=300)
+        with one_at_a_time("cluster-up"):
+            done = subprocess.run(["bash", TOOLS / "up.sh"], capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         wait(lambda: "default" in kubectl("get", "serviceaccounts", "-o", "name"))  # no pod is made before

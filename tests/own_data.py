@@ -77,5 +77,6 @@ def init(root: Path, *more: str, images: str = "photos") -> int:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    """Every file below `root`, and every folder, by relative path."""
-    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in sorted(root.rglob("*"))}
+    """Every file below `root`, and every folder, by relative path; not locks, which name who held them last."""
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix != ".lock"]
+    return {str(p.relative_to(root)): p.read_bytes() if p.is_file() else b"" for p in paths}

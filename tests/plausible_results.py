@@ -1,24 +1,26 @@
 """Made-up predictions and training records of a cell, so that a report can be built without training anything.
 
-Pictures, few-shot samples, scores and diagnostics are real; only the models are invented.
+Images, few-shot samples, scores and diagnostics are real; only the models are invented.
 """
 
 import math
 import random
+from functools import partial
 from pathlib import Path
 
 import yaml
-from small_project import ROOT
+from small_project import ROOT, lvis_alone
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
-from vrft_core.evaluation.diagnostics import diagnose
-from vrft_core.evaluation.queries import evaluated_categories, oracle
-from vrft_core.evaluation.scoring import score
+from vrft_core.evaluation.intervals import intervals
 from vrft_core.params import Params
+from vrft_core.stages.evaluate import SEED
 from vrft_core.stages.few_shot import few_shot
 from vrft_core.stages.raw import raw
+from vrft_core.tasks import get_task, load_params
+from vrft_core.tasks.detection.prompts.presence import oracle
 
 SKILL = {"base": 0.55, "sft": 0.62, "rft": 0.78}  # chance that an object is found
 FEW_SCENES = {
@@ -30,14 +32,15 @@ FEW_SCENES = {
 def plausible_project(root: Path, skill: dict[str, float] = SKILL, scenes: dict = FEW_SCENES) -> tuple[Layout, Params]:
     """A project with everything the report of each of its cells reads."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    recipe = content["recipes"]["mini"]
-    recipe["scenes"] |= scenes
-    recipe["evaluation"]["resamples"] = 100
+    content["benchmarks"]["lvis"]["embedded"] |= scenes
+    content["recipes"]["mini"]["evaluation"]["draws"] = 100
+    content["recipes"]["mini"]["tasks"]["detection"]["presence"] = "oracle"
+    lvis_alone(content)
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    layout, params = Layout(root), Params.load(root / "params.yaml")
+    layout, params = Layout(root), load_params(root / "params.yaml")
     cells = params.cells()
-    raw(layout, params, cells[0].at("source"))
-    write_evaluation(layout, params, cells[0].at("source"), "base", skill["base"])
+    raw(layout, params, cells[0].at("data"))
+    write_evaluation(layout, params, cells[0].at("setup"), "base", skill["base"])
     for cell in cells:
         few_shot(layout, params, cell)
         for method in ("sft", "rft"):
@@ -48,7 +51,7 @@ def plausible_project(root: Path, skill: dict[str, float] = SKILL, scenes: dict 
 
 def write_evaluation(layout: Layout, params: Params, cell: Cell, method: str, skill: float) -> None:
     truth = Annotations.load(layout.raw(cell) / "annotations.json").split("eval")
-    categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
+    categories = truth.chosen(params.benchmark(cell).categories)
     lot = random.Random(f"{cell.key}/{method}")
     rows = [_answer(truth, *pair, method, skill, lot) for pair in oracle(truth, categories)]
     write_rows(layout, params, cell, method, rows)
@@ -57,12 +60,17 @@ def write_evaluation(layout: Layout, params: Params, cell: Cell, method: str, sk
 def write_rows(layout: Layout, params: Params, cell: Cell, method: str, rows: list[dict]) -> None:
     """Predictions and the metrics that really follow from them."""
     truth = Annotations.load(layout.raw(cell) / "annotations.json").split("eval")
-    categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-    evaluation = params.recipe(cell).evaluation
-    metrics = score(truth, rows, categories, evaluation.resamples, evaluation.protocol, evaluation.ranking) | {
+    categories = truth.chosen(params.benchmark(cell).categories)
+    task, settings = get_task("detection"), params.task_settings(cell)
+    interval = partial(intervals, halves=params.recipe(cell).evaluation.draws, seed=SEED, differences=())
+    metrics = {
+        **task.metrics.details(truth, rows, categories, settings, lambda models: interval(models)["models"]),
+        "task": task.name,
+        "version": task.settings.VERSION,
+        "metrics": interval({method: task.metrics.scores(truth, rows, categories, settings)})["models"][method],
         "queries": len(rows),
         "images": len(truth.images),
-        "diagnostics": diagnose(rows, truth),
+        "diagnostics": task.diagnostics.diagnose(rows, truth),
     }
     directory = layout.evaluation(cell, method)
     io.write_jsonl(directory / "predictions.jsonl", rows)
@@ -84,7 +92,8 @@ def _answer(truth: Annotations, image: int, category: int, method: str, skill: f
     text = f"<think>{len(boxes)} {name}</think><answer>{[{'Position': b} for b in boxes]}</answer>"
     faults = ["answer_not_closed"] if lot.random() < 0.06 else ["no_answer_tag"] if lot.random() < 0.1 else []
     return {
-        "image_id": image, "category_id": category, "completion": text, "boxes": boxes, "scores": scores,
+        "id": f"{image}-{category}", "image_id": image, "category_id": category, "completion": text,
+        "boxes": boxes, "scores": scores,
         "rankings": {"likelihood": [round(lot.random(), 6) for _ in boxes], "certainty": scores},
         "reasons": faults, "tokens": 20 + 11 * len(boxes),
     }  # fmt: skip
@@ -93,7 +102,7 @@ def _answer(truth: Annotations, image: int, category: int, method: str, skill: f
 def write_training(layout: Layout, params: Params, cell: Cell, method: str) -> None:
     settings = getattr(params.recipe(cell), method)
     lot = random.Random(f"{cell.key}/{method}/log")
-    log, validation = [], [{"step": 0, "coco/AP": 0.34}]
+    log, validation = [], [{"step": 0, "score": 0.34}]
     for step in range(1, settings.steps + 1):
         progress = 1 - math.exp(-step / 20)
         row = {"step": step, "loss": lot.gauss(0.02, 0.05) if method == "rft" else 2 * (1 - progress)}
@@ -109,13 +118,13 @@ def write_training(layout: Layout, params: Params, cell: Cell, method: str) -> N
         log.append(row)
         if step % settings.save_steps == 0:
             gain = 0.1 * progress if method == "rft" else 0.07 - 0.00006 * (step - 25) ** 2
-            validation.append({"step": step, "coco/AP": 0.34 + gain + lot.gauss(0, 0.005)})
-    best = max(validation[1:], key=lambda entry: entry["coco/AP"])["step"]
+            validation.append({"step": step, "score": 0.34 + gain + lot.gauss(0, 0.005)})
+    best = max(validation[1:], key=lambda entry: entry["score"])["step"]
     io.write_json(
         layout.training(cell, method),
         {
             "method": method, "seed": cell.seed, "steps": settings.steps, "chosen_step": best,
-            "checkpoint": settings.checkpoint, "log": log, "validation": validation,
+            "checkpoint": settings.checkpoint, "log": log, "validation": validation, "validation_metric": "coco/AP",
             "cost": {
                 "wall_seconds": 61.5, "cpu_seconds": 88.2, "completions": 48 * settings.steps, "tokens": 91_000,
                 "images": 6 * settings.steps,

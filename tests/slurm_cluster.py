@@ -14,6 +14,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from one_at_a_time import one_at_a_time
+
 TOOLS = Path(__file__).parents[2] / "shared/tools/slurm"
 
 
@@ -23,7 +25,8 @@ class Cluster:
         self.environment = {**os.environ, "SLURM_ROOT": str(root), "SLURM_NODES": "3"}
 
     def up(self) -> None:
-        self._tool("up.sh", SLURM_BASEPORT=str(_free_ports()))
+        with one_at_a_time("cluster-up"):
+            self._tool("up.sh", SLURM_BASEPORT=str(_free_ports()))
         os.environ["SLURM_CONF"] = str(self.conf)
         partitions = self.conf.read_text().replace("Nodes=gpu[1-3]", "Nodes=gpu[1-2]")
         self.conf.write_text(f"{partitions}PartitionName=frail Nodes=gpu3 MaxTime=60 State=UP\n")

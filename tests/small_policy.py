@@ -6,26 +6,34 @@ For tests that really train: its answers differ, so that rewards, gradients and 
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedTokenizerFast
 
 from vrft_core import policy
-from vrft_core.params import Adapter, Params, Recipe
+from vrft_core.examples import write_examples
+from vrft_core.families.form import Form
+from vrft_core.params import Adapter, Recipe
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer, frame, question, thought
+from vrft_core.tasks import load_params
+from vrft_core.tasks.detection.prompts.questions import answer, question, thought
+from vrft_core.tasks.detection.supervision import pieces
+from vrft_core.tasks.task import Example
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 BOXES = {"cat": [[10, 10, 50, 60]], "hog": [[40, 30, 100, 100]], "tiger": [[5, 5, 30, 40], [60, 50, 110, 90]]}
 PLACES = [[0, 0, 500, 500], [100, 100, 460, 540], [80, 80, 440, 520], [300, 200, 900, 900], [340, 240, 880, 880]]
 STEPS = 4
 
 
 def small_recipe(adapter: bool = True) -> Recipe:
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+    recipe = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
     changes = {"steps": STEPS, "save_steps": 2, "warmup_steps": 1, "learning_rate": 1e-2}
     names = r".*language_model.*\.(q_proj|v_proj)"
     update = {
@@ -40,13 +48,19 @@ def small_recipe(adapter: bool = True) -> Recipe:
     return recipe.model_copy(update=update)
 
 
+def detection_tokenizer(categories: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The vocabulary that the small policy has for questions about these categories."""
+    return build_tokenizer(categories, pieces(FORM), 20)
+
+
 def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tuple(BOXES)) -> None:
     """Write the policy to `weights` and an example of each category to `prompts`, train and val alike."""
     recipe = small_recipe()
     examples = [example(recipe, name, number) for number, name in enumerate(categories, 1)]
+    prompts.mkdir(parents=True)
     for split in ("train", "val"):
         write_examples(prompts / split, examples)
-    tokenizer = build_tokenizer(list(BOXES), 20, "qwen3-vl")
+    tokenizer = detection_tokenizer(list(BOXES))
     processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
     torch.set_num_threads(1)
     model = build_model(
@@ -57,41 +71,34 @@ def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tu
     policy.save(weights, model, processor)
 
 
-def example(recipe: Recipe, category: str, number: int) -> dict:
+def example(recipe: Recipe, category: str, number: int) -> Example:
     pixels = np.random.default_rng(number).integers(0, 255, (112, 112, 3), dtype=np.uint8)
-    where = frame(recipe.policy, 112, 112)
-    boxes = BOXES[category]
-    text = answer([where.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes)))
-    return {
-        "example_id": f"{number}-{101 + list(BOXES).index(category)}",
-        "image": Image.fromarray(pixels),
-        "width": 112,
-        "height": 112,
-        "category": category,
-        "question": question(category, thinking=True, family="qwen3-vl"),
-        "answer": text,
-        "boxes": json.dumps([where.scale(box) for box in boxes]),
-    }
+    frame = Form.of(recipe).frame(112, 112)
+    boxes, category_id = BOXES[category], 101 + list(BOXES).index(category)
+    return Example(
+        id=f"{number}-{category_id}",
+        image_id=number,
+        width=112,
+        height=112,
+        image=Image.fromarray(pixels),
+        label=category,
+        question=question(category, thinking=True, family="qwen3-vl"),
+        answer=answer([frame.to_answer(box) for box in boxes], [1.0] * len(boxes), thought(category, len(boxes))),
+        truth=json.dumps({"category_id": category_id, "boxes": [frame.scale(box) for box in boxes]}),
+    )
 
 
-def write_examples(directory: Path, examples: list[dict]) -> None:
-    from datasets import Dataset
-
-    directory.mkdir(parents=True)
-    Dataset.from_list(examples).to_parquet(directory / "data.parquet")
-
-
-def teach(model, processor, examples: list[dict]) -> None:
+def teach(model, processor, examples: list[Example]) -> None:
     """Some steps of plain supervised learning: enough for the right form, not for the right boxes."""
     turns = [
         [
-            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": row["question"]}]},
-            {"role": "assistant", "content": row["answer"]},
+            {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": one.question}]},
+            {"role": "assistant", "content": one.answer},
         ]
-        for row in examples
+        for one in examples
     ]
     texts = [processor.apply_chat_template(turn) for turn in turns]
-    batch = processor(text=texts, images=[[row["image"]] for row in examples], padding=True, return_tensors="pt")
+    batch = processor(text=texts, images=[[one.image] for one in examples], padding=True, return_tensors="pt")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(100):

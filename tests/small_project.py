@@ -20,16 +20,26 @@ def edit_params(root: Path, change) -> None:
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
+def lvis_alone(params: dict) -> None:
+    """Leave only the grid's rows of `lvis`."""
+    for rows in ("data", "setups", "cells", "studies"):
+        params["grid"][rows] = {key: row for key, row in params["grid"][rows].items() if row["benchmark"] == "lvis"}
+
+
 def _less_of_everything(params: dict) -> None:
-    """A recipe that runs in a minute and learns nothing."""
+    """Detection alone, by a recipe that runs in a minute and learns nothing."""
     recipe = params["recipes"]["mini"]
-    recipe["scenes"]["images"] = {"train": 240, "val": 12, "eval": 24}
-    recipe["scenes"]["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
-    recipe["policy"]["pretraining"] |= {"images": 64, "vision_steps": 2, "steps": 2, "batch_size": 16}
+    params["benchmarks"]["lvis"]["embedded"]["images"] = {"train": 240, "val": 12, "eval": 24}
+    params["benchmarks"]["lvis"]["embedded"]["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
+    lvis_alone(params)
+    recipe["few_shot"]["negatives"] = 0
+    recipe["tasks"]["detection"]["presence"] = "oracle"
+    recipe["policy"]["pretraining"]["benchmarks"] = {"lvis": 1.0}
+    recipe["policy"]["pretraining"] |= {"negatives": 0, "images": 64, "vision_steps": 2, "steps": 2, "batch_size": 16}
     recipe["sft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 2, "save_steps": 1}
     recipe["rft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 8, "num_generations": 4, "save_steps": 1}
     recipe["rft"]["max_completion_length"] = 16
-    recipe["evaluation"] |= {"max_new_tokens": 16, "resamples": 20, "validation_images": 8}
+    recipe["evaluation"] |= {"max_new_tokens": 16, "draws": 20, "validation_images": 8}
 
 
 def small_project(root: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vrft_core.evaluation.accuracy import accuracy, published_match
+from vrft_core.tasks.classification.metrics.accuracy import accuracy, published_match
 
 
 def said(name: str) -> str:

@@ -11,20 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrft_core import answers
-from vrft_core.answers import Detection, has_form, parse_classification, parse_detection, parse_grounding
+from vrft_core.tasks.answer_span import has_form
+from vrft_core.tasks.box_answers import MAX_BOXES, Detection, Parsed
+from vrft_core.tasks.classification import answers as classification
+from vrft_core.tasks.detection import answers as detection
+from vrft_core.tasks.grounding import answers as grounding
 
 GOOD = "[{'Position': [1, 364, 98, 649], 'Confidence': 0.95}, {'Position': [10, 20, 30, 40], 'Confidence': 1}]"
 BOXES = [(1.0, 364.0, 98.0, 649.0), (10.0, 20.0, 30.0, 40.0)]
-PARSERS = [parse_detection, parse_grounding, parse_classification]
+PARSERS = [detection.parse, grounding.parse, classification.parse]
 
 
 def answer(content: str, thought: str = "Two of them.") -> str:
     return f"<think>{thought}</think>\n<answer>{content}</answer>"
 
 
-def boxes(parsed: answers.Parsed) -> list:
-    return [detection.box for detection in parsed.detections]
+def boxes(parsed: Parsed) -> list:
+    return [one.box for one in parsed.detections]
 
 
 @pytest.mark.parametrize(
@@ -39,8 +42,8 @@ def boxes(parsed: answers.Parsed) -> list:
     ids=["as asked", "JSON", "no spaces", "many lines", "decimals"],
 )
 def test_a_list_as_asked_is_read_without_any_reason(content):
-    parsed = parse_detection(answer(content))
-    assert parsed == answers.Parsed((Detection(BOXES[0], 0.95), Detection(BOXES[1], 1.0)))
+    parsed = detection.parse(answer(content))
+    assert parsed == Parsed((Detection(BOXES[0], 0.95), Detection(BOXES[1], 1.0)))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_a_list_as_asked_is_read_without_any_reason(content):
     ],
 )
 def test_what_is_written_otherwise_is_still_read_and_says_why(text, reason):
-    parsed = parse_detection(text)
+    parsed = detection.parse(text)
     assert boxes(parsed) == BOXES
     assert [d.confidence for d in parsed.detections] == [0.95, 1.0]
     assert parsed.reasons == (reason,)
@@ -95,7 +98,7 @@ def test_what_is_written_otherwise_is_still_read_and_says_why(text, reason):
     ],
 )
 def test_a_box_that_is_none_is_dropped_counted_and_named_and_the_others_stay(position, reason):
-    parsed = parse_detection(answer(GOOD.replace("[1, 364, 98, 649]", position)))
+    parsed = detection.parse(answer(GOOD.replace("[1, 364, 98, 649]", position)))
     assert boxes(parsed) == BOXES[1:]
     assert parsed.reasons == (reason,)
     assert parsed.dropped == 1
@@ -113,14 +116,14 @@ def test_a_box_that_is_none_is_dropped_counted_and_named_and_the_others_stay(pos
     ],
 )
 def test_a_confidence_that_is_none_leaves_the_box_which_then_ranks_last(confidence, reason):
-    parsed = parse_detection(answer(GOOD.replace("0.95", confidence)))
+    parsed = detection.parse(answer(GOOD.replace("0.95", confidence)))
     assert parsed.detections[0] == Detection(BOXES[0], 0.0, stated=False)
     assert parsed.detections[1] == Detection(BOXES[1], 1.0, stated=True)
     assert parsed.reasons == (reason,)
 
 
 def test_lists_without_objects_are_boxes_without_confidence():
-    parsed = parse_detection(answer("[[1, 364, 98, 649], [10, 20, 30, 40]]"))
+    parsed = detection.parse(answer("[[1, 364, 98, 649], [10, 20, 30, 40]]"))
     assert boxes(parsed) == BOXES
     assert not any(d.stated for d in parsed.detections)
     assert parsed.reasons == ("confidence_missing", "bare_boxes")
@@ -129,7 +132,7 @@ def test_lists_without_objects_are_boxes_without_confidence():
 def test_of_equal_boxes_the_most_confident_is_kept_whatever_the_order():
     items = [f"{{'Position': [1, 364, 98, 649], 'Confidence': {c}}}" for c in ("0.2", "0.9", "-1", "0.5")]
     for order in (items, items[::-1]):
-        parsed = parse_detection(answer(f"[{', '.join(order)}]"))
+        parsed = detection.parse(answer(f"[{', '.join(order)}]"))
         assert parsed.detections == (Detection(BOXES[0], 0.9),)
         assert parsed.dropped == 3
         assert "duplicate_box" in parsed.reasons
@@ -137,11 +140,11 @@ def test_of_equal_boxes_the_most_confident_is_kept_whatever_the_order():
 
 @pytest.mark.parametrize("content", ["No Objects", "no objects", " No Objects.\n", "'No Objects'", "[]", "[ ]"])
 def test_a_rejection_is_an_answer_and_not_a_failure(content):
-    assert parse_detection(answer(content)) == answers.Parsed((), (), says_none=True)
+    assert detection.parse(answer(content)) == Parsed((), (), says_none=True)
 
 
 def test_a_rejection_in_a_sentence_counts_and_is_named():
-    parsed = parse_detection(answer("There are no objects of this kind."))
+    parsed = detection.parse(answer("There are no objects of this kind."))
     assert parsed.says_none
     assert parsed.reasons == ("text_around",)
 
@@ -157,25 +160,25 @@ def test_a_rejection_in_a_sentence_counts_and_is_named():
     ],
 )
 def test_what_says_nothing_gives_no_boxes_and_is_no_rejection(text, reasons):
-    assert parse_detection(text) == answers.Parsed((), reasons)
+    assert detection.parse(text) == Parsed((), reasons)
 
 
 def test_a_thought_is_not_an_answer():
     text = f"<think>Perhaps <answer>{GOOD}</answer>?</think><answer>No Objects</answer>"
-    assert parse_detection(text).says_none
+    assert detection.parse(text).says_none
 
 
 def test_the_limit_of_the_frame_decides_what_is_in_range():
     text = answer("[{'Position': [100, 100, 1200, 700], 'Confidence': 1}]")
-    assert parse_detection(text).reasons == ("box_out_of_range",)
-    assert boxes(parse_detection(text, (1280, 720))) == [(100.0, 100.0, 1200.0, 700.0)]
-    assert parse_detection(text, (1280, 699)).dropped == 1
+    assert detection.parse(text).reasons == ("box_out_of_range",)
+    assert boxes(detection.parse(text, (1280, 720))) == [(100.0, 100.0, 1200.0, 700.0)]
+    assert detection.parse(text, (1280, 699)).dropped == 1
 
 
 def test_more_boxes_than_anyone_asks_for_are_not_read():
     items = [f"{{'Position': [0, 0, {x % 1000 + 1}, {x // 1000 + 1}], 'Confidence': 1}}" for x in range(1500)]
-    parsed = parse_detection(answer(f"[{', '.join(items)}]"))
-    assert len(parsed.detections) == answers.MAX_BOXES
+    parsed = detection.parse(answer(f"[{', '.join(items)}]"))
+    assert len(parsed.detections) == MAX_BOXES
     assert "too_long" in parsed.reasons
 
 
@@ -194,7 +197,7 @@ def test_more_boxes_than_anyone_asks_for_are_not_read():
     ],
 )
 def test_a_grounding_answer_is_one_box(content, reasons):
-    parsed = parse_grounding(answer(content))
+    parsed = grounding.parse(answer(content))
     assert boxes(parsed) == BOXES[:1]
     assert parsed.reasons == reasons
     assert parsed.dropped == (len(content) > 26 and "or" in content) + ("box_inverted" in reasons)
@@ -204,17 +207,17 @@ def test_a_grounding_answer_is_one_box(content, reasons):
     "content", ["(300,300),(100,100)", "(nan,1),(2,3)", "(1,1),(1,5)", "(0,0),(2000,10)", "left", ""]
 )
 def test_a_grounding_answer_without_a_usable_box_is_empty_and_named(content):
-    parsed = parse_grounding(answer(content))
+    parsed = grounding.parse(answer(content))
     assert not parsed.detections
     assert parsed.reasons
 
 
 def test_a_class_name_is_what_stands_in_the_answer():
-    assert parse_classification(answer("  737-200\n")).name == "737-200"
-    assert parse_classification(answer("2012 Audi\n R8  Coupe")).name == "2012 Audi R8 Coupe"
-    assert parse_classification("A330").reasons == ("no_answer_tag",)
-    assert parse_classification(answer("")).reasons == ("empty_answer",)
-    assert parse_classification(answer("a" * 300)) == answers.Named("", ("too_long",))
+    assert classification.parse(answer("  737-200\n")).name == "737-200"
+    assert classification.parse(answer("2012 Audi\n R8  Coupe")).name == "2012 Audi R8 Coupe"
+    assert classification.parse("A330").reasons == ("no_answer_tag",)
+    assert classification.parse(answer("")).reasons == ("empty_answer",)
+    assert classification.parse(answer("a" * 300)) == classification.Named("", ("too_long",))
 
 
 @pytest.mark.parametrize(
@@ -247,10 +250,10 @@ def test_the_form_is_what_the_published_expression_matches(text):
 
 def is_sound(parsed, limit=(1000, 1000)) -> bool:
     """What the parsers promise of any text."""
-    if isinstance(parsed, answers.Named):
-        return len(parsed.name) <= answers.MAX_NAME
+    if isinstance(parsed, classification.Named):
+        return len(parsed.name) <= classification.MAX_NAME
     return (
-        len(parsed.detections) <= answers.MAX_BOXES
+        len(parsed.detections) <= MAX_BOXES
         and len(set(parsed.reasons)) == len(parsed.reasons)
         and parsed.dropped >= 0
         and not (parsed.says_none and (parsed.detections or parsed.dropped))
@@ -318,10 +321,10 @@ SPELLED = st.sampled_from(NUMBERS + NEARLY_NUMBERS)
 def test_an_answer_written_as_asked_means_the_same_to_the_reader_of_all_others(items, between):
     listed = [f"{{'Position': [{', '.join(box)}], 'Confidence': {confidence}}}" for *box, confidence in items]
     text = answer(f"[{between.join(listed)}]")
-    read = parse_detection(text)
+    read = detection.parse(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_as_asked", lambda *_: None)
-        slow = parse_detection(text)
+        patch.setattr(detection, "_as_asked", lambda *_: None)
+        slow = detection.parse(text)
     assert (read.detections, read.dropped, read.says_none) == (slow.detections, slow.dropped, slow.says_none)
     assert set(read.reasons) ^ set(slow.reasons) <= {"other_form"}
 
@@ -342,4 +345,4 @@ def test_a_hostile_megabyte_takes_at_most_fifty_milliseconds(name, text):
             start = time.process_time()
             assert is_sound(parse(text))
             best = min(best, time.process_time() - start)
-        assert best <= 0.05, f"{name}: {best * 1000:.0f} ms in {parse.__name__}"
+        assert best <= 0.05, f"{name}: {best * 1000:.0f} ms in {parse.__module__}"

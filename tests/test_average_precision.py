@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vrft_core.annotations import Annotations
+from vrft_core.boxes import iou
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import published_lvis, summary
-from vrft_core.evaluation.matching import iou, match
+from vrft_core.tasks.detection.metrics.average_precision import published_lvis, summary
+from vrft_core.tasks.detection.metrics.matching import match
 
 FIXTURES = Path(__file__).parents[2] / "shared/data/fixtures"
 needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="evaluation fixtures are not beside this checkout")
@@ -54,8 +55,8 @@ def found(image: int, box: list[float], score: float, category: int = 1) -> dict
     return {"image_id": image, "category_id": category, "bbox": box, "score": score}
 
 
-def ap50(ground_truth: dict, detections: list[dict], protocol: str = "lvis") -> float:
-    return match(ground_truth, detections, protocol).average_precision()["AP50"]
+def ap50(ground_truth: dict, detections: list[dict], rules: str = "lvis") -> float:
+    return match(ground_truth, detections, rules).average_precision()["AP50"]
 
 
 # The references
@@ -259,12 +260,12 @@ def test_the_published_number_averages_a_category_over_four_area_ranges():
 # Weights and input
 
 
-@pytest.mark.parametrize("protocol", ["coco", "lvis"])
-def test_weighting_an_image_equals_evaluating_copies_of_it(protocol):
+@pytest.mark.parametrize("rules", ["coco", "lvis"])
+def test_weighting_an_image_equals_evaluating_copies_of_it(rules):
     ground_truth, detections = random_set(2)
     scores = np.random.default_rng(0).permutation(len(detections)) / len(detections)
     detections = [row | {"score": float(score)} for row, score in zip(detections, scores, strict=True)]
-    matches = match(ground_truth, detections, protocol)
+    matches = match(ground_truth, detections, rules)
     weights = np.random.default_rng(1).integers(0, 4, len(ground_truth["images"]))
     copies = {"images": [], "annotations": [], "categories": ground_truth["categories"]}
     copied = []
@@ -276,7 +277,7 @@ def test_weighting_an_image_equals_evaluating_copies_of_it(protocol):
             rows = [row for row in ground_truth["annotations"] if row["image_id"] == image_id]
             copies["annotations"] += [r | new | {"id": len(copies["annotations"]) + n} for n, r in enumerate(rows, 1)]
             copied += [row | new for row in detections if row["image_id"] == image_id]
-    same(matches.average_precision(weights), match(copies, copied, protocol).average_precision(), 1e-12)
+    same(matches.average_precision(weights), match(copies, copied, rules).average_precision(), 1e-12)
 
 
 def test_weights_of_one_change_nothing():

@@ -11,20 +11,21 @@ from PIL import Image
 
 from pipelines.checks import contracts
 from pipelines.checks.validation import Verdict, validate
-from vrft_core import io
+from vrft_core import data_frames, expectations, io
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
+from vrft_core.tasks import load_params
 
 ROOT = Path(__file__).parents[1]
-CELL = Cell("mini", "lvis", shots=1, seed=0)
+CELL = Cell("mini", "lvis", shots=1, seed=0, data="embedded")
 CAT, DOG = 1, 2
 SPLITS = ["train"] * 14 + ["val", "eval"]
 
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return Params.load(ROOT / "params.yaml")
+    return load_params(ROOT / "params.yaml")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def layout(clean, tmp_path) -> Layout:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory, params) -> Layout:
-    """Sixteen small pictures: a cat in every one, a dog in three; sampled and asked about by the real stages."""
+    """Sixteen small images: a cat in every one, a dog in three; sampled and asked about by the real stages."""
     layout = Layout(tmp_path_factory.mktemp("clean"))
     directory = layout.raw(CELL)
     (directory / "images").mkdir(parents=True)
@@ -70,11 +71,11 @@ def clean(tmp_path_factory, params) -> Layout:
 
 
 def verdicts(stage: str, layout: Layout, params: Params) -> dict[str, Verdict]:
-    return validate(*contracts.FRAMES[stage](layout, params, CELL))
+    return validate(*contracts.CONTRACTS[stage](layout, params, CELL))
 
 
 def verdict(stage: str, check: str, layout: Layout, params: Params) -> Verdict:
-    frames, suites = contracts.FRAMES[stage](layout, params, CELL)
+    frames, suites = contracts.CONTRACTS[stage](layout, params, CELL)
     return validate({check: frames[check]}, {check: suites[check]})[check]
 
 
@@ -91,7 +92,7 @@ def edit(path: Path, change) -> None:
 @pytest.mark.parametrize("stage", ["raw", "few_shot", "prompts"])
 def test_what_the_stages_make_passes(stage, layout, params):
     results = verdicts(stage, layout, params)
-    assert set(results) == set(contracts.DESCRIPTIONS[stage])
+    assert set(results) == set(contracts._descriptions("detection", stage))
     assert not [verdict for verdict in results.values() if not verdict.passed]
     assert all(verdict.rows for name, verdict in results.items() if name not in ("split_leaks", "leaks", "strays"))
 
@@ -167,7 +168,7 @@ def test_an_evaluation_image_in_the_sample_is_found_by_its_id(layout, params):
 
 
 def test_an_evaluation_image_in_the_sample_is_found_by_its_content_alone(layout, params):
-    """The same picture lies in both splits under two ids and two names."""
+    """The same image lies in both splits under two ids and two names."""
     images = layout.raw(CELL) / "images"
     (images / "5.png").write_bytes((images / "16.png").read_bytes())
     content = io.sha256(images / "5.png")
@@ -176,7 +177,7 @@ def test_an_evaluation_image_in_the_sample_is_found_by_its_content_alone(layout,
     assert critical("few_shot", layout, params) == {"leaks"}
 
 
-def test_a_picture_changed_after_sampling_is_found(layout, params):
+def test_an_image_changed_after_sampling_is_found(layout, params):
     choose(layout, 5)
     Image.new("RGB", (112, 112), (0, 99, 0)).save(layout.raw(CELL) / "images" / "5.png")
     assert critical("few_shot", layout, params) == {"choices"}
@@ -191,13 +192,12 @@ def test_an_image_without_the_category_it_should_teach_is_found(layout, params):
 
 
 def test_fewer_than_k_pass_only_where_the_recipe_takes_all_there_are(layout, params):
-    from pipelines.checks import frames, suites
+    from pipelines.checks.suites import suites
 
     def counts(shots: int, all_there_are: bool) -> Verdict:
         arguments = layout.few_shot(CELL), layout.raw(CELL), [DOG], shots, all_there_are
-        return validate({"counts": frames.few_shot(*arguments)["counts"]}, {"counts": suites.few_shot()["counts"]})[
-            "counts"
-        ]
+        frames = data_frames.few_shot(*arguments)
+        return validate({"counts": frames["counts"]}, {"counts": suites(expectations.FEW_SHOT)["counts"]})["counts"]
 
     dogs = [chosen(layout, number) for number in (1, 2, 3)]
     edit(
@@ -218,13 +218,13 @@ def rewrite(layout: Layout, split: str, **columns) -> None:
 
 
 PROMPT_MUTATIONS = {
-    "a box outside the frame": ("boxes", "train", {"boxes": "[[100.0, 200.0, 1001.0, 300.0]]"}),
-    "an inverted box": ("boxes", "train", {"boxes": "[[500.0, 200.0, 100.0, 300.0]]"}),
-    "a box too many": ("examples", "train", {"boxes": "[[1.0, 2.0, 30.0, 40.0], [50.0, 60.0, 70.0, 80.0]]"}),
+    "a box outside the frame": ("boxes", "train", {"truth": '{"boxes": [[100.0, 200.0, 1001.0, 300.0]]}'}),
+    "an inverted box": ("boxes", "train", {"truth": '{"boxes": [[500.0, 200.0, 100.0, 300.0]]}'}),
+    "a box too many": ("examples", "train", {"truth": '{"boxes": [[1.0, 2.0, 30.0, 40.0], [50.0, 60.0, 70.0, 80.0]]}'}),
     "an answer that says other boxes": ("examples", "train", {"answer": "<answer>No Objects</answer>"}),
     "an answer that cannot be read": ("examples", "train", {"answer": "[{'Position': [1, 2"}),
-    "an image of the evaluation split": ("strays", "val", {"example_id": "16-1"}),
-    "a training pair that was never chosen": ("strays", "train", {"example_id": "9-1"}),
+    "an image of the evaluation split": ("strays", "val", {"image_id": 16}),
+    "a training pair that was never chosen": ("strays", "train", {"id": "9-1"}),
 }
 
 
@@ -242,11 +242,11 @@ def test_the_verdict_names_rule_column_and_values(layout, params):
 
 
 def test_data_docs_are_written(layout, params, tmp_path):
-    validate(*contracts.FRAMES["raw"](layout, params, CELL), pages=tmp_path / "docs")
+    validate(*contracts.CONTRACTS["raw"](layout, params, CELL), pages=tmp_path / "docs")
     assert "expect_column_values_to_be_unique" not in (tmp_path / "docs/index.html").read_text()
     pages = list((tmp_path / "docs/validations").rglob("*.html"))
     assert {page.relative_to(tmp_path / "docs/validations").parts[0] for page in pages} == set(
-        contracts.DESCRIPTIONS["raw"]
+        contracts._descriptions("detection", "raw")
     )
 
 
@@ -266,7 +266,7 @@ def test_a_broken_contract_stops_everything_downstream_in_dagster(tmp_path):
         assert first.success
 
         def leak(data: dict) -> None:
-            source = io.read_json(root / "data/raw/lvis-mini/annotations.json")
+            source = io.read_json(root / "data/raw/lvis-embedded/annotations.json")
             held_out = next(image for image in source["images"] if image["split"] == "eval")
             data["categories"][0]["images"] = [{"image_id": held_out["id"], "sha256": held_out["sha256"]}]
 

@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.diagnostics import (
-    auroc,
-    calibration,
-    diagnose,
-    duplicates,
-    hallucination,
-    identical,
-    overlaps,
-    rank_correlation,
-    reward_against_ap,
-)
+from vrft_core.evaluation.statistics import auroc, calibration, identical, rank_correlation
+from vrft_core.report.followed import reward_against_score
+from vrft_core.tasks.detection.diagnostics import diagnose, duplicates, hallucination, overlaps
 
 CAT, DOG = 1, 2
 
@@ -171,18 +163,18 @@ def test_answers_cut_off_and_answers_given_twice_are_shares_of_all():
     assert identical([]) is None
 
 
-def test_reward_and_validation_ap_are_compared_at_each_checkpoint():
+def test_reward_and_validation_score_are_compared_at_each_checkpoint():
     log = [{"step": step, "reward": float(step)} for step in range(1, 7)]
     validation = [
-        {"step": 0, "coco/AP": 0.9},
-        *({"step": s, "coco/AP": ap} for s, ap in ((2, 0.2), (4, 0.3), (6, 0.25))),
+        {"step": 0, "score": 0.9},
+        *({"step": s, "score": score} for s, score in ((2, 0.2), (4, 0.3), (6, 0.25))),
     ]
-    found = reward_against_ap(log, validation)
+    found = reward_against_score(log, validation)
     assert [one["reward"] for one in found["checkpoints"]] == [1.5, 3.5, 5.5]
     assert found["spearman"] == pytest.approx(0.5)
     assert found["drift"] == pytest.approx((5.5 / 1.5 - 1) - (0.25 / 0.2 - 1))
 
 
-def test_one_checkpoint_tells_nothing_of_reward_and_ap():
-    assert reward_against_ap([{"step": 1, "reward": 1.0}], [{"step": 1, "coco/AP": 0.2}]) is None
-    assert reward_against_ap([], []) is None
+def test_one_checkpoint_tells_nothing_of_reward_and_score():
+    assert reward_against_score([{"step": 1, "reward": 1.0}], [{"step": 1, "score": 0.2}]) is None
+    assert reward_against_score([], []) is None

@@ -74,7 +74,7 @@ def test_dagster_gives_dvcs_digest_as_data_version(by_dagster):
             instance=instance, partition_key="mini-1shot-s0", asset_selection=[dg.AssetKey("lvis_raw")]
         )
     (event,) = result.get_asset_materialization_events()
-    assert event.materialization.tags["dagster/data_version"] == lock(by_dagster)["raw@lvis-mini"]["outs"][0]["md5"]
+    assert event.materialization.tags["dagster/data_version"] == lock(by_dagster)["raw@lvis-embedded"]["outs"][0]["md5"]
 
 
 def test_outs_that_were_deleted_come_back_from_the_cache(by_dvc):
@@ -123,4 +123,4 @@ def test_a_stage_whose_input_is_missing_says_what_to_do(tmp_path):
         )
     (event,) = (event for event in result.all_events if event.is_step_failure)
     said = event.step_failure_data.user_failure_data.description
-    assert said == "data/raw/lvis-mini is missing: materialize what lies upstream first"
+    assert said == "data/raw/lvis-embedded is missing: materialize what lies upstream first"

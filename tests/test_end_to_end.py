@@ -21,7 +21,8 @@ def little_training(params: dict) -> None:
     recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, batch_size=16)
     recipe["sft"].update(steps=4, save_steps=2, warmup_steps=1)
     recipe["rft"].update(steps=4, save_steps=2, warmup_steps=1, batch_size=8, num_generations=4)
-    recipe["evaluation"].update(resamples=50, validation_images=6, ranking="combined", calibration_images=4)
+    recipe["evaluation"].update(draws=50, validation_images=6)
+    recipe["tasks"]["detection"].update(ranking="combined", fitting_images=4)
     params["grid"]["cells"] = {CELL: params["grid"]["cells"][CELL]}
     params["grid"]["studies"][STUDY]["seeds"] = [0]
 

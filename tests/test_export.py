@@ -10,15 +10,16 @@ import yaml
 from small_policy import example, small_recipe, taught_policy
 from small_project import CELL, edit_params, run, small_project
 
-from vrft_core import policy
+from vrft_core import io, policy
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.export import USE, card, export
 from vrft_core.errors import InputError
-from vrft_core.export import USE, card, export
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
+from vrft_core.tasks import get_task, load_params
 
-WHERE = Cell("mini", "lvis", 1, 0)
-ROW = example(small_recipe(), "cat", 1)
+WHERE = Cell("mini", "lvis", 1, 0, data="embedded")
+CAT = example(small_recipe(), "cat", 1)
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +27,10 @@ def exported(tmp_path_factory) -> tuple[Layout, Params, Path]:
     root = small_project(tmp_path_factory.mktemp("export") / "project")
     recipe = small_recipe().model_dump(mode="json")
     edit_params(root, lambda params: params["recipes"].update(mini=recipe))
-    layout, params = Layout(root), Params.load(root / "params.yaml")
+    layout, params = Layout(root), load_params(root / "params.yaml")
     _commit(root)
     taught_policy(layout.policy(WHERE), layout.prompts(WHERE))
+    io.write_json(layout.few_shot(WHERE) / "selection.json", {"categories": [{"name": CAT.label}]})
     run_stage("sft", layout, params, WHERE)
     export(layout, params, WHERE, "sft", root / "exported")
     return layout, params, root / "exported"
@@ -44,13 +46,14 @@ def _commit(root: Path) -> str:
 
 def likelihoods(model, processor) -> torch.Tensor:
     """Log-probabilities of every token after question and answer."""
-    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": ROW["question"]}]}]
-    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) + ROW["answer"]
-    inputs = processor(text=[text], images=[[ROW["image"]]], return_tensors="pt")
+    turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": CAT.question}]}]
+    text = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) + CAT.answer
+    inputs = processor(text=[text], images=[[CAT.image]], return_tensors="pt")
     with torch.no_grad():
         return model(**inputs).logits.log_softmax(-1)
 
 
+@pytest.mark.slow
 def test_merged_weights_say_what_base_and_adapter_say_together(exported):
     from peft import PeftModel
 
@@ -63,16 +66,17 @@ def test_merged_weights_say_what_base_and_adapter_say_together(exported):
     assert (untouched - together).abs().max() > 1e-2, "training changed something"
 
 
+@pytest.mark.slow
 def test_plain_transformers_answers_with_it_where_this_project_cannot_be_imported(exported, tmp_path):
     _, _, directory = exported
-    ROW["image"].save(tmp_path / "picture.png")
+    CAT.image.save(tmp_path / "image.png")
     card = (directory / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
-    assert code.strip() == USE.format(folder=".", picture="picture.jpg", question=ROW["question"], limit=24).strip()
+    assert code.strip() == USE.format(folder=".", picture="image.jpg", question=CAT.question, limit=24).strip()
 
     hidden = "import sys; sys.modules['vrft_core'] = None\n"
-    script = code.replace('"picture.jpg"', repr(str(tmp_path / "picture.png"))).replace(
-        "'picture.jpg'", repr(str(tmp_path / "picture.png"))
+    script = code.replace('"image.jpg"', repr(str(tmp_path / "image.png"))).replace(
+        "'image.jpg'", repr(str(tmp_path / "image.png"))
     )
     done = subprocess.run(
         [sys.executable, "-I", "-c", hidden + script], cwd=directory, capture_output=True, text=True, timeout=300
@@ -85,11 +89,11 @@ def test_plain_transformers_answers_with_it_where_this_project_cannot_be_importe
 
 
 def predict_one(model, processor) -> list[dict]:
-    from vrft_core.evaluation.predict import Query, predict
-    from vrft_core.prompts import frame
+    from vrft_core.evaluation.predict import predict
+    from vrft_core.families.form import Form
 
-    query = Query(1, 101, ROW["question"], ROW["image"], frame(small_recipe().policy, 112, 112))
-    return predict(model, processor, [query], batch_size=1, max_new_tokens=24)
+    form = Form.of(small_recipe())
+    return predict(model, processor, [CAT], get_task("detection"), form, batch_size=1, max_new_tokens=24)
 
 
 def test_the_card_tells_where_the_model_came_from(exported):

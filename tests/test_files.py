@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 from own_data import PROJECT, SIZE, coco, content, init, lvis, photo, project
+from small_project import edit_params, lvis_alone
 
 from vrft_core.annotations import Annotations, frequency
-from vrft_core.benchmarks import files
 from vrft_core.cell import Cell, Layout
 from vrft_core.cli import main
 from vrft_core.errors import InputError
 from vrft_core.io import read_json, sha256, write_json
-from vrft_core.params import Benchmark, Params
+from vrft_core.params import Benchmark
+from vrft_core.sources import files
 from vrft_core.stages.raw import raw
+from vrft_core.tasks import load_params
 
 PHOTOS = PROJECT.parent / "shared/data/coco_photos"
 
@@ -405,20 +407,29 @@ def test_the_stage_says_which_categories_can_only_be_scored(root):
     edit(root, "eval", add_lion)
     assert init(root) == 0
 
-    numbers = raw(Layout(root), Params.load(root / "params.yaml"), Cell("mini", "my-data"))
+    numbers = raw(Layout(root), load_params(root / "params.yaml"), Cell(benchmark="my-data", data="own"))
 
     assert numbers["only_in_eval"] == ["lion"]
     assert numbers["train_images"] + numbers["val_images"] == 12
     assert numbers["eval_images"] == 6
 
 
-def test_official_sources_are_refused_as_long_as_none_is_built(root, capsys):
-    text = (root / "params.yaml").read_text()
-    (root / "params.yaml").write_text(text.replace("data: embedded", "data: official"))
+def test_an_official_source_that_nobody_has_built_is_refused_with_those_there_are(root, capsys):
+    def prefer_official(params: dict) -> None:
+        lvis_alone(params)
+        grid = params["grid"]
+        params["benchmarks"]["lvis"]["official"] = "nowhere"
+        params["recipes"]["mini"]["data"] = "official"
+        for rows in (grid["setups"], grid["cells"], grid["studies"]):
+            for row in rows.values():
+                row["data"] = "official"
+        grid["data"] = {"lvis-official": {"benchmark": "lvis", "data": "official"}}
 
-    assert main(["--root", str(root), "stage", "raw", "--cell", "lvis-mini"]) == 2
+    edit_params(root, prefer_official)
 
-    assert "no official source is built yet for 'lvis'" in capsys.readouterr().err
+    assert main(["--root", str(root), "stage", "raw", "--cell", "lvis-official"]) == 2
+
+    assert "official: no source 'nowhere'; known: lvis, coco" in capsys.readouterr().err
 
 
 # Real photographs

@@ -1,6 +1,8 @@
 """dvc.yaml owns the graph; Dagster mirrors it; both run the same commands."""
 
 import ast
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -8,18 +10,27 @@ import pytest
 
 from pipelines.definitions import build_definitions
 from pipelines.dvc_project import DvcProject
-from vrft_core.cell import Cell, Layout
+from vrft_core.cell import Layout
 from vrft_core.params import Params
 from vrft_core.stages import _MODULES, STAGES
+from vrft_core.tasks import Task, load_params, names
 
 ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
-PLUMBING = {"", "cell", "params", "io", "errors", "progress", "provenance", "tracking", "runs", "stages"}
+PLUMBING = {
+    "", "cell", "io", "file_kinds", "names", "yaml_text", "locks", "errors", "progress", "provenance", "tracking",
+    "run_folder", "stages", "outbox", "storage",
+}  # fmt: skip
+PARAMETERS = "vrft_core.params"
+PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}
+TASKS = tuple(  # those that go through every stage
+    name for name in names() if all(find_spec(f"vrft_core.tasks.{name}.{part}") for part in PARTS)
+)
 
 
 @pytest.fixture(scope="module")
 def params() -> Params:
-    return Params.load(ROOT / "params.yaml")
+    return load_params(ROOT / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +61,7 @@ def test_each_command_names_its_stage_and_key(stages):
 def test_outs_are_the_paths_that_the_stages_write(stages, params):
     layout = Layout(Path())
     for stage in stages.values():
-        cell = Cell.parse(stage.key, list(params.recipes))
+        cell = params.parse_cell(stage.key)
         method = stage.name.removesuffix("_eval")
         outs = {
             "evaluation": lambda c=cell, m=method: [
@@ -73,7 +84,8 @@ def asset_of(stage, benchmark: str) -> dg.AssetKey:
 
 
 def test_every_stage_of_every_benchmark_is_one_asset(stages, params, graph):
-    mirrored = {asset_of(stage, name) for stage in stages.values() for name in params.benchmarks}
+    used = {cell.benchmark for cell in params.cells()}
+    mirrored = {asset_of(stage, name) for stage in stages.values() for name in used}
     assert {key for key in graph.get_all_asset_keys() if key.path[0] != "nightly_eval"} == mirrored
 
 
@@ -110,11 +122,10 @@ def test_a_study_depends_on_the_partitions_of_its_own_seeds(params, definitions,
 
 
 def test_training_and_evaluation_share_the_one_gpu_and_data_stages_do_not_wait_for_it(definitions, stages):
-    for assets in definitions.assets:
-        pool, group = assets.op.pool, next(iter(assets.group_names_by_key.values()))
-        name = assets.key.path[0]
-        on_gpu = group == "training" or name.endswith("_eval")
-        assert pool == ("gpu" if on_gpu else None), name
+    for stage in stages.values():
+        on_gpu = stage.settings["group"] == "training" or stage.name.endswith("_eval")
+        assert stage.settings.get("pool") == ("gpu" if on_gpu else None), stage.target
+    assert not any(assets.op.pool for assets in definitions.assets), "a lock of the kernel's, no pool of Dagster's"
 
 
 def test_the_selection_of_a_user_reaches_everything_upstream(graph):
@@ -129,14 +140,32 @@ def test_string_selections_of_groups_and_kinds_work(graph):
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_code_dependencies_are_exactly_the_modules_a_stage_reaches(name, stages):
-    """A change of a module must make the stages that use it stale, and no others."""
-    reached = reach(f"vrft_core.stages.{_MODULES.get(name, name)}")
-    listed = next(stage.files for stage in stages.values() if stage.name == name)
-    covered = {path for entry in listed for path in files_in(ROOT / entry)}
-    assert not (missing := reached - covered), f"dvc.yaml, {name}: add {shown(missing)}"
-    idle = [entry for entry in listed if not reached & set(files_in(ROOT / entry))]
-    assert not idle, f"dvc.yaml, {name}: never imported: {idle}"
+def test_code_dependencies_are_exactly_the_modules_a_stage_reaches(name, stages, params):
+    """A change of a module must make the stages that use it stale, and no others.
+
+    One list serves all tasks (`${item.task}`): it holds what any of them reaches, and nothing that none does.
+    """
+    stage = next(stage for stage in stages.values() if stage.name == name)
+    module = f"vrft_core.stages.{_MODULES.get(name, name)}"
+    if name == "policy":  # its list names the tasks that it is pre-trained on
+        taught = {params.benchmarks[benchmark].task for benchmark in pretrained_on(params)}
+        views = [({entry: entry for entry in stage.files}, reach(module, tuple(taught)))]
+    else:
+        [own] = {task for task in TASKS if f"vrft_core/tasks/{task}/__init__.py" in stage.files} or {"-"}
+        of_task = {task: {e.replace(f"/{own}/", f"/{task}/"): e for e in stage.files} for task in TASKS}
+        views = [(entries, reach(module, (task,))) for task, entries in of_task.items()]
+    idle = set(stage.files)
+    for entries, reached in views:
+        covered = {path for entry in entries for path in files_in(ROOT / entry)}
+        assert not (missing := reached - covered), f"dvc.yaml, {name}: add {shown(missing)}"
+        idle -= {written for entry, written in entries.items() if reached & set(files_in(ROOT / entry))}
+    assert not idle, f"dvc.yaml, {name}: never imported: {sorted(idle)}"
+
+
+def pretrained_on(params: Params) -> set[str]:
+    """Benchmarks that a policy of the grid is pre-trained on."""
+    settings = [params.recipes[name].policy.pretraining for name in params.grid.recipes]
+    return {benchmark for one in settings if one for benchmark in one.benchmarks}
 
 
 def shown(paths: set[Path]) -> list[str]:
@@ -147,23 +176,45 @@ def files_in(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
-def reach(module: str) -> set[Path]:
-    """Files of the modules that `module` imports, directly or not, plumbing left out."""
+def reach(module: str, tasks: tuple[str, ...]) -> set[Path]:
+    """Files of the modules that `module` imports, directly or not, plumbing left out.
+
+    A part that is asked of a task (`task.rewards`, `get_task(…).rewards`) is imported for each of `tasks`.
+    """
     found: set[Path] = set()
     todo = [module]
     while todo:
         name = todo.pop()
         path = source(name)
-        if path is None or path in found or ".".join(name.split(".")[1:]) in PLUMBING:
+        if path is None or path in found or ".".join(name.split(".")[1:]) in PLUMBING or name.startswith(PARAMETERS):
             continue
         found.add(path)
         todo += [".".join(name.split(".")[:depth]) for depth in range(2, len(name.split(".")))]  # packages around it
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 todo += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Attribute) and node.attr in PARTS and is_task(node.value):
+                todo += [f"vrft_core.tasks.{task}.{node.attr}" for task in tasks]
     return found
+
+
+def at_run_time(tree: ast.AST):
+    """Every node but those under `if TYPE_CHECKING`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from at_run_time(node)
+
+
+def is_task(node: ast.AST) -> bool:
+    """Whether an expression is called a task: `task`, `inputs.task`, `get_task(…)`."""
+    if isinstance(node, ast.Call):
+        return is_task(node.func)
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name in ("task", "get_task")
 
 
 def source(module: str) -> Path | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as reference
 
-from vrft_core.evaluation.grounding import IGNORE, box_scores, decode, mask_scores, published_box
+from vrft_core.tasks.grounding.metrics.overlap import IGNORE, box_scores, decode, mask_scores, published_box
 
 
 def mask(*columns: int) -> np.ndarray:

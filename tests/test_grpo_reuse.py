@@ -13,6 +13,7 @@ from datasets import Image as ImageFeature
 from datasets import List as ListFeature
 from peft import LoraConfig
 from PIL import Image
+from small_policy import detection_tokenizer
 from transformers import (
     AutoModelForImageTextToText,
     Qwen2_5_VLConfig,
@@ -30,7 +31,7 @@ from trl.trainer.utils import shuffle_sequence_dict
 
 from vrft_core.params import Reuse
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, VIDEO, VISION_END, VISION_START, build_tokenizer
+from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, VIDEO, VISION_END, VISION_START
 from vrft_core.training import grpo
 from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.shared_prompt import read_prompt
@@ -52,7 +53,7 @@ def one_thread():
 
 @cache
 def processor():
-    return build_processor(build_tokenizer(["cat", "hog"], 20, "qwen3-vl"), 14, 784, 12544)
+    return build_processor(detection_tokenizer(["cat", "hog"]), 14, 784, 12544)
 
 
 def small_model(family: str, attention: str = "sdpa"):
@@ -107,14 +108,14 @@ def small_model(family: str, attention: str = "sdpa"):
     return model
 
 
-def picture(width: int, height: int, seed: int) -> Image.Image:
+def drawn_image(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
 @cache
 def examples() -> Dataset:
-    """Three prompts of different lengths: two pictures of different sizes, and one prompt with both."""
-    first, second = picture(84, 56, 1), picture(56, 112, 2)
+    """Three prompts of different lengths: two images of different sizes, and one prompt with both."""
+    first, second = drawn_image(84, 56, 1), drawn_image(56, 112, 2)
     questions = ["cat", "where is the hog", "cat or hog"]
     rows = [
         {"prompt": [{"role": "user", "content": question}], "images": images, "name": question}
@@ -258,6 +259,7 @@ def published(tmp_path_factory):
     return cache(lambda name: train(tmp_path_factory.mktemp("published"), None, **SETTINGS[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("setting", "switch"), CASES)
 def test_loss_kl_entropy_gradients_weights_and_answers_are_those_of_trl(setting, switch, published, tmp_path):
     expected = published(setting)
@@ -274,6 +276,7 @@ def test_loss_kl_entropy_gradients_weights_and_answers_are_those_of_trl(setting,
         assert run.numbers(name) == pytest.approx(expected.numbers(name), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_groups_stay_whole_when_a_generation_is_split_into_batches(tmp_path):
     options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "learning_rate": 1e-3}
     expected = train(tmp_path / "a", None, **options)
@@ -286,6 +289,7 @@ def test_groups_stay_whole_when_a_generation_is_split_into_batches(tmp_path):
     assert {name: found[name] for name in ("loss", "grad_norm", "weights") if found[name] > 1e-5} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [4, 2], ids=["a group each", "half a group each"])
 def test_with_several_batches_a_generation_kl_and_entropy_are_those_of_trl_dealing_out_the_same_rows(
     rows, tmp_path, monkeypatch
@@ -315,6 +319,7 @@ def shuffled_with_whole_groups(batch: dict) -> dict:
     return {name: deal(values) for name, values in batch.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", [True, False], ids=["LoRA on weights of 16 bits", "whole weights of 32"])
 def test_in_mixed_precision_numbers_are_those_of_trl_within_the_rounding_of_16_bits(adapter, tmp_path, monkeypatch):
     small = small_model
@@ -385,9 +390,9 @@ def test_a_model_it_does_not_know_is_trained_as_trl_does_it_and_a_line_says_so(t
 
 
 def test_a_prompt_is_read_as_the_processor_reads_it():
-    pictures = [picture(84, 56, 1), picture(56, 112, 2)]
-    parts = [{"type": "image", "image": pictures[0]}, {"type": "text", "text": "cat or"}]
-    parts += [{"type": "image", "image": pictures[1]}, {"type": "text", "text": "hog"}]
+    images = [drawn_image(84, 56, 1), drawn_image(56, 112, 2)]
+    parts = [{"type": "image", "image": images[0]}, {"type": "text", "text": "cat or"}]
+    parts += [{"type": "image", "image": images[1]}, {"type": "text", "text": "hog"}]
     messages = [{"role": "user", "content": parts}]
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
     expected = processor().apply_chat_template([messages], **options)
@@ -403,7 +408,7 @@ def test_a_prompt_is_read_as_the_processor_reads_it():
 def test_an_image_is_processed_again_when_its_pixels_or_the_settings_change():
     settings = json.loads(processor().image_processor.to_json_string())
     images = Qwen2VLImageProcessorPil.from_dict(settings)
-    cache, first = PatchCache(images), picture(84, 56, 1)
+    cache, first = PatchCache(images), drawn_image(84, 56, 1)
     other = first.copy()
     other.putpixel((0, 0), (1, 2, 3))
 
@@ -417,7 +422,7 @@ def test_an_image_is_processed_again_when_its_pixels_or_the_settings_change():
 
 def test_a_tower_whose_weights_are_written_to_computes_its_features_again():
     model = small_model("qwen3-vl").requires_grad_(False)
-    patches = PatchCache(processor().image_processor).patches(picture(84, 56, 1))
+    patches = PatchCache(processor().image_processor).patches(drawn_image(84, 56, 1))
     features = FeatureCache()
     before = features.features(model, [patches, patches])
     assert before.pooler_output[0] is before.pooler_output[1]

@@ -1,26 +1,36 @@
 """Guards: what is measured of a batch of answers, and when the recipe warns or stops."""
 
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from vrft_core.answers import parse_detection
 from vrft_core.errors import InputError
-from vrft_core.params import GUARDED, Limit, Params
-from vrft_core.training.guards import METRICS, Watch, measure, metric
+from vrft_core.families.form import Form
+from vrft_core.params import Limit
+from vrft_core.params.recipes import GUARDED
+from vrft_core.tasks import get_task, load_params, names
+from vrft_core.training.guards import METRICS, Watch, metric
 from vrft_core.training.record import Record
+from vrft_core.training.rft import Reader
 
-RFT = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"].rft
+RECIPE = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+RFT, DETECTION = RECIPE.rft, RECIPE.tasks["detection"]
 BOX = "{'Position': [100, 100, 200, 200], 'Confidence': 1.00}"
 NEAR = "{'Position': [100, 100, 200, 202], 'Confidence': 0.00}"
 OTHER = "{'Position': [400, 400, 500, 500], 'Confidence': 0.50}"
 
 
 def answered(*lists: str, truths=None, group=2) -> dict[str, float]:
+    """What is measured of a batch of answers to the same question about a cat."""
     texts = [f"<think>1 cat</think><answer>{text}</answer>" for text in lists]
-    parsed = [parse_detection(text) for text in texts]
-    return measure(texts, parsed, truths or [[(100, 100, 200, 200)]] * len(texts), group)
+    truths = truths or [[[100, 100, 200, 200]]] * len(texts)
+    rows = [
+        {"id": "1-1", "width": 112, "height": 112, "truth": json.dumps({"category_id": 1, "boxes": boxes})}
+        for boxes in truths
+    ]
+    return Reader(get_task("detection"), Form.of(RECIPE)).health(texts, rows, group)
 
 
 def test_faults_are_counted_by_reason_and_all_together():
@@ -52,7 +62,10 @@ def test_identical_is_one_where_sampling_gives_the_same_answer_each_time():
 
 
 def test_every_guard_of_a_recipe_has_its_metric():
-    assert set(METRICS) == set(GUARDED.__args__)
+    assert set(METRICS) == set(GUARDED)
+    for task in map(get_task, names()):
+        assert set(task.diagnostics.GUARDS) == set(task.settings.Settings.MEASURED)
+    assert metric("box_inflation", get_task("detection").diagnostics.GUARDS) == "boxes/inflation"
     assert metric("zero_variance/iou") == "rewards/iou/frac_zero_std"
     assert metric("reward/iou") == "rewards/iou/mean"
 
@@ -60,7 +73,7 @@ def test_every_guard_of_a_recipe_has_its_metric():
 def watched(values: list[float], limit: Limit, name: str = "kl") -> Record:
     """The record of a run whose metric took `values`."""
     record = Record()
-    watch = Watch({name: limit}, record)
+    watch = Watch({name: limit}, {}, record)
     for step, value in enumerate(values, 1):
         record.log.append({"step": step, metric(name): value})
         state = type("State", (), {"global_step": step, "is_world_process_zero": True})
@@ -79,7 +92,7 @@ def test_a_warning_comes_once_an_episode_and_only_after_enough_steps(capsys):
 
 def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_its_warning():
     record = Record()
-    watch = Watch({"faulty": Limit(above=0.5, steps=2)}, record)
+    watch = Watch({"faulty": Limit(above=0.5, steps=2)}, {}, record)
     for step, row in enumerate([{"answers/faulty": 0.9}, {}, {"answers/faulty": 0.8}, {}, {"answers/faulty": 0.8}], 1):
         record.log.append({"step": step, **row})
         state = type("State", (), {"global_step": step, "is_world_process_zero": False})
@@ -97,12 +110,12 @@ def test_a_run_that_goes_on_from_a_record_says_what_it_would_have_said_in_one_go
     record = Record(log=[{"step": step, "entropy": value} for step, value in ((1, 1), (2, 0.001), (3, 0.001))])
     record.log.append({"step": 4, "entropy": 0.001})
     state = type("State", (), {"global_step": 4, "is_world_process_zero": True})
-    Watch({"entropy": Limit(below=0.01, steps=3)}, record).on_log(None, state, None, logs={"loss": 0.0})
+    Watch({"entropy": Limit(below=0.01, steps=3)}, {}, record).on_log(None, state, None, logs={"loss": 0.0})
     assert record.warnings == whole.warnings == [{"step": 4, "guard": "entropy", "value": 0.001}]
 
 
 def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
-    with pytest.raises(InputError, match=r"step 2: kl is 6, above 5; the recipe stops there: .* rft\.guards\.kl"):
+    with pytest.raises(InputError, match=r"step 2: kl is 6, above 5; the recipe stops there: .* its guard kl"):
         watched([1, 6], Limit(above=5, then="stop"))
 
 
@@ -110,7 +123,7 @@ def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
     ("guards", "beta", "message"),
     [
         ({"zero_varience": {"above": 1}}, 0.04, "no 'zero_varience'"),
-        ({"reward/accuracy": {"below": 0.1}}, 0.04, "no 'reward/accuracy'"),
+        ({"box_inflation": {"above": 1}}, 0.04, "no 'box_inflation'.* or under tasks"),
         ({"kl": {"above": 1}}, 0.0, "beta is not 0"),
         ({"resampled": {"above": 0.5}}, 0.04, "resample is not 0"),
         ({"kl": {"then": "stop"}}, 0.04, "give `above`, `below` or both"),
@@ -119,3 +132,14 @@ def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
 def test_a_guard_that_could_never_speak_is_refused(guards, beta, message):
     with pytest.raises(ValidationError, match=message):
         type(RFT).model_validate(RFT.model_dump() | {"guards": guards, "beta": beta})
+
+
+@pytest.mark.parametrize("name", ["box_inflatoin", "reward/accuracy", "kl"])
+def test_a_guard_that_the_task_cannot_measure_is_refused_with_those_it_can(name):
+    with pytest.raises(ValidationError, match=f"no '{name}'; known: box_inflation, confidence_one, .*reward/iou"):
+        type(DETECTION).model_validate(DETECTION.model_dump() | {"guards": {name: {"below": 0.1}}})
+
+
+def test_a_training_is_held_against_the_limits_of_the_recipe_and_of_its_task():
+    assert RECIPE.guards("detection") == RFT.guards | DETECTION.guards
+    assert {"kl", "box_inflation"} <= set(RECIPE.guards("detection"))

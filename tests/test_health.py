@@ -1,8 +1,10 @@
 """The checks on a trained model: each limit warns and stops nothing; a reward that pays otherwise stops everything."""
 
+import shutil
+
 import dagster as dg
 import pytest
-from small_project import ROOT
+from small_project import ROOT, edit_params, lvis_alone
 
 from pipelines.checks.health import health_checks
 from pipelines.dvc_assets import partitions
@@ -10,15 +12,19 @@ from pipelines.dvc_project import DvcProject
 from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.params import Params
-from vrft_core.rewards import REWARDS
+from vrft_core.tasks import load_params
+from vrft_core.tasks.detection.rewards import REWARDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.PreviewWarning")
 HEALTHY = {"box_inflation": 1.2, "confidence_extremes": 0.5, "duplicates": 0.0, "zero_variance": 0.1}
 
 
 @pytest.fixture(scope="module")
-def params() -> Params:
-    return Params.load(ROOT / "params.yaml")
+def params(tmp_path_factory) -> Params:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    edit_params(path.parent, lvis_alone)
+    return load_params(path)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def test_a_model_that_says_nothing_has_nothing_to_be_warned_of(check):
 
 
 def test_a_reward_that_pays_otherwise_than_specified_is_an_error_that_names_the_cases(check, monkeypatch):
-    monkeypatch.setitem(REWARDS["detection"], "iou", lambda completion, truth: 1.0)
+    monkeypatch.setitem(REWARDS, "iou", lambda completion, truth: 1.0)
     result, found = check()
     assert not result.success
     assert found["golden_rewards"].severity == dg.AssetCheckSeverity.ERROR

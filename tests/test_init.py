@@ -8,11 +8,12 @@ import yaml
 from own_data import init, lvis, project
 from test_files import edit
 
-from vrft_core.benchmarks import files
 from vrft_core.cell import Cell
 from vrft_core.cli import main
 from vrft_core.io import read_json, write_json
 from vrft_core.params import Params
+from vrft_core.sources import files
+from vrft_core.tasks import load_params
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def root(tmp_path):
 
 
 def params(root) -> Params:
-    return Params.load(root / "params.yaml")
+    return load_params(root / "params.yaml")
 
 
 def refused(root, capsys, *words: str) -> None:
@@ -31,15 +32,17 @@ def refused(root, capsys, *words: str) -> None:
         assert word in error
 
 
-def test_it_adds_the_benchmark_its_source_a_cell_for_each_seed_and_the_study(root):
+def test_it_adds_the_benchmark_its_data_a_cell_for_each_seed_and_the_study(root):
     assert init(root, "--shots", "2", "--seeds", "3", "1") == 0
 
     after = params(root)
     keys = [cell.key for cell in after.cells() if cell.benchmark == "my-data"]
     assert keys == ["my-data-mini-2shot-s1", "my-data-mini-2shot-s3"]
     assert after.grid.studies["my-data-mini-2shot"].seeds == [1, 3]
-    assert "my-data-mini" in after.grid.sources
+    assert "my-data-own" in after.grid.data
+    assert "my-data-mini" in after.grid.setups
     assert after.parse_cell("my-data-mini-2shot-s3") == Cell("mini", "my-data", 2, 3)
+    assert {cell.data for cell in after.cells() if cell.benchmark == "my-data"} == {"own"}
 
 
 def test_it_only_adds_lines_so_every_comment_stays(root):
@@ -50,7 +53,7 @@ def test_it_only_adds_lines_so_every_comment_stays(root):
     after = (root / "params.yaml").read_text().splitlines()
     added = iter(after)
     assert all(line in added for line in before)
-    assert len(after) == len(before) + 5 + 1 + 3 + 1
+    assert len(after) == len(before) + 5 + 1 + 1 + 3 + 1
     for block in ("recipes", "grid", "nightly"):
         assert after[after.index(next(line for line in after if line.startswith(f"{block}:"))) - 1] == ""
 
@@ -66,7 +69,7 @@ def test_it_says_what_to_type_next_and_that_command_names_a_cell(root, capsys):
 def test_after_it_the_data_stages_run(root):
     init(root, "--shots", "2")
 
-    for stage, cell in (("raw", "my-data-mini"), ("few_shot", "my-data-mini-2shot-s0")):
+    for stage, cell in (("raw", "my-data-own"), ("few_shot", "my-data-mini-2shot-s0")):
         assert main(["--root", str(root), "stage", stage, "--cell", cell]) == 0
 
     selection = read_json(root / "data/few_shot/my-data-mini-2shot-s0/selection.json")

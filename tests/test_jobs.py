@@ -14,7 +14,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.dvc_assets import pool
 from pipelines.executors import Placement, failures, jobs, slurm_sweep
 from pipelines.executors.failures import Cause
 from pipelines.executors.job_executor import JobExecutor
@@ -35,6 +34,7 @@ from pipelines.executors.work import Work
 from vrft_core.errors import InputError
 from vrft_core.job import ATTEMPTS, attempts
 from vrft_core.params import Params, Resources
+from vrft_core.tasks import settings_models
 
 ROOT = Path(__file__).parents[1]
 
@@ -272,10 +272,14 @@ def test_a_jobs_name_follows_from_project_and_command():
     assert len(job_name(Path("/a"), ["vrft", "stage", "rft", "--cell", "x" * 200])) <= 60
 
 
+def parsed(text: str) -> Params:
+    return Params.parse(text, Path("params.yaml"), settings_models())
+
+
 def test_resources_are_a_stages_own_over_the_recipes_default_and_a_run_may_ask_for_others():
     text = (ROOT / "params.yaml").read_text()
     own = "    rft: {gpus: 8, time: 2d}\n    default: {partition: gpu, gpus: 1}\n"
-    params = Params.parse(text[: text.index("resources:")] + f"resources:\n  mini:\n{own}", Path("params.yaml"))
+    params = parsed(text[: text.index("resources:")] + f"resources:\n  mini:\n{own}")
     found = params.resources_of("mini", "rft")
     assert (found.gpus, found.minutes, found.partition) == (8, 2880, "gpu")
     assert params.resources_of("mini", "sft").gpus == 1
@@ -289,13 +293,7 @@ def test_resources_of_a_stage_or_recipe_that_is_none_are_refused():
     text = (ROOT / "params.yaml").read_text()
     for wrong in ("  mini: {rfft: {gpus: 1}}", "  maxi: {rft: {gpus: 1}}", "  mini: {rft: {memory: 4 GB}}"):
         with pytest.raises(InputError, match=r"resources"):
-            Params.parse(text[: text.index("resources:")] + f"resources:\n{wrong}\n", Path("params.yaml"))
-
-
-def test_a_job_that_waits_in_a_queue_holds_no_slot_of_dagsters_pool(monkeypatch):
-    assert pool({"pool": "gpu"}) == "gpu"
-    monkeypatch.setenv("VRFT_EXECUTOR", "slurm")
-    assert pool({"pool": "gpu"}) is None
+            parsed(text[: text.index("resources:")] + f"resources:\n{wrong}\n")
 
 
 class Here:
@@ -365,7 +363,7 @@ def test_a_job_is_told_where_its_servers_are_and_one_process_not_how_to_launch_s
     training = ("vrft", "stage", "rft", "--cell", "x")
     one, several = (replace(job(Resources(gpus=gpus), *training), accelerate="--fp8") for gpus in (1, 2))
     assert "VRFT_ACCELERATE" not in script(one, Site())
-    assert 'export VRFT_ACCELERATE="--fp8 --num_machines 1 --num_processes 2' in script(several, Site())
+    assert 'export VRFT_ACCELERATE=--fp8" --num_machines 1 --num_processes 2' in script(several, Site())
 
 
 def test_an_address_with_a_login_in_it_is_refused_before_anything_is_written(tmp_path, monkeypatch):

@@ -7,22 +7,22 @@ from vrft_core import io
 from vrft_core.params import Policy
 from vrft_core.report import paper
 from vrft_core.report.page import cell_page
-from vrft_core.report.results import Inputs
+from vrft_core.report.panel import Inputs
 from vrft_core.stages import run_stage
+from vrft_core.tasks import get_task
 
 POLICY = {"family": "qwen2-vl", "coordinate_step": 1, "min_pixels": 1, "max_pixels": 1}
-COCO = ("bus", "train", "fire hydrant", "stop sign", "cat", "dog", "bed", "toilet")
+COCO = ["bus", "train", "fire hydrant", "stop sign", "cat", "dog", "bed", "toilet"]
 
 
 def entry(value: float, spread: float = 0.02) -> dict:
     return {"value": value, "low": value - spread, "high": value + spread}
 
 
-def results(metric: str = "coco/oracle/AP", categories: tuple[str, ...] = COCO) -> dict:
+def results(metric: str = "coco/oracle/AP") -> dict:
     return {
         "models": {"base": {metric: entry(0.2)}, "sft": {metric: entry(0.3)}, "rft": {metric: entry(0.41)}},
         "differences": {"rft-base": {metric: entry(0.21)}, "sft-base": {metric: entry(0.1)}},
-        "per_category": {name: {} for name in categories},
     }
 
 
@@ -66,7 +66,7 @@ def test_the_claims_are_what_the_tables_give():
 
 
 def test_a_report_stands_beside_its_row_with_gains_claims_and_caveats():
-    found = paper.compare(results(), "coco", "qwen2-vl-2b", 2, "oracle")
+    found = paper.compare(results(), COCO, "coco", "qwen2-vl-2b", 2)
     assert (found["table"], found["metric"], found["paper_metric"]) == (3, "coco/oracle/AP", "coco/map/AP")
     assert [(row["label"], row["paper"], row["inside"]) for row in found["rows"]] == [
         ("base", 19.6, True),
@@ -81,7 +81,7 @@ def test_a_report_stands_beside_its_row_with_gains_claims_and_caveats():
 
 
 def test_a_papers_inconsistency_is_noted_on_the_rows_it_concerns():
-    found = paper.compare(results("lvis/oracle/AP", ("horse_buggy",)), "lvis", "qwen2-vl-7b", 10, "oracle")
+    found = paper.compare(results("lvis/oracle/AP"), ["horse_buggy"], "lvis", "qwen2-vl-7b", 10)
     assert "other categories" in found["notes"][0]
     assert any("average 33.1" in note for note in found["notes"])
     assert any("no target to aim at" in note for note in found["notes"])
@@ -89,7 +89,7 @@ def test_a_papers_inconsistency_is_noted_on_the_rows_it_concerns():
 
 
 def test_a_metric_that_was_not_measured_decides_nothing():
-    found = paper.compare(results("lvis/oracle/AP"), "coco", "qwen2-vl-2b", 2, "oracle")
+    found = paper.compare(results("lvis/oracle/AP"), COCO, "coco", "qwen2-vl-2b", 2)
     assert all(row["inside"] is None for row in found["rows"])
 
 
@@ -98,7 +98,7 @@ def test_a_metric_that_was_not_measured_decides_nothing():
     [("coco", None, 2), ("coco", "qwen2-vl-2b", 3), ("lvis", "qwen2-vl-2b", 1), ("mine", "qwen2-vl-2b", 1)],
 )
 def test_what_the_paper_did_not_measure_has_no_row(benchmark, policy, shots):
-    assert paper.compare(results(), benchmark, policy, shots, "oracle") is None
+    assert paper.compare(results(), COCO, benchmark, policy, shots) is None
 
 
 def test_a_policy_is_known_by_its_repository():
@@ -114,7 +114,7 @@ def test_the_page_has_the_section_only_where_there_is_a_row(tmp_path):
     assert "Beside the paper" not in page
     made = io.read_json(layout.report(cell) / "metrics.json")
     assert made["paper"] is None
-    made["paper"] = paper.compare(results(), "coco", "qwen2-vl-2b", 2, "oracle")
-    page = cell_page(made, Inputs.read(layout, params, cell), [])
+    made["paper"] = paper.compare(results(), COCO, "coco", "qwen2-vl-2b", 2)
+    page = cell_page(made, Inputs.read(layout, params, cell, get_task("detection")), layout.raw(cell) / "images")
     assert "Beside the paper" in page
     assert "Two-shot detection on COCO gains 21.9 points (abstract)." in page

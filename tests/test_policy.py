@@ -13,18 +13,21 @@ from PIL import Image
 
 from vrft_core import policy
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.families.form import Form
+from vrft_core.policy.lessons import Pool, dense_targets
 from vrft_core.policy.model import MERGED, PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets, draw_pool
 from vrft_core.policy.tokenizer import build_tokenizer
 from vrft_core.policy.vision import encode, patches
-from vrft_core.prompts import answer, question, thought
+from vrft_core.tasks import load_params
+from vrft_core.tasks.detection.prompts.questions import answer, question, thought
+from vrft_core.tasks.detection.supervision import WebAnswers, draw_pool, lesson, pieces
 
+FORM = Form.of(load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"])
 CATEGORIES = ["cat", "hog", "tiger", "octopus_(animal)"]
 FAMILY = "qwen3-vl"
-TOKENIZER = build_tokenizer(CATEGORIES, 20, FAMILY)
+TOKENIZER = build_tokenizer(CATEGORIES, pieces(FORM), 20)
 SMALL = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
 
 
@@ -33,15 +36,18 @@ def processor():
     return build_processor(TOKENIZER, PATCH_SIZE, 784, 12544)
 
 
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+SCENES = PARAMS.benchmarks["lvis"].embedded.model_copy(
+    update={"categories": {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}}
+)
+
+
 @pytest.fixture(scope="module")
 def recipe():
-    recipe = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
-    scenes = recipe.scenes.model_copy(update={"categories": {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}})
+    recipe = PARAMS.recipes["mini"]
     short = {"images": 6, "vision_steps": 3, "steps": 3, "batch_size": 4}
     pretraining = recipe.policy.pretraining.model_copy(update=short)
-    return recipe.model_copy(
-        update={"scenes": scenes, "policy": recipe.policy.model_copy(update={"pretraining": pretraining})}
-    )
+    return recipe.model_copy(update={"policy": recipe.policy.model_copy(update={"pretraining": pretraining})})
 
 
 def tokens(text: str) -> list[str]:
@@ -63,7 +69,7 @@ def test_a_box_on_the_grid_is_seven_tokens_and_an_answer_is_a_sentence_of_them()
     ]  # fmt: skip
 
 
-def test_the_question_about_a_picture_takes_about_thirty_tokens(processor):
+def test_the_question_about_an_image_takes_about_thirty_tokens(processor):
     assert inputs(processor, "cat", Image.new("RGB", (112, 112)))["input_ids"].shape[1] <= 32
 
 
@@ -97,10 +103,10 @@ def test_saved_and_loaded_it_gives_identical_log_probabilities(processor, tmp_pa
     model = build_model(TOKENIZER, 3, **SMALL).eval()
     policy.save(tmp_path, model, processor)
     loaded, loaded_processor = policy.load(tmp_path)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 130, 3), dtype=np.uint8))
 
-    before = model(**inputs(processor, "hog", picture)).logits.log_softmax(-1)
-    after = loaded(**inputs(loaded_processor, "hog", picture)).logits.log_softmax(-1)
+    before = model(**inputs(processor, "hog", image)).logits.log_softmax(-1)
+    after = loaded(**inputs(loaded_processor, "hog", image)).logits.log_softmax(-1)
 
     assert torch.equal(before, after)
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".jinja", *[".json"] * 5, ".safetensors"]
@@ -130,13 +136,15 @@ def test_the_batched_tower_computes_what_the_library_computes(processor):
     merged, deepstack = encode(visual, images, processor.image_processor)
 
     flat = patches(images, processor.image_processor).flatten(0, 1)
-    torch.testing.assert_close(flat, prepared["pixel_values"], atol=2e-6, rtol=0)
+    frames = prepared["pixel_values"].view(-1, 3, 2, PATCH_SIZE**2)
+    for frame in frames.unbind(2):
+        torch.testing.assert_close(flat, frame.flatten(1), atol=2e-6, rtol=0)
     torch.testing.assert_close(merged.flatten(0, 1), expected.pooler_output, atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(deepstack[0].flatten(0, 1), expected.deepstack_features[0], atol=2e-6, rtol=1e-5)
 
 
 def test_web_answers_leave_further_instances_out_and_tags_off_as_often_as_told(recipe):
-    answers = WebAnswers(recipe.scenes, recipe.policy, thinking=True)
+    answers = WebAnswers(SCENES, Form.of(recipe), recipe.policy.pretraining)
     cats = [("cat", (0.0, 0.0, 30.0, 30.0)), ("cat", (60.0, 60.0, 100.0, 100.0))]
     rng = random.Random(0)
 
@@ -151,7 +159,7 @@ def test_web_answers_leave_further_instances_out_and_tags_off_as_often_as_told(r
 
 def test_a_square_is_labelled_with_the_object_that_covers_most_of_it():
     objects = [("cat", (0.0, 0.0, 56.0, 28.0)), ("tiger", (20.0, 0.0, 56.0, 28.0))]
-    pool = Pool(np.zeros((1, 112, 112, 3), np.uint8), [objects])
+    pool = Pool(np.zeros((1, 112, 112, 3), np.uint8), [objects], [None])
 
     labels, boxes = dense_targets(pool, ["cat", "tiger"], MERGED)
 
@@ -162,20 +170,20 @@ def test_a_square_is_labelled_with_the_object_that_covers_most_of_it():
 
 
 def test_the_mirrored_half_of_the_pool_has_its_boxes_mirrored(recipe):
-    pool = draw_pool(recipe.scenes, recipe.policy.pretraining.model_copy(update={"images": 2}))
+    pool = draw_pool(SCENES, recipe.policy.pretraining.model_copy(update={"images": 2}))
     assert (pool.images[2] == pool.images[0][:, ::-1]).all()
     (name, (x1, y1, x2, y2)), (mirrored_name, mirrored) = pool.objects[0][0], pool.objects[2][0]
     assert (mirrored_name, mirrored) == (name, (112 - x2, y1, 112 - x1, y2))
 
 
 def test_pretraining_interrupted_between_its_phases_ends_in_the_same_weights(recipe, processor, tmp_path):
-    pool = draw_pool(recipe.scenes, recipe.policy.pretraining)
-    answers = WebAnswers(recipe.scenes, recipe.policy, thinking=True)
+    pool = draw_pool(SCENES, recipe.policy.pretraining)
+    lessons = [lesson(pool, 0, SCENES, Form.of(recipe), recipe.policy.pretraining, share=1.0)]
     names = ["cat", "hog", "tiger"]
 
     def weights(checkpoint: Path) -> dict:
         model = build_model(TOKENIZER, 0, **SMALL)
-        pretrain(model, processor, pool, answers, names, checkpoint)
+        pretrain(model, processor, recipe.policy, pool, names, lessons, checkpoint)
         return model.state_dict()
 
     uninterrupted = weights(tmp_path / "vision.safetensors")

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_policy import BOXES, example, small_recipe, taught_policy, teach
+from small_policy import BOXES, detection_tokenizer, example, small_recipe, taught_policy, teach
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
+from vrft_core.cell import Layout
 from vrft_core.cli import main
-from vrft_core.evaluation.predict import Query
-from vrft_core.evaluation.presence import claim, existence_question
-from vrft_core.evaluation.scoring import score
+from vrft_core.commands.predict import cell_on_files_request
+from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import Frame
+from vrft_core.tasks import get_task, load_params
+from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
+from vrft_core.tasks.task import Example
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 def small_policy(tmp_path_factory) -> Path:
     """Random weights: what it answers means nothing, but it answers."""
     directory = tmp_path_factory.mktemp("policy")
-    tokenizer = build_tokenizer(["cat", "dog"], 20, "qwen3-vl")
+    tokenizer = detection_tokenizer(["cat", "dog"])
     size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
     policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
     return directory
@@ -34,13 +36,13 @@ def small_policy(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def answering(tmp_path_factory) -> tuple[Path, Path, Path]:
-    """(policy that answers, folder of images, annotations): three pictures of one object each."""
+    """(policy that answers, folder of images, annotations): three images of one object each."""
     root = tmp_path_factory.mktemp("answering")
     taught_policy(root / "policy", root / "prompts")
     (root / "images").mkdir()
     rows = {"images": [], "annotations": [], "categories": []}
     for number, (name, boxes) in enumerate(BOXES.items(), 1):
-        example(small_recipe(), name, number)["image"].save(root / f"images/{number}.png")
+        example(small_recipe(), name, number).image.save(root / f"images/{number}.png")
         lists = {"neg_category_ids": [], "not_exhaustive_category_ids": []}
         rows["images"].append({"id": number, "file_name": f"{number}.png", "width": 112, "height": 112, **lists})
         rows["categories"].append({"id": number, "name": name, "frequency": "r"})
@@ -112,18 +114,26 @@ def test_what_predict_writes_evaluate_reads_and_finds_what_the_stage_finds(answe
     ) == 0  # fmt: skip
     truth, rows = Annotations.load(annotations), io.read_jsonl(output)
     assert sum(len(row["boxes"]) for row in rows) > 0
-    staged = score(truth, rows, sorted(truth.categories), 10, "oracle", "certainty")
-    for ranking, protocol in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
+    settings = small_recipe().tasks["detection"].model_copy(update={"presence": "oracle"})
+    metrics = get_task("detection").metrics
+    asked = (truth, rows, sorted(truth.categories), settings)
+    staged = values(metrics.scores(*asked))
+    ranked = metrics.details(*asked, lambda models: {name: values(scores) for name, scores in models.items()})
+    for ranking, rules in (("stated", "lvis"), ("certainty", "lvis"), ("certainty", "coco")):
         capsys.readouterr()
         assert main(
-            ["evaluate", "--protocol", protocol, "--ground-truth", str(annotations), "--detections", str(output),
+            ["evaluate", "--rules", rules, "--ground-truth", str(annotations), "--detections", str(output),
              "--ranked-by", ranking, "--json"]
         ) == 0  # fmt: skip
         found = json.loads(capsys.readouterr().out)
-        assert found["AP"] == staged["ranked_by"][ranking][f"{protocol}/oracle/AP"]["value"]
+        assert found["AP"] == ranked["ranked_by"][ranking][f"{rules}/oracle/AP"]
         if ranking == "certainty":
             for name in ("AP50", "AP75"):
-                assert found[name] == staged["metrics"][f"{protocol}/oracle/{name}"]["value"]
+                assert found[name] == staged[f"{rules}/oracle/{name}"]
+
+
+def values(scores) -> dict[str, float]:
+    return dict(zip([metric.name for metric in scores.metrics], scores.values().tolist(), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +151,62 @@ def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering,
     row = {"image_id": 1, "category_id": 1, "boxes": [[0, 0, 5, 5]], "scores": [1], "rankings": {"certainty": [1]}}
     io.write_jsonl(tmp_path / "out.jsonl", [row | change])
     paths = ["--ground-truth", str(answering[2]), "--detections", str(tmp_path / "out.jsonl")]
-    assert main(["evaluate", "--protocol", "coco", *paths, "--ranked-by", "certainty"]) == 2
+    assert main(["evaluate", "--rules", "coco", *paths, "--ranked-by", "certainty"]) == 2
     err = capsys.readouterr().err
     assert fault in err and err.count("\n") == 1
+
+
+@pytest.fixture
+def project(small_policy, tmp_path) -> list[str]:
+    """A project with nothing but the policy of the recipe mini; → how a command on its cell begins."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(small_policy, tmp_path / "models/mini/policy")
+    return ["--root", str(tmp_path), "predict", "--cell", "lvis-mini", "--method", "base"]
+
+
+def test_a_cells_model_answers_for_images_of_ones_own(project, folder, tmp_path):
+    output = tmp_path / "out.jsonl"
+    assert main([*project, "--images", str(folder), "--categories", "cat", "--output", str(output)]) == 0
+    assert [(row["file_name"], row["category"]) for row in io.read_jsonl(output)] == [
+        ("a.png", "cat"), ("b/c.jpg", "cat")
+    ]  # fmt: skip
+    assert main([*project, "--images", str(folder / "b/c.jpg"), "--categories", "dog", "--output", str(output)]) == 0
+    assert [(row["file_name"], row["category"]) for row in io.read_jsonl(output)] == [("c.jpg", "dog")]
+
+
+def test_a_cells_model_is_asked_for_the_cells_categories_by_default(project, folder):
+    params = load_params(ROOT / "params.yaml")
+    layout, cell = Layout(Path(project[1])), params.parse_cell("lvis-mini")
+    with pytest.raises(InputError, match="data/raw/lvis-embedded: is not there yet"):
+        cell_on_files_request(layout, params, cell, "base", folder, None, None)
+    rows = {"images": [], "annotations": [], "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]}
+    io.write_json(layout.raw(cell) / "annotations.json", rows)
+    request = cell_on_files_request(layout, params, cell, "base", folder, None, None)
+    assert [request.annotations.categories[i]["name"] for i in request.categories] == ["dog", "cat"]
+    assert request.model == layout.policy(cell) and request.adapter is None
+    assert len(request.examples(None)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--recipe", "mini"], "--recipe: belongs to --model, and --cell lvis-mini has its own"),
+        (["--adapter", "x"], "--adapter: belongs to --model, and --cell lvis-mini has its own"),
+        (["--annotations", "a.json"], "--annotations: lists images that are not given; give their folder as --images"),
+    ],
+)
+def test_options_that_a_cell_would_ignore_are_refused(project, tmp_path, capsys, arguments, fault):
+    assert main([*project, "--output", str(tmp_path / "out.jsonl"), *arguments]) == 2
+    err = capsys.readouterr().err
+    assert fault in err and err.count("\n") == 1
+
+
+def test_one_image_and_annotations_do_not_go_together(answering, tmp_path, capsys):
+    weights, images, annotations = answering
+    files = ["--images", str(images / "1.png"), "--annotations", str(annotations)]
+    output = ["--output", str(tmp_path / "out.jsonl")]
+    assert main(["--root", str(ROOT), "predict", "--model", str(weights), *files, *output]) == 2
+    assert "with --annotations give the folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -153,6 +216,8 @@ def test_predictions_that_cannot_be_evaluated_are_refused_in_one_line(answering,
         (["--categories", "cat", "--presence", "self"], "needs to know what is there"),
         (["--categories", "cat", "--recipe", "huge"], "no recipe 'huge'"),
         (["--categories", "cat", "--images", "nowhere"], "holds no images"),
+        (["--categories", "cat", "--method", "sft"], "--method: belongs to --cell"),
+        (["--categories", "cat", "\udcff"], "is no printable name"),
     ],
 )
 def test_predict_names_what_is_missing(small_policy, folder, tmp_path, capsys, arguments, fault):
@@ -175,17 +240,19 @@ def test_a_model_that_cannot_say_yes_or_no_makes_no_map(small_policy, folder, tm
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_says_yes_or_no_makes_a_map_by_which_predict_asks(tmp_path, capsys):
-    tokenizer = build_tokenizer(["cat", "dog"], 20, "qwen3-vl")
+    tokenizer = detection_tokenizer(["cat", "dog"])
     processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
     size = {"hidden_size": 32, "layers": 2, "heads": 2, "vision_size": 24, "vision_layers": 1, "vision_heads": 2}
     model, seen = build_model(tokenizer, 0, **size), Image.new("RGB", (90, 60))
     said = {"cat": "yes", "dog": "no"}
-    asked = [Query(1, number, "", seen, Frame(90, 60, (1000, 1000))) for number in (1, 2)]
+    form, lesson = Form.of(small_recipe()), []
+    for name, text in said.items():
+        lesson.append(Example(name, 1, 90, 60, seen, name, existence_question(name), text, '{"category_id": 1}'))
     for _ in range(8):  # until it has learned it
-        lesson = [{"image": seen, "question": existence_question(name), "answer": text} for name, text in said.items()]
         teach(model, processor, lesson)
-        if claim(model, processor, asked, dict(enumerate(said, 1)), batch_size=2) == ({"1": ["cat"]}, 0):
+        if claim(model, processor, lesson, form, batch_size=2) == ({"1": ["cat"]}, 0):
             break
     policy.save(tmp_path / "policy", model, processor)
     (tmp_path / "images").mkdir()

@@ -10,14 +10,17 @@ from pydantic import ValidationError
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
-from vrft_core.cell import Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation import presence
-from vrft_core.evaluation.average_precision import FALSE
-from vrft_core.evaluation.queries import mapped, oracle, verified
-from vrft_core.evaluation.scoring import match_rows
-from vrft_core.params import Evaluation, Params
-from vrft_core.stages.evaluate import _pairs
+from vrft_core.families.form import Form
+from vrft_core.params import Params
+from vrft_core.tasks import load_params, settings_models
+from vrft_core.tasks.detection.commands import presence_map
+from vrft_core.tasks.detection.metrics.average_precision import FALSE
+from vrft_core.tasks.detection.metrics.scores import match_rows
+from vrft_core.tasks.detection.prompts import questions
+from vrft_core.tasks.detection.prompts.presence import mapped, oracle, read_map, verified
+from vrft_core.tasks.detection.settings import Settings
+from vrft_core.tasks.task import Example
 
 ROOT = Path(__file__).parents[1]
 NAMES = {1: "cat", 2: "dog", 3: "hog"}
@@ -52,6 +55,12 @@ def written(path: Path, value: object) -> Path:
     return path
 
 
+def detection_settings(**changes: object) -> Settings:
+    """What the recipe `mini` says of detection, changed."""
+    recipe = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]["mini"]
+    return Settings.model_validate(recipe["tasks"]["detection"] | changes)
+
+
 def test_oracle_asks_for_what_is_there(truth):
     assert oracle(truth, EVALUATED) == [(1, 1), (2, 2)]
 
@@ -74,7 +83,7 @@ def test_an_object_invented_where_its_category_was_verified_absent_counts_as_wro
 
 def test_map_asks_for_what_the_map_claims_right_or_wrong_and_evaluates_nothing_else(truth, tmp_path):
     path = written(tmp_path / "map.json", {"1": ["dog", "cat"], "2": [], "3": ["hog", "cat"], "99": ["unicorn"]})
-    assert mapped(truth, EVALUATED, presence.read(path, truth)) == [(1, 1), (1, 2), (3, 1)]
+    assert mapped(truth, EVALUATED, read_map(path, truth)) == [(1, 1), (1, 2), (3, 1)]
 
 
 @pytest.mark.parametrize(
@@ -88,16 +97,15 @@ def test_map_asks_for_what_the_map_claims_right_or_wrong_and_evaluates_nothing_e
 )
 def test_a_map_that_cannot_be_used_is_refused_with_its_fault(truth, tmp_path, value, fault):
     with pytest.raises(InputError, match=fault.replace("?", r"\?")):
-        presence.read(written(tmp_path / "map.json", value), truth)
+        read_map(written(tmp_path / "map.json", value), truth)
 
 
 def test_params_take_the_three_protocols_and_a_map_only_with_its_digest(truth, tmp_path):
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]["mini"]["evaluation"]
     path = written(tmp_path / "map.json", {"1": ["dog"], "2": [], "3": []})
 
     def asked(value: object) -> tuple[str, list]:
-        evaluation = Evaluation.model_validate(settings | {"presence": value})
-        return evaluation.protocol, _pairs(Layout(tmp_path), evaluation.presence, truth, EVALUATED)
+        settings = detection_settings(presence=value)
+        return settings.asked_by, questions(truth, EVALUATED, settings, tmp_path)
 
     assert asked("oracle") == ("oracle", oracle(truth, EVALUATED))
     assert asked("self") == ("self", verified(truth, EVALUATED))
@@ -110,24 +118,21 @@ def test_params_take_the_three_protocols_and_a_map_only_with_its_digest(truth, t
 
 
 def test_ranking_by_consistency_needs_samples():
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]["mini"]["evaluation"]
-    assert Evaluation.model_validate(settings | {"ranking": "consistency", "samples": 4})
+    assert detection_settings(ranking="consistency", samples=4)
     with pytest.raises(ValidationError, match="needs `samples`"):
-        Evaluation.model_validate(settings | {"ranking": "consistency"})
+        detection_settings(ranking="consistency")
 
 
 def test_ranking_by_combined_needs_training_images_and_chooses_checkpoints_by_certainty():
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]["mini"]["evaluation"]
-    found = Evaluation.model_validate(settings | {"ranking": "combined", "calibration_images": 100})
-    assert found.validation_ranking == "certainty"
-    with pytest.raises(ValidationError, match="needs `calibration_images`"):
-        Evaluation.model_validate(settings | {"ranking": "combined"})
+    assert detection_settings(ranking="combined", fitting_images=100).validation_ranking == "certainty"
+    with pytest.raises(ValidationError, match="needs `fitting_images`"):
+        detection_settings(ranking="combined")
 
 
 def test_what_params_refuse_is_said_in_their_own_words():
     text = (ROOT / "params.yaml").read_text().replace("ranking: certainty", "ranking: consistency")
-    with pytest.raises(InputError, match=r"^params.yaml: recipes.mini.evaluation: ranking `consistency` needs"):
-        Params.parse(text, Path("params.yaml"))
+    with pytest.raises(InputError, match=r"^params.yaml: recipes.mini.tasks: detection: ranking `consistency` needs"):
+        Params.parse(text, Path("params.yaml"), settings_models())
 
 
 @pytest.mark.parametrize(
@@ -135,16 +140,18 @@ def test_what_params_refuse_is_said_in_their_own_words():
     [("yes", True), ("Yes.", True), ("<answer>Yes</answer>", True), ("no", False), ("No, there is a dog", False)],
 )
 def test_a_map_is_made_of_the_models_yes_and_no(monkeypatch, completion, claimed):
-    queries = [_query(1, 1), _query(1, 2)]
     said = iter([completion, "maybe"])
 
-    def answer(model, processor, asked, **settings):
+    def answer(model, processor, asked, task, form, **settings):
         assert "'cat'" in asked[0].question and "'dog'" in asked[1].question
-        return [{"image_id": q.image_id, "category_id": q.category_id, "completion": next(said)} for q in asked]
+        return [{"image_id": one.image_id, "completion": next(said)} for one in asked]
 
-    monkeypatch.setattr(presence, "predict", answer)
-    assert presence.claim(None, None, queries, NAMES) == ({"1": ["cat"] if claimed else []}, 1)
+    monkeypatch.setattr(presence_map, "predict", answer)
+    form = Form.of(load_params(ROOT / "params.yaml").recipes["mini"])
+    claimed_of = presence_map.claim(None, None, [example("cat"), example("dog")], form)
+    assert claimed_of == ({"1": ["cat"] if claimed else []}, 1)
 
 
-def _query(image: int, category: int):
-    return presence.Query(image, category, "where is it?", Image.new("RGB", (56, 56)), None)
+def example(category: str) -> Example:
+    image = Image.new("RGB", (56, 56))
+    return Example(f"1-{category}", 1, 56, 56, image, category, "where is it?", "", '{"category_id": 1, "boxes": []}')

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrft_core.answers import parse_detection
-from vrft_core.params import Params
-from vrft_core.prompts import Frame, answer, frame, question, thought
+from vrft_core.families.frames import Frame, frame
+from vrft_core.tasks import load_params
+from vrft_core.tasks.detection.answers import parse
+from vrft_core.tasks.detection.prompts.questions import answer, question, thought
 
 FAMILIES = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
 
 
 def policy(family: str, step: int = 1):
     """The mini recipe's policy with another family, and the paper's limits on pixels."""
-    mini = Params.load(Path(__file__).parents[1] / "params.yaml").recipes["mini"].policy
+    mini = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"].policy
     update = {"family": family, "coordinate_step": step, "min_pixels": 3_136, "max_pixels": 401_408}
     return mini.model_copy(update=update)
 
@@ -43,14 +44,14 @@ def test_a_family_that_counts_pixels_is_asked_for_pixels():
 @pytest.mark.parametrize("thinking", [thought("cat", 2), None])
 def test_what_we_write_is_what_the_parser_reads_without_complaint(thinking):
     text = answer([[20, 40, 600, 980], [0, 0, 1000, 1000]], [1.0, 0.25], thinking)
-    parsed = parse_detection(text)
+    parsed = parse(text)
     assert [d.box for d in parsed.detections] == [(20, 40, 600, 980), (0, 0, 1000, 1000)]
     assert [d.confidence for d in parsed.detections] == [1.0, 0.25]
     assert parsed.reasons == ()
 
 
 def test_no_boxes_are_written_as_no_objects():
-    assert parse_detection(answer([], [], None)).says_none
+    assert parse(answer([], [], None)).says_none
 
 
 SIDES = st.integers(60, 2000)

@@ -3,22 +3,28 @@
 import math
 
 import pytest
+from small_policy import detection_tokenizer
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
-from vrft_core.evaluation.calibration import fit
-from vrft_core.evaluation.ranking import by_truth, consistency, places, ranked, token_scores
-from vrft_core.policy.tokenizer import build_tokenizer
-from vrft_core.prompts import answer
+from vrft_core.evaluation.predict import _places as places
+from vrft_core.tasks.detection.answers import agree, token_scores
+from vrft_core.tasks.detection.metrics.combined import fit
+from vrft_core.tasks.detection.metrics.ranking import by_truth, ranked
+from vrft_core.tasks.detection.prompts.questions import answer
+from vrft_core.tasks.task import Written
 
-TOKENIZER = build_tokenizer(["cat"], 20, "qwen3-vl")
+TOKENIZER = detection_tokenizer(["cat"])
 FIRST, SECOND = (0, 20, 100, 40), (60, 80, 100, 120)
 
 
-def scores(text: str, boxes, logprobs=None, entropies=None) -> dict:
+def scores(text: str, boxes, logprobs=None, entropies=None, nothing=None) -> dict:
+    """`nothing`: of each token, the probability of the one that would say there is nothing."""
     tokens = TOKENIZER(text)["input_ids"]
     spelled = places(TOKENIZER, tokens, text)
-    return token_scores(text, boxes, spelled, logprobs or [-0.5] * len(tokens), entropies or [0.25] * len(tokens))
+    seen = (logprobs or [-0.5] * len(tokens), entropies or [0.25] * len(tokens), nothing or [0.0] * len(tokens))
+    written = Written(text, spelled, *seen)
+    return token_scores(written, boxes)
 
 
 def token_of(text: str, piece: str) -> int:
@@ -47,6 +53,16 @@ def test_what_is_not_a_coordinate_of_the_box_does_not_count():
 def test_certainty_falls_with_the_entropy_of_the_coordinates():
     found = scores(answer([FIRST], [1.0], "1 cat"), [FIRST])
     assert found["certainty"] == pytest.approx([math.exp(-0.25)], abs=1e-6)
+
+
+def test_certainty_falls_with_the_chance_that_the_thought_had_begun_with_nothing_there():
+    text = answer([FIRST], [1.0], "1 cat")
+    nothing = [0.0] * len(TOKENIZER(text)["input_ids"])
+    nothing[token_of(text, "1 ")] = 0.2
+    nothing[token_of(text, "cat")] = 0.9  # decided by then
+    found = scores(text, [FIRST], nothing=nothing)
+    assert found["certainty"] == pytest.approx([0.8 * math.exp(-0.25)], abs=1e-6)
+    assert found["likelihood"] == scores(text, [FIRST])["likelihood"]
 
 
 def test_a_number_spelled_in_several_tokens_counts_as_one_coordinate():
@@ -79,6 +95,13 @@ def test_consistency_is_the_mean_overlap_with_sampled_answers():
     own, half, away = [0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]
     assert consistency([own, away], [[own], [half, away], []]) == pytest.approx([(1 + 0.5) / 3, 1 / 3], abs=1e-6)
     assert consistency([], [[own]]) == []
+
+
+def consistency(boxes: list, drawn: list[list]) -> list[float]:
+    """The ranking that sampled answers with the boxes `drawn` give to an answer with `boxes`."""
+    row = {"boxes": boxes, "rankings": {}}
+    agree(row, [{"boxes": sampled} for sampled in drawn])
+    return row["rankings"]["consistency"]
 
 
 def test_ranked_rows_carry_the_chosen_scores_and_keep_all_else():

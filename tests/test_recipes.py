@@ -11,10 +11,11 @@ from trl import GRPOConfig
 
 from vrft_core.errors import InputError
 from vrft_core.params import Params
+from vrft_core.tasks import load_params, settings_models
 from vrft_core.training.loop import batches, lora, trl_arguments
 from vrft_core.training.rft import generation
 
-PARAMS = Params.load(ROOT / "params.yaml")
+PARAMS = load_params(ROOT / "params.yaml")
 PAPER = [name for name in PARAMS.recipes if name.startswith("qwen")]
 
 
@@ -32,14 +33,23 @@ def test_a_recipe_without_a_revision_is_refused():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     del content["recipes"]["qwen2-vl-2b"]["policy"]["hub"]["revision"]
     with pytest.raises(InputError, match=r"recipes\.qwen2-vl-2b\.policy\.hub\.revision: Field required"):
-        Params.parse(yaml.safe_dump(content), Path("params.yaml"))
+        Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 
 def test_a_dot_in_a_recipes_name_is_refused_because_dvc_could_not_read_its_parameters():
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["recipes"]["qwen2.5"] = content["recipes"]["mini"]
-    with pytest.raises(InputError, match=r"qwen2\.5: no dot in a name"):
-        Params.parse(yaml.safe_dump(content), Path("params.yaml"))
+    with pytest.raises(InputError, match=r"'qwen2\.5' must be lowercase letters, digits and single hyphens"):
+        Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
+
+
+def test_a_recipe_that_wants_data_of_a_kind_that_its_benchmark_has_not_is_refused():
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["recipes"]["mini"]["data"] = "official"
+    with pytest.raises(
+        InputError, match=r"grid\.cells\.icons-mini-1shot-s0: recipe mini wants official data, and icons"
+    ):
+        Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 
 @pytest.mark.slow
@@ -59,9 +69,11 @@ def test_dvc_finds_every_parameter_of_every_recipe(tmp_path):
 
 def use(params: dict, recipe: str) -> None:
     grid = params["grid"]
-    where = {"benchmark": "lvis", "recipe": recipe}
+    where = {"benchmark": "lvis", "recipe": recipe, "task": "detection", "data": "official"}
+    params["benchmarks"]["lvis"].setdefault("official", "lvis")
     grid["recipes"].append(recipe)
-    grid["sources"][f"lvis-{recipe}"] = where
+    grid["data"]["lvis-official"] = {"benchmark": "lvis", "data": "official"}
+    grid["setups"][f"lvis-{recipe}"] = where
     grid["cells"][f"lvis-{recipe}-1shot-s0"] = {**where, "shots": 1, "seed": 0}
     grid["studies"][f"lvis-{recipe}-1shot"] = {**where, "shots": 1, "seeds": [0]}
 

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -14,10 +15,14 @@ from plausible_results import plausible_project, write_evaluation, write_rows
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
-from vrft_core.report import charts, pictures
+from vrft_core.report import charts, drawing
 from vrft_core.report.charts import Bars, Interval, Series
+from vrft_core.report.panel import MODELS, Inputs
 from vrft_core.report.verdict import outcome, points, sentence
 from vrft_core.stages import run_stage
+from vrft_core.tasks import get_task
+from vrft_core.tasks.detection.metrics.detection_scores import ap_metric
+from vrft_core.tasks.detection.panels.gallery import gallery
 
 
 @pytest.fixture(scope="session")
@@ -76,14 +81,14 @@ class Elements(HTMLParser):
 )
 def test_the_headline_claims_no_more_than_the_interval(low, high, said):
     found = {"value": (low + high) / 2, "low": low, "high": high}
-    assert sentence("rft-sft", found, "lvis/self/AP").startswith(said)
+    assert sentence("rft-sft", found, ap_metric("lvis/self/AP").title).startswith(said)
 
 
 def test_an_undefined_metric_decides_nothing():
     nothing = {"value": None, "low": None, "high": None}
 
     assert outcome(nothing) == "undecided"
-    assert "cannot be compared" in sentence("rft-sft", nothing, "lvis/oracle/AP")
+    assert "cannot be compared" in sentence("rft-sft", nothing, ap_metric("lvis/oracle/AP").title)
     assert points(None) == "–"
 
 
@@ -147,7 +152,7 @@ def test_hostile_answers_and_names_are_shown_as_text(project):
     for model in ("base", "sft", "rft"):
         place = layout.evaluation(cell, model)
         rows = io.read_jsonl(place / "predictions.jsonl")
-        write_rows(layout, params, cell if model != "base" else cell.at("source"), model, rows)
+        write_rows(layout, params, cell if model != "base" else cell.at("setup"), model, rows)
 
     run_stage("report", layout, params, cell)
 
@@ -169,7 +174,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
     assert set(before) == {"report.html", "metrics.json", "summary.md"}
 
 
-def test_every_chart_and_picture_is_described_and_every_table_has_caption_and_header_cells(made):
+def test_every_chart_and_image_is_described_and_every_table_has_caption_and_header_cells(made):
     layout, params = made
     for cell in (params.cells()[0], params.cells()[0].at("study")):
         elements = Elements(page(layout, cell))
@@ -196,22 +201,24 @@ def test_both_colour_schemes_have_contrast(made):
             assert contrast(colours[name], colours["paper"]) >= 3, name
 
 
-def test_twenty_pictures_half_of_them_few_shot_each_image_once_by_lot():
-    pairs = [(image, category) for image in range(100) for category in (1, 2, 3, 4)]
+def test_twenty_images_half_of_them_few_shot_each_image_once_by_lot():
+    pairs = {f"{image}-{category}": (image, category) for image in range(100) for category in (1, 2, 3, 4)}
 
-    chosen = pictures.choose(pairs, {1, 2}, seed=0)
+    chosen = drawing.choose(pairs, {1, 2}, seed=0)
 
-    assert len({image for image, _ in chosen}) == len(chosen) == 20
-    assert sorted(category for _, category in chosen) == [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
-    assert chosen == pictures.choose(random.Random(1).sample(pairs, len(pairs)), {1, 2}, seed=0)
-    assert chosen != pictures.choose(pairs, {1, 2}, seed=1)
+    shown = [pairs[name] for name in chosen]
+    assert len({image for image, _ in shown}) == len(shown) == 20
+    assert sorted(category for _, category in shown) == [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
+    assert chosen == drawing.choose(dict(random.Random(1).sample(list(pairs.items()), len(pairs))), {1, 2}, seed=0)
+    assert chosen != drawing.choose(pairs, {1, 2}, seed=1)
 
 
-def test_where_there_are_few_pictures_all_are_shown():
-    pairs = [(image, 1) for image in range(7)] + [(image, 2) for image in range(10, 14)]
+def test_where_there_are_few_images_all_are_shown():
+    cats = {f"{image}-1": (image, 1) for image in range(7)}
+    dogs = {f"{image}-2": (image, 2) for image in range(10, 14)}
 
-    assert len(pictures.choose(pairs, {2}, seed=0)) == 11
-    assert len(pictures.choose(pairs[:7], {2}, seed=0)) == 7
+    assert len(drawing.choose(cats | dogs, {2}, seed=0)) == 11
+    assert len(drawing.choose(cats, {2}, seed=0)) == 7
 
 
 def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
@@ -221,19 +228,17 @@ def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
     image = next(i for i in truth.images if len(truth.by_image[i]) == 1)
     category = truth.category_ids(image)[0]
     [box] = truth.boxes(image, category)
-    row = {"boxes": [box, box, [0, 0, 5, 5]], "scores": [0.95, 0.5, 0.25], "completion": "x"}
+    row = {
+        "id": "1", "image_id": image, "category_id": category, "completion": "x",
+        "boxes": [box, box, [0, 0, 5, 5]], "scores": [0.95, 0.5, 0.25],
+    }  # fmt: skip
+    inputs = Inputs.read(layout, params, cell, get_task("detection"))
 
-    [entry] = pictures.gallery(
-        truth,
-        layout.raw(cell) / "images",
-        {"rft": {(image, category): row}},
-        [(image, category)],
-        {"rft": "RFT"},
-        {},
-        set(),
-    )
+    rows = {model: {"1": row} for model in MODELS}
+    [entry] = gallery(replace(inputs, rows=rows), layout.raw(cell) / "images", seed=0)
 
-    [panel] = entry["panels"]
+    *_, panel = entry["panels"]
+    assert [one["name"] for one in entry["panels"]] == ["Base", "SFT", "RFT"]
     assert panel["caption"] == "1 of 1 found, 2 wrong"
     drawn = [a for a in Elements(str(panel["svg"])).named("rect") if a["class"] in ("box truth", "box rft")]
     assert [float(drawn[0][k]) for k in ("x", "y", "width", "height")] == [
@@ -247,12 +252,12 @@ def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
 
 
 @pytest.mark.parametrize("spread", [0, 3, 9])
-def test_labels_of_neighbouring_boxes_lie_within_the_picture_and_none_on_another(spread):
+def test_labels_of_neighbouring_boxes_lie_within_the_image_and_none_on_another(spread):
     lot = random.Random(0)
     boxes = [([40 + spread * n, 2, 60 + lot.random() * 40, 30], lot.random()) for n in range(6)]
     boxes += [([90, 80, 112, 112], 1.0)] * 3
 
-    drawn = pictures._labels(boxes, 2.0, 1.4, (224, 224), "rft")
+    drawn = drawing._labels(boxes, 2.0, 1.4, (224, 224), "rft")
 
     places = [
         [float(plate[name]) for name in ("x", "y", "width", "height")]
@@ -299,17 +304,17 @@ def test_the_report_names_the_presence_protocol_wherever_it_names_ap(made):
 
     assert numbers(layout, cell)["verdict"]["headline"].count("LVIS AP (oracle presence)") == 1
     assert "| lvis/oracle/AP |" in summary and "| coco/oracle/AP |" in summary
-    for words in ("Average precision (oracle presence)", "LVIS AP (oracle presence), points of 100",
+    for words in ("LVIS AP (oracle presence) decides", "LVIS AP (oracle presence), points of 100",
                   "Differences in LVIS AP (oracle presence)", "LVIS AP (oracle presence) by category"):  # fmt: skip
         assert words in text, words
 
 
-def test_a_picture_that_cannot_be_read_is_named(project):
+def test_an_image_that_cannot_be_read_is_named(project):
     layout, params, cell = project
     for path in (layout.raw(cell) / "images").iterdir():
         path.write_bytes(path.read_bytes()[:60])
 
-    with pytest.raises(InputError, match=r"\.png: cannot be read"):
+    with pytest.raises(InputError, match=r"\.png: does not decode"):
         run_stage("report", layout, params, cell)
 
 
@@ -327,7 +332,7 @@ def test_a_model_that_says_nothing_and_a_split_without_rare_objects_still_make_a
         rows = io.read_jsonl(layout.evaluation(cell, model) / "predictions.jsonl")
         silent = {"boxes": [], "scores": [], "rankings": {"likelihood": [], "certainty": []}, "completion": ""}
         rows = [row | silent for row in rows if row["category_id"] not in rare]
-        write_rows(layout, params, cell if model != "base" else cell.at("source"), model, rows)
+        write_rows(layout, params, cell if model != "base" else cell.at("setup"), model, rows)
 
     run_stage("report", layout, params, cell)
 
@@ -343,8 +348,8 @@ def test_the_page_says_what_it_must(made):
     record = io.read_json(layout.training(cell, "rft"))
     assert f"the one at step {record['chosen_step']} was evaluated" in " ".join(text.split())
     for words in (
-        "Computing time (CPU)", "Validation AP at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
-        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "the truth (a ceiling)",
+        "Computing time (CPU)", "Validation score at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
+        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "the truth (no ranking can do better)",
         "answer not closed",
     ):  # fmt: skip
         assert words in text, words

@@ -12,6 +12,7 @@ import torch
 from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
 from vrft_core.params import Recipe
+from vrft_core.tasks import get_task
 from vrft_core.training import rft
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.loop import count_flops, train
@@ -19,6 +20,7 @@ from vrft_core.training.record import ROLLOUTS, Record
 from vrft_core.training.resampling import vary
 
 NAN = float("nan")
+TASK = get_task("detection")
 CATEGORIES = (*BOXES, "cat")
 
 
@@ -31,13 +33,14 @@ def project(tmp_path_factory) -> Path:
 
 def recipe_with(rounds: int, rewards: tuple[str, ...] = ("iou", "format")) -> Recipe:
     recipe = small_recipe()
-    update = {"resample": rounds, "rewards": dict.fromkeys(rewards, 1.0)}
-    return recipe.model_copy(update={"rft": recipe.rft.model_copy(update=update)})
+    settings = recipe.tasks["detection"].model_copy(update={"rewards": dict.fromkeys(rewards, 1.0)})
+    rft = recipe.rft.model_copy(update={"resample": rounds})
+    return recipe.model_copy(update={"rft": rft, "tasks": {"detection": settings}})
 
 
 def run_training(root: Path, run: Path, recipe: Recipe, log=lambda step, numbers: None) -> Record:
     return train(
-        rft.make_trainer(recipe, run, 7), recipe.rft, recipe,
+        rft.make_trainer(recipe, TASK, run, 7), recipe.rft, recipe, TASK,
         policy=root / "policy", prompts=root / "prompts", run=run, seed=7, what="rft", log=log,
     )  # fmt: skip
 
@@ -49,15 +52,15 @@ def rollouts(run: Path) -> list[dict]:
 def pay(*dead: str) -> None:
     """From now on a reward of these categories' answers is always 0; others vary by the answer and its place."""
 
-    def function(name, recipe):
-        def reward(completion_ids, category, **_) -> list[float]:
-            rows = enumerate(zip(completion_ids, category, strict=True))
+    def function(reader, name):
+        def reward(completion_ids, label, **_) -> list[float]:
+            rows = enumerate(zip(completion_ids, label, strict=True))
             return [0.0 if kind in dead else sum(ids) % 101 + place / 100 for place, (ids, kind) in rows]
 
         reward.__name__ = name
         return reward
 
-    rft.reward_function = function
+    rft.Reader.reward_function = function
 
 
 def weights(run: Path) -> bytes:
@@ -66,20 +69,21 @@ def weights(run: Path) -> bytes:
 
 @pytest.fixture
 def paid(monkeypatch):
-    monkeypatch.setattr(rft, "reward_function", rft.reward_function)  # put back afterwards
+    monkeypatch.setattr(rft.Reader, "reward_function", rft.Reader.reward_function)  # put back afterwards
     return pay
 
 
+@pytest.mark.slow
 def test_a_question_whose_answers_are_all_worth_the_same_gives_way_to_another(project, tmp_path, paid):
     paid("hog", "tiger")
     run_training(project, tmp_path / "off", recipe_with(0))
     record = run_training(project, tmp_path / "on", recipe_with(2))
 
-    assert {row["category"] for row in rollouts(tmp_path / "off")} == set(CATEGORIES)
+    assert {row["label"] for row in rollouts(tmp_path / "off")} == set(CATEGORIES)
     rows = rollouts(tmp_path / "on")
-    assert {row["category"] for row in rows} == {"cat"}
+    assert {row["label"] for row in rows} == {"cat"}
     assert len(rows) == STEPS * 8 == record.cost["completions"]
-    assert {len({row["example_id"] for row in rows[i : i + 4]}) for i in range(0, len(rows), 4)} == {1}
+    assert {len({row["id"] for row in rows[i : i + 4]}) for i in range(0, len(rows), 4)} == {1}
     assert sum(row["groups/resampled"] for row in record.log) > 0
     assert all(row["groups/dead"] == row["frac_reward_zero_std"] == 0 for row in record.log)
     base = project / "policy"
@@ -88,6 +92,7 @@ def test_a_question_whose_answers_are_all_worth_the_same_gives_way_to_another(pr
     assert count_flops(record, recipe_with(2).rft, base, adapter=True) < with_waste
 
 
+@pytest.mark.slow
 def test_where_every_group_varies_nothing_is_drawn_again_and_not_a_bit_differs(project, tmp_path, paid):
     paid()
     records = {name: run_training(project, tmp_path / name, recipe_with(int(name))) for name in "02"}
@@ -99,6 +104,7 @@ def test_where_every_group_varies_nothing_is_drawn_again_and_not_a_bit_differs(p
         assert row | {"step_time": 0} == plain | {"step_time": 0}
 
 
+@pytest.mark.slow
 def test_where_no_question_helps_it_ends_after_its_rounds_and_says_what_that_took(project, tmp_path, paid):
     paid(*CATEGORIES)
     record = run_training(project, tmp_path / "run", recipe_with(2))
@@ -162,7 +168,7 @@ def test_two_processes_of_which_one_needs_another_question_do_not_wait_for_each_
     assert ended(*(start(project, tmp_path / "run", rank=rank, count=2, port=port) for rank in (0, 1))) == [0, 0]
 
     rows = rollouts(tmp_path / "run")
-    assert len(rows) == STEPS * 8 and "hog" not in {row["category"] for row in rows}
+    assert len(rows) == STEPS * 8 and "hog" not in {row["label"] for row in rows}
     [*_, (_, _, sealed)] = complete_checkpoints(tmp_path / "run")
     assert {row["groups/resampled"] for row in sealed["log"]} == {0, 0.5}, "one of two processes at a time"
     assert [row["groups/dead"] for row in sealed["log"]] == [0] * STEPS

@@ -2,15 +2,20 @@
 
 import itertools
 import math
+from importlib import import_module
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from vrft_core import answers, rewards
 from vrft_core.errors import InputError
-from vrft_core.evaluation import predict
-from vrft_core.rewards import detection, published
+from vrft_core.tasks import published
+from vrft_core.tasks.box_answers import Detection
+from vrft_core.tasks.classification import rewards as classification
+from vrft_core.tasks.detection import answers
+from vrft_core.tasks.detection import rewards as detection
+from vrft_core.tasks.detection.rewards.boxes import match
+from vrft_core.tasks.grounding import rewards as grounding
 
 TRUE = [100, 101, 300, 300]
 FAR = [600, 602, 800, 801]
@@ -28,13 +33,17 @@ def said(text: str) -> str:
     return f"<think>x</think> <answer>{text}</answer>"
 
 
-def pay(name, items, truth=(TRUE,), task="detection"):
-    text = items if isinstance(items, str) else completion(items)
-    return rewards.score(name, text, list(truth), task=task)
+def score(task, name, text, truth, **reading):
+    """What the task's reward pays for a completion."""
+    return task.get(name)(task.read(text, **reading), truth)
+
+
+def pay(name, items, truth=(TRUE,)):
+    return score(detection, name, items if isinstance(items, str) else completion(items), list(truth))
 
 
 def total(items, truth) -> float:
-    return sum(pay(name, items, truth) for name in rewards.SETS["strict"]["detection"].values())
+    return sum(pay(name, items, truth) for name in detection.SETS["strict"].values())
 
 
 # --- the published rewards -------------------------------------------------------------------------------------------
@@ -124,7 +133,7 @@ def test_the_published_iou_reward_is_exact_to_the_bit():
     ],
 )
 def test_published_classification_takes_any_substring_and_one_equal_number(name, truth, reward):
-    assert pay("published/accuracy", said(name), [truth], task="classification") == reward
+    assert score(classification, "published/accuracy", said(name), [truth]) == reward
 
 
 @pytest.mark.parametrize(
@@ -142,19 +151,19 @@ def test_published_classification_takes_any_substring_and_one_equal_number(name,
     ],
 )
 def test_published_grounding_is_giou_plus_one_of_the_first_two_points(box, reward):
-    value = rewards.score("published/giou", said(box), (100, 100, 300, 300), task="grounding")
+    value = score(grounding, "published/giou", said(box), (100, 100, 300, 300))
     assert value == pytest.approx(reward, abs=1e-9)
 
 
 def test_published_grounding_is_not_bounded():
-    assert rewards.score("published/giou", said("(1000,1000),(0,0)"), (100, 100, 300, 300), task="grounding") > 20
+    assert score(grounding, "published/giou", said("(1000,1000),(0,0)"), (100, 100, 300, 300)) > 20
 
 
 @given(st.text())
 def test_published_rewards_survive_any_text(text):
-    for task, truth in (("detection", [TRUE]), ("classification", "dog"), ("grounding", TRUE)):
-        for name in rewards.SETS["published"][task].values():
-            assert isinstance(rewards.score(name, said(text), truth, task=task), float)
+    for task, truth in ((detection, [TRUE]), (classification, "dog"), (grounding, TRUE)):
+        for name in task.SETS["published"].values():
+            assert isinstance(score(task, name, said(text), truth), float)
 
 
 # --- the same answers under the strict rewards -----------------------------------------------------------------------
@@ -269,22 +278,22 @@ def test_the_form_includes_an_answer_that_needs_no_repair():
     ):
         assert pay("format", bad) == 0.0
     without = good.partition("</think> ")[2]
-    assert rewards.score("format", without, [TRUE]) == 0.0
-    assert rewards.score("format", without, [TRUE], thinking=False) == 1.0
-    assert rewards.score("format", good, [TRUE], thinking=False) == 0.0
+    assert score(detection, "format", without, [TRUE]) == 0.0
+    assert score(detection, "format", without, [TRUE], thinking=False) == 1.0
+    assert score(detection, "format", good, [TRUE], thinking=False) == 0.0
 
 
 @pytest.mark.parametrize(
     "name", ["hot dog", "Hot_Dog", "hot-dog.", " HOT   DOG ", "a hot dog", '"hot dog"', "frankfurter"]
 )
 def test_a_class_is_known_by_its_names_however_they_are_spelled(name):
-    assert rewards.score("accuracy", said(name), ["hot dog", "frankfurter"], task="classification") == 1.0
+    assert score(classification, "accuracy", said(name), ["hot dog", "frankfurter"]) == 1.0
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "dog", "hot", "a", "hot dog, cat", "hotdog stand", "not a hot dog"])
 def test_nothing_but_the_name_is_the_class(name):
-    assert rewards.score("accuracy", said(name), "hot dog", task="classification") == 0.0
-    assert rewards.score("accuracy", said("737-300"), "737-200", task="classification") == 0.0
+    assert score(classification, "accuracy", said(name), "hot dog") == 0.0
+    assert score(classification, "accuracy", said("737-300"), "737-200") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -303,8 +312,8 @@ def test_nothing_but_the_name_is_the_class(name):
 )
 def test_grounding_pays_for_one_valid_box(box, iou, giou):
     truth = (100, 100, 300, 300)
-    assert rewards.score("iou", said(box), truth, task="grounding") == pytest.approx(iou)
-    assert rewards.score("giou", said(box), truth, task="grounding") == pytest.approx(giou)
+    assert score(grounding, "iou", said(box), truth) == pytest.approx(iou)
+    assert score(grounding, "giou", said(box), truth) == pytest.approx(giou)
 
 
 # --- properties ------------------------------------------------------------------------------------------------------
@@ -356,9 +365,9 @@ def test_every_strict_reward_of_any_text_lies_between_0_and_1(text, truth):
     for body in (text, said(text), completion([(NEAR, text)])):
         for name in STRICT_DETECTION:
             assert 0.0 <= pay(name, body, truth) <= 1.0
-        assert 0.0 <= rewards.score("accuracy", body, "dog", task="classification") <= 1.0
+        assert 0.0 <= score(classification, "accuracy", body, "dog") <= 1.0
         for name in ("iou", "giou", "format"):
-            assert 0.0 <= rewards.score(name, body, TRUE, task="grounding") <= 1.0
+            assert 0.0 <= score(grounding, name, body, TRUE) <= 1.0
 
 
 @pytest.mark.parametrize("truth", [[TRUE], [(0, 0, 1000, 1000)] * 2, [(5, 5, 5, 9)]])
@@ -405,7 +414,7 @@ def test_a_better_fitting_box_never_earns_less(truth, shifts, stated):
         assert pay(name, [(better, stated / 100)], [truth]) >= pay(name, [(worse, stated / 100)], [truth])
     for name in ("iou", "giou"):
         texts = (said("({},{}),({},{})".format(*box)) for box in (better, worse))
-        good, bad = (rewards.score(name, text, truth, task="grounding") for text in texts)
+        good, bad = (score(grounding, name, text, truth) for text in texts)
         assert good >= bad or x2 + large > 1000  # past the border the worse box is a narrower one
 
 
@@ -430,8 +439,8 @@ def test_a_false_positive_lowers_the_reward_once_all_is_found():
 @given(apart(), st.integers(0, 100))
 def test_finding_a_missed_object_never_lowers_what_an_answer_earns(drawn, stated):
     truth, items = drawn
-    parsed = answers.parse_detection(completion(items))
-    taken = {box for box in truth for o, d in detection.match(parsed.detections, [box], 0.0) if o}
+    parsed = answers.parse(completion(items))
+    taken = {box for box in truth for o, d in match(parsed.detections, [box], 0.0) if o}
     missed = [box for box in truth if box not in taken]
     assume(missed)
     more = [*items, (missed[0], stated / 100)]
@@ -459,9 +468,9 @@ def test_a_correct_rejection_beats_any_hallucination(drawn):
 
 @given(st.lists(some_box(), min_size=9, max_size=30, unique=True), st.lists(some_box(), max_size=20, unique=True))
 def test_leaving_out_true_boxes_out_of_reach_changes_no_match(truth, predicted):
-    detections = [answers.Detection(box, 0.5) for box in itertools.chain(predicted, truth[::3])]
+    detections = [Detection(box, 0.5) for box in itertools.chain(predicted, truth[::3])]
     for gate in (0.05, 0.5):
-        pairs = detection.match(detections, truth, gate)
+        pairs = match(detections, truth, gate)
         expected, free = [], sorted(truth)
         for d in sorted(detections):  # all equally sure
             best = max(free, key=lambda box: (_plain_iou(d.box, box), [-v for v in box]), default=None)
@@ -485,10 +494,10 @@ def _plain_iou(a, b):
 def ranked(answers_of_group, truth=(TRUE,)) -> list[float | None]:
     """The reward `ranking` of each answer, which are (box, confidence) pairs or texts, as one group."""
     texts = [items if isinstance(items, str) else completion(items) for items in answers_of_group]
-    group = [rewards.read(text) for text in texts]
+    group = [detection.read(text) for text in texts]
     for one in group:
         one.group = group
-    return [rewards.get("ranking")(one, list(truth)) for one in group]
+    return [detection.get("ranking")(one, list(truth)) for one in group]
 
 
 GOOD_FIT, FAIR_FIT = [100, 101, 300, 290], [100, 101, 300, 240]  # IoU 0.95 and 0.70 with TRUE
@@ -584,8 +593,8 @@ def test_saying_a_box_twice_never_raises_the_rank(drawn, stated, data):
 def test_finding_a_missed_object_never_lowers_the_rank(drawn, other, data):
     truth, mine = drawn
     others = [other, [(box, 0.5) for box in truth]]
-    found = rewards.read(completion(mine)).parsed.detections
-    missed = [box for box in truth if not any(overlap for overlap, _ in detection.match(found, [box], 0.0))]
+    found = detection.read(completion(mine)).parsed.detections
+    missed = [box for box in truth if not any(overlap for overlap, _ in match(found, [box], 0.0))]
     assume(missed)
     more = [*mine, (missed[0], data.draw(st.sampled_from([0.0, 0.5, 1.0])))]
     assert (ranked([more, *others], truth)[0] or 0.0) >= (ranked([mine, *others], truth)[0] or 0.0) - 1e-12
@@ -595,13 +604,14 @@ def test_finding_a_missed_object_never_lowers_the_rank(drawn, other, data):
 
 
 def test_training_and_evaluation_read_answers_with_the_same_function():
-    assert rewards.PARSERS["detection"] is answers.parse_detection is predict.parse_detection
+    for name, rewards in (("detection", detection), ("classification", classification), ("grounding", grounding)):
+        assert rewards.parse is import_module(f"vrft_core.tasks.{name}.answers").parse
 
 
 def test_an_unknown_reward_is_refused_by_name():
     for name in ("iuo", "iou@", "iou@1.5", "iou@high", "iou@nan", "confidence@0.5", "published/iou@0.5"):
         with pytest.raises(InputError, match="known: average_precision, confidence"):
-            rewards.get(name)
+            detection.get(name)
 
 
 def test_published_solutions_are_written_as_in_the_published_data():

@@ -16,10 +16,11 @@ from PIL import Image
 from pycocotools import mask as run_length
 
 from vrft_core import annotations
-from vrft_core.benchmarks import scenes
-from vrft_core.benchmarks.scenes import backgrounds, glyphs
 from vrft_core.errors import InputError
-from vrft_core.params import Params, Scenes
+from vrft_core.params import Scenes
+from vrft_core.sources import scenes
+from vrft_core.sources.scenes import backgrounds, glyphs
+from vrft_core.tasks import load_params
 
 ROOT = Path(__file__).parents[1]
 LVIS = ROOT.parent / "shared/data/lvis_v1_categories.json"
@@ -161,6 +162,7 @@ def test_splits_share_neither_photograph_nor_pattern(monkeypatch):
                 assert not set(backgrounds.PATTERNS[split]) & set(backgrounds.PATTERNS[other])
 
 
+@pytest.mark.slow
 def test_no_scene_is_drawn_twice(data):
     hashes = [image["sha256"] for image in data["images"]]
     pretraining = {scenes.scene(SETTINGS, "pretraining", i).image.tobytes() for i in range(100)}
@@ -184,9 +186,10 @@ def test_a_photograph_that_shows_a_category_in_play_is_not_used(monkeypatch):
 # A written data set
 
 
+@pytest.mark.slow
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
-        "import sys, pathlib; from vrft_core.benchmarks import scenes; from vrft_core.params import Scenes;"
+        "import sys, pathlib; from vrft_core.sources import scenes; from vrft_core.params import Scenes;"
         "scenes.write(pathlib.Path(sys.argv[1]), Scenes.model_validate_json(sys.argv[2]))"
     )
     subprocess.run(
@@ -294,9 +297,9 @@ def test_the_attribution_travels_with_the_data(data):
     [
         ({"categories": {"f": ["cat"], "c": [], "r": ["unicorn"]}}, "no glyph depicts 'unicorn'"),
         ({"categories": {"f": ["cat"], "c": ["cat"], "r": []}}, "'cat' is named twice"),
-        ({"categories": {"f": [], "c": ["cat"], "r": []}}, r"scenes\.categories\.f: no category"),
-        ({"max_objects": 12}, r"scenes\.max_objects: 12 do not fit"),
-        ({"images": {"train": 150, "val": 1, "eval": 1}}, r"scenes\.images\.train: 150 images cannot hold"),
+        ({"categories": {"f": [], "c": ["cat"], "r": []}}, r"embedded\.categories\.f: no category"),
+        ({"max_objects": 12}, r"embedded\.max_objects: 12 do not fit"),
+        ({"images": {"train": 150, "val": 1, "eval": 1}}, r"embedded\.images\.train: 150 images cannot hold"),
     ],
 )
 def test_impossible_settings_are_refused_by_name_and_nothing_is_written(tmp_path, changes, message):
@@ -312,8 +315,8 @@ def test_the_remedy_for_too_few_images_works(tmp_path):
     scenes.write(tmp_path / "raw", with_(images={"train": enough + 10, "val": 1, "eval": 1}))
 
 
-def test_the_default_recipe_can_be_drawn():
-    settings = Params.load(ROOT / "params.yaml").recipes["mini"].scenes
+def test_the_shipped_benchmark_can_be_drawn():
+    settings = load_params(ROOT / "params.yaml").benchmarks["lvis"].embedded
     assert scenes.scene(settings, "train", settings.images.train - 1).objects
     with pytest.raises(IndexError):
         scenes.scene(settings, "train", settings.images.train)
@@ -352,13 +355,13 @@ def test_ids_names_and_synsets_are_those_of_lvis():
 
 @pytest.mark.slow
 def test_a_hundred_images_a_cpu_second():
-    settings = Params.load(ROOT / "params.yaml").recipes["mini"].scenes
+    settings = load_params(ROOT / "params.yaml").benchmarks["lvis"].embedded
     scenes.scene(settings, "train", 0)
 
     def seconds() -> float:
         start = time.process_time()
         for index in range(200):
-            scenes.dataset.png(scenes.scene(settings, "train", index).image)
+            scenes.saving.png(scenes.scene(settings, "train", index).image)
         return time.process_time() - start
 
     assert 200 / min(seconds() for _ in range(3)) >= 100

@@ -14,8 +14,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from vrft_core.cli import main
 from vrft_core.errors import InputError
-from vrft_core.evaluation import segmentation
-from vrft_core.evaluation.grounding import mask_scores
+from vrft_core.tasks.grounding.metrics import segmentation
+from vrft_core.tasks.grounding.metrics.overlap import mask_scores
 
 SIDE = 64
 WIDTH, HEIGHT = 50, 40
@@ -120,7 +120,7 @@ def evaluate(directory: Path, rows: list[dict], weights: Path, images: Path, *op
     log = directory / "log.jsonl"
     log.write_text("".join(json.dumps(one) + "\n" for one in rows))
     files = ["--answers", str(log), "--sam", str(weights), "--images", str(images)]
-    return main(["evaluate", "--protocol", "grounding", *files, *options])
+    return main(["evaluate", "--rules", "grounding", *files, *options])
 
 
 def test_masks_are_scored_that_sam_makes_of_the_answers_boxes(tmp_path, capsys, weights, images):
@@ -188,13 +188,17 @@ def test_a_row_that_cannot_be_segmented_is_named_in_one_line(tmp_path, capsys, w
 def test_a_file_that_is_no_image_is_named(tmp_path, capsys, weights):
     (tmp_path / "a.png").write_text("no")
     assert evaluate(tmp_path, [row("(1,1),(9,9)")], weights, tmp_path) == 2
-    assert "a.png: cannot be read: not a whole image" in capsys.readouterr().err
+    assert "a.png: has no known format" in capsys.readouterr().err
 
 
 def test_images_and_weights_belong_together_and_to_grounding(tmp_path, capsys):
-    for options in (["grounding", "--sam", "x"], ["grounding", "--images", "x"], ["classification", "--sam", "x"]):
-        assert main(["evaluate", "--answers", "log.jsonl", "--protocol", *options]) == 2
-        assert "--sam, --images: belong together" in capsys.readouterr().err
+    for rules, option, said in (
+        ("grounding", "--sam", "belong together"),
+        ("grounding", "--images", "belong together"),
+        ("classification", "--sam", "make masks, and there are none here"),
+    ):
+        assert main(["evaluate", "--answers", "log.jsonl", "--rules", rules, option, "x"]) == 2
+        assert f"--sam, --images: {said}" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_no_whole_sam_is_refused(tmp_path, weights):

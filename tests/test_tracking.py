@@ -15,13 +15,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vrft_core import provenance, tracking
+from vrft_core import cli, provenance, tracking
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
+from vrft_core.tasks import load_params, settings_models
 
 PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+
+def parsed(content: dict) -> Params:
+    return Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(tracking, "PAUSE", 0.0)
     shutil.copy(PROJECT / "params.yaml", tmp_path)
-    layout, params = Layout(tmp_path), Params.load(tmp_path / "params.yaml")
+    layout, params = Layout(tmp_path), load_params(tmp_path / "params.yaml")
     cell = params.cells()[0]
     for directory in (layout.prompts(cell), layout.policy(cell), layout.model(cell, "rft")):
         directory.mkdir(parents=True)
@@ -105,6 +110,7 @@ def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project,
     ]
 
 
+@pytest.mark.slow
 def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(project, store):
     layout, params, cell = project
     killed = textwrap.dedent(f"""
@@ -112,9 +118,9 @@ def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(proje
         from pathlib import Path
         from vrft_core import tracking
         from vrft_core.cell import Layout
-        from vrft_core.params import Params
+        from vrft_core.tasks import load_params
         root = Path({str(layout.root)!r})
-        params = Params.load(root / "params.yaml")
+        params = load_params(root / "params.yaml")
         with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), "rft") as run:
             for step in (1, 2, 3):
                 run.metrics({{"reward": step / 10}}, step)
@@ -154,7 +160,7 @@ def test_another_training_gets_another_run(project, store, monkeypatch, change):
     if change == "settings":
         content = yaml.safe_load((layout.root / "params.yaml").read_text())
         content["recipes"][cell.recipe]["rft"]["learning_rate"] *= 2
-        params = Params.model_validate(content)
+        params = parsed(content)
     elif change == "input":
         (layout.prompts(cell) / "file.bin").write_text("another question")
     else:
@@ -171,7 +177,7 @@ def test_settings_of_the_other_method_do_not_count_as_a_change(project, store):
     content = yaml.safe_load((layout.root / "params.yaml").read_text())
     content["recipes"][cell.recipe]["sft"]["learning_rate"] *= 2
 
-    for one in (params, Params.model_validate(content)):
+    for one in (params, parsed(content)):
         with tracking.run(layout, one, cell, "rft"):
             pass
 
@@ -201,10 +207,10 @@ def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_mod
     for _ in range(2):
         trained = {"lvis/oracle/AP": {"value": 0.45, "low": 0.4, "high": 0.5}, "lvis/oracle/APr": undefined}
         tracking.log_evaluation(layout, params, cell, "rft", trained)
-        tracking.log_evaluation(layout, params, cell.at("source"), "base", {"lvis/oracle/AP": 0.34})
+        tracking.log_evaluation(layout, params, cell.at("setup"), "base", {"lvis/oracle/AP": 0.34})
 
     found = {run.info.run_name: run for run in runs(store)}
-    assert set(found) == {f"{cell.key}-rft", f"{cell.at('source').key}-base"}
+    assert set(found) == {f"{cell.key}-rft", f"{cell.at('setup').key}-base"}
     trained = found[f"{cell.key}-rft"]
     assert trained.data.metrics == {
         "lvis/oracle/AP": 0.45,
@@ -247,9 +253,9 @@ def test_two_stages_may_open_a_new_store_at_the_same_time(project):
         from pathlib import Path
         from vrft_core import tracking
         from vrft_core.cell import Layout
-        from vrft_core.params import Params
+        from vrft_core.tasks import load_params
         root = Path({str(layout.root)!r})
-        params = Params.load(root / "params.yaml")
+        params = load_params(root / "params.yaml")
         with tracking.run(Layout(root), params, params.parse_cell({cell.key!r}), sys.argv[1]) as run:
             for step in range(50):
                 run.metrics({{"loss": step / 10}}, step)
@@ -257,7 +263,7 @@ def test_two_stages_may_open_a_new_store_at_the_same_time(project):
 
     started = [subprocess.Popen([sys.executable, "-c", code, stage]) for stage in ("sft", "rft")]
 
-    assert [process.wait(120) for process in started] == [0, 0]
+    assert [process.wait(600) for process in started] == [0, 0]
     with tracking._store(layout) as client:
         found = runs(client)
         assert sorted(run.data.tags["stage"] for run in found) == ["rft", "sft"]
@@ -275,18 +281,149 @@ def test_a_server_that_goes_away_for_a_while_loses_nothing(project, empty_store,
 
     with server(layout.root, port) as stop, tracking.run(layout, params, cell, "rft") as run:
         run.metrics({"reward": 0.1}, 1)
+        assert run.flush() == 0
         stop()
         run.metrics({"reward": 0.2}, 2)
         run.metrics({"reward": 0.3}, 3)
         with server(layout.root, port):
             run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
+            assert run.flush() == 0
             with tracking._store(layout) as client:
                 [found] = runs(client)
                 assert curve(client, found, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
                 assert client.get_model_version_by_alias(f"{cell.key}-rft", "newest").tags["dvc.md5"] == digest
-            run.close("FINISHED")
+            assert run.close("FINISHED") == 0
 
+    assert not list(layout.root.glob("runs/tracking/*"))
     assert sum("does not answer" in line for line in capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(project, empty_store, monkeypatch, capsys):
+    layout, params, cell = project
+    shutil.copy(empty_store, layout.root / "server.db")
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:hush@127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr(tracking, "PATIENCE", 4.0)
+    hanging = server(layout.root, port)
+    with hanging:
+        with tracking.run(layout, params, cell, "rft") as run:
+            run.metrics({"reward": 0.0}, 0)
+            assert run.flush() == 0
+            os.killpg(hanging.process.pid, signal.SIGSTOP)  # its port takes connections, and nobody answers
+            began = time.monotonic()
+            for step in range(1, 200):
+                run.metrics({"reward": step / 1000}, step)
+            run.model(f"{cell.key}-rft", layout.model(cell, "rft"), "0" * 32)
+            assert time.monotonic() - began < 2
+            began = time.monotonic()
+        assert time.monotonic() - began < 20
+        said = capsys.readouterr().err
+        assert said.count("MLflow does not answer") == 1
+        assert "202 records of lvis-mini-1shot-s0-rft did not reach MLflow; `vrft track --resend` sends them" in said
+        (kept,) = layout.root.glob("runs/tracking/*.jsonl")
+        assert "hush" not in kept.read_text()
+
+        os.killpg(hanging.process.pid, signal.SIGCONT)
+        assert cli.main(["--root", str(layout.root), "track", "--resend"]) == 0
+        assert capsys.readouterr() == ("lvis-mini-1shot-s0-rft: 207 of 207 records sent\n", "")
+        assert not kept.exists()
+        with tracking._store(layout) as client:
+            [found] = runs(client)
+            assert found.info.status == "FINISHED"
+            assert curve(client, found, "reward") == [(step, step / 1000) for step in range(200)]
+            assert client.get_model_version_by_alias(f"{cell.key}-rft", "newest").tags["dvc.md5"] == "0" * 32
+        assert cli.main(["--root", str(layout.root), "track", "--resend"]) == 0
+        assert capsys.readouterr().out == "nothing waits to be sent\n"
+
+
+def test_a_server_that_hangs_from_the_start_is_named_within_seconds(project, monkeypatch):
+    layout, params, cell = project
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(InputError, match="cannot be reached"), tracking.run(layout, params, cell, "rft"):
+            pytest.fail("the training began")
+        assert time.monotonic() - began < 40
+
+
+def test_records_for_one_server_are_not_sent_to_another(project, store, capsys):
+    layout, *_ = project
+    (layout.root / "runs/tracking").mkdir(parents=True)
+    head = json.dumps({"run": "0" * 32, "name": "x", "uri": "http://elsewhere:5000"})
+    (layout.root / "runs/tracking/a.jsonl").write_text(head + "\n")
+    assert cli.main(["--root", str(layout.root), "track", "--resend"]) == 0
+    assert "a.jsonl: is for http://elsewhere:5000, not for sqlite:///" in capsys.readouterr().out
+    assert (layout.root / "runs/tracking/a.jsonl").exists()
+
+
+def test_records_of_a_killed_training_are_sent_by_the_next_attempt(project, store):
+    layout, params, cell = project
+    with tracking.run(layout, params, cell, "rft") as run:
+        run_id = run.id
+    kept = layout.root / "runs/tracking" / f"{run_id}.jsonl"
+    lines = [
+        {"run": run_id, "name": "x", "uri": ""},
+        {"do": "metrics", "values": {"reward": 0.5}, "step": 7, "time": 1},
+    ]
+    kept.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"do": "metr')
+    with tracking.run(layout, params, cell, "rft") as run:
+        assert run.resumed
+        run.metrics({"reward": 0.6}, 8)
+    assert curve(store, runs(store)[0], "reward") == [(7, 0.5), (8, 0.6)]
+    assert not kept.exists()
+
+
+def test_without_mlflow_everything_else_works_and_one_line_says_so(project):
+    layout, *_, cell = project
+    code = textwrap.dedent(f"""
+        import sys
+        sys.modules["mlflow"] = None  # as where it is not installed
+        from pathlib import Path
+        from vrft_core import tracking
+        from vrft_core.cell import Layout
+        from vrft_core.tasks import load_params
+        root = Path({str(layout.root)!r})
+        params = load_params(root / "params.yaml")
+        cell = params.parse_cell({cell.key!r})
+        with tracking.run(Layout(root), params, cell, "rft") as run:
+            run.metrics({{"reward": 1.0}}, 1)
+            run.artifact(root / "params.yaml")
+            run.model("x", root, "0")
+        tracking.log_evaluation(Layout(root), params, cell, "rft", {{"lvis/oracle/AP": 0.4}})
+    """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "vrft: MLflow is not installed: nothing is recorded there\n"
+    assert not (layout.root / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("how", ["copied", "moved"])
+def test_a_project_in_another_place_keeps_its_runs_and_writes_nothing_into_the_old_one(project, store, capsys, how):
+    layout, params, cell = project
+    table = layout.root / "rollouts.jsonl"
+    table.write_text("{}\n")
+    with tracking.run(layout, params, cell, "rft") as run:
+        run.table(table)
+    new = layout.root.parent / f"{layout.root.name} elsewhere"
+    (shutil.copytree if how == "copied" else shutil.move)(layout.root, new)
+    before = sorted(layout.root.rglob("*"))
+
+    with tracking.run(Layout(new), params, cell, "sft") as run:
+        run.table(new / "rollouts.jsonl")
+
+    assert sorted(layout.root.rglob("*")) == before
+    assert len(list(new.glob("mlartifacts/lvis/*/artifacts/rollouts/rollouts.jsonl"))) == 2
+    with tracking._store(Layout(new)) as client:
+        for found in runs(client):
+            assert found.info.artifact_uri.startswith((new / "mlartifacts").as_uri())
+            assert [file.path for file in client.list_artifacts(found.info.run_id, "rollouts")]
+    assert capsys.readouterr().err.count("its artifacts are looked for here now") == 1
+    shutil.rmtree(new)
 
 
 def test_directory_and_file_digests_equal_dvcs_own(tmp_path):
@@ -322,7 +459,7 @@ def test_provenance_names_commit_dirt_versions_parameters_and_digests(project):
     assert len(clean["git"]["commit"]) == 40
     assert (clean["git"]["dirty"], dirty["git"]["dirty"]) == (False, True)
     annotations = layout.raw(cell) / "annotations.json"
-    assert clean["digests"][f"data/raw/{cell.at('source').key}/annotations.json"] == provenance.file_digest(annotations)
+    assert clean["digests"][f"data/raw/{cell.at('data').key}/annotations.json"] == provenance.file_digest(annotations)
     assert clean["digests"][f"data/few_shot/{cell.key}"] is None
     assert clean["packages"]["torch"].startswith("2.")
     assert clean["params"]["rft"]["num_generations"] == params.recipe(cell).rft.num_generations

@@ -14,10 +14,12 @@ import torch
 from safetensors import SafetensorError
 from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
-from vrft_core import policy, rewards
+from vrft_core import policy
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.params import Limit, Recipe
-from vrft_core.runs import open_run
+from vrft_core.run_folder import open_run
+from vrft_core.tasks import get_task
 from vrft_core.training import rft, sft
 from vrft_core.training.callbacks import Guard, best_step, exhausted, untouched_randomness
 from vrft_core.training.checkpoints import complete_checkpoints, drop_checkpoints, full_disk_named, write_marker
@@ -27,6 +29,7 @@ from vrft_core.training.interruption import Interruption
 from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.record import Record
 
+TASK = get_task("detection")
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
 
 
@@ -39,9 +42,10 @@ def project(tmp_path_factory) -> Path:
 
 def run_training(root: Path, run: Path, method: str, recipe: Recipe, log=lambda step, numbers: None) -> Record:
     return train(
-        MAKERS[method](recipe, run, 7),
+        MAKERS[method](recipe, TASK, run, 7),
         getattr(recipe, method),
         recipe,
+        TASK,
         policy=root / "models/mini/policy",
         prompts=root / "prompts",
         run=run,
@@ -103,6 +107,7 @@ def in_own_process():
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "rft"])
 def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, project, tmp_path, in_own_process):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -197,21 +202,35 @@ def test_grpo_writes_down_every_completion_with_rewards_and_an_advantage_that_su
     run, record = grpo_run
     rows = [json.loads(line) for line in (run / rft.ROLLOUTS).read_text().splitlines()]
     assert len(rows) == STEPS * 8 == record.cost["completions"]
-    assert {row["category"] for row in rows} <= set(BOXES)
+    assert {row["label"] for row in rows} <= set(BOXES)
     for start in range(0, len(rows), 4):
         group = rows[start : start + 4]
-        assert len({(row["step"], row["example_id"]) for row in group}) == 1
+        assert len({(row["step"], row["id"]) for row in group}) == 1
         assert sum(row["advantage"] for row in group) == pytest.approx(0, abs=1e-4)
+    form_of = TASK.rewards.get("format")
     for row in rows:
-        assert row["rewards"]["format"] == rewards.score("format", row["completion"], [])
+        assert row["rewards"]["format"] == form_of(TASK.rewards.read(row["completion"]), [])
     assert len({row["rewards"]["format"] for row in rows}) == 2, "some answers are well formed and some are not"
 
 
 def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
     _, record = grpo_run
     rewards_too = [f"{kind}/{name}" for kind in ("zero_variance", "reward") for name in ("iou", "confidence", "format")]
-    missing = [name for name in [*METRICS, *rewards_too] if metric(name) not in record.log[0]]
+    own = TASK.diagnostics.GUARDS
+    missing = [name for name in [*METRICS, *own, *rewards_too] if metric(name, own) not in record.log[0]]
     assert missing == ["resampled", "dead"], "only where the recipe resamples: test_resampling.py"
+
+
+def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_measured(project, tmp_path, monkeypatch):
+    parse, parsed = TASK.rewards.parse, []
+    monkeypatch.setattr(TASK.rewards, "parse", lambda text, limit: parsed.append(text) or parse(text, limit))
+
+    record = run_training(project, tmp_path / "run", "rft", small_recipe())
+
+    measured = {f"rewards/{name}/mean" for name in ("iou", "confidence", "format")}
+    measured |= {"answers/faulty", "boxes/inflation"}
+    assert all(measured <= set(row) for row in record.log)
+    assert len(parsed) == record.cost["completions"] == STEPS * 8
 
 
 def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
@@ -286,25 +305,25 @@ def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16
 
 
 def test_a_reward_over_the_group_sees_all_answers_to_the_same_question_and_no_others():
-    function = rft.reward_function("ranking", small_recipe())
+    function = rft.Reader(TASK, Form.of(small_recipe())).reward_function("ranking")
     said = [([100, 100, 300, 290], 0.9), ([100, 100, 300, 240], 0.5), ([100, 100, 300, 290], 0.1)]
     texts = [f"<answer>[{{'Position': {box}, 'Confidence': {confidence}}}]</answer>" for box, confidence in said]
     values = function(
         completions=[[{"role": "assistant", "content": text}] for text in texts],
-        boxes=["[[100, 100, 300, 300]]"] * 3,
+        truth=['{"boxes": [[100, 100, 300, 300]]}'] * 3,
         width=[112] * 3,
         height=[112] * 3,
-        example_id=["12-3", "12-3", "7-3"],
+        id=["12-3", "12-3", "7-3"],
     )
     assert values == [1.0, 1.0, None]
 
 
 def test_a_reward_that_is_no_number_stops_the_run_and_names_the_example(monkeypatch):
-    monkeypatch.setattr(rewards, "get", lambda name: lambda completion, truth: float("nan"))
-    function = rft.reward_function("iou", small_recipe())
+    monkeypatch.setattr(TASK.rewards, "get", lambda name: lambda completion, truth: float("nan"))
+    function = rft.Reader(TASK, Form.of(small_recipe())).reward_function("iou")
     turns = [[{"role": "assistant", "content": "<answer>[]</answer>"}]]
     with pytest.raises(InputError, match="'iou' is nan for example 12-3"):
-        function(completions=turns, boxes=["[]"], width=[112], height=[112], example_id=["12-3"])
+        function(completions=turns, truth=['{"boxes": []}'], width=[112], height=[112], id=["12-3"])
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_examples(project, tmp_path):
@@ -405,7 +424,7 @@ def test_a_checkpoint_without_its_seal_is_skipped_and_removed(tmp_path):
 
 def test_of_equally_good_checkpoints_the_earliest_is_chosen_and_never_the_untrained_policy():
     scores = [(0, 0.9), (10, 0.3), (20, 0.5), (30, 0.5)]
-    assert best_step(Record(validation=[{"step": step, "coco/AP": value} for step, value in scores])) == 20
+    assert best_step(Record(validation=[{"step": step, "score": value} for step, value in scores])) == 20
 
 
 def test_validation_draws_no_random_number_from_training():
@@ -434,7 +453,7 @@ def test_targets_hold_the_thought_or_only_the_answer():
     from datasets import Dataset
 
     thought_and_answer = "<think>1 cat</think><answer>[]</answer>"
-    rows = Dataset.from_list([{"example_id": "1-2", "image": "", "question": "?", "answer": thought_and_answer}])
+    rows = Dataset.from_list([{"id": "1-2", "image": "", "question": "?", "answer": thought_and_answer}])
     for targets, text in (("as_asked", rows[0]["answer"]), ("answer_only", "<answer>[]</answer>")):
         [row] = sft_columns(rows, targets)
         assert row["completion"][0]["content"] == text
@@ -443,7 +462,7 @@ def test_targets_hold_the_thought_or_only_the_answer():
 def test_training_ends_once_checkpoints_stop_getting_better():
     scores = [0.9, 0.3, 0.5, 0.5, 0.4, 0.4]  # the first is the untrained policy's
     records = [
-        Record(validation=[{"step": step, "coco/AP": value} for step, value in enumerate(scores[:count])])
+        Record(validation=[{"step": step, "score": value} for step, value in enumerate(scores[:count])])
         for count in range(1, 7)
     ]
     assert [exhausted(record, 3) for record in records] == [False, False, False, False, False, True]
@@ -480,6 +499,7 @@ def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp
     assert (broken / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_smaller_micro_batches_change_nothing_but_memory(project, tmp_path):
     records = []
     for micro in (None, 1):

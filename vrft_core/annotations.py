@@ -1,20 +1,28 @@
 """The one annotation schema of the project: LVIS v1's, with two fields of our own on each image.
 
 `split` (train, val or eval) and `sha256` (of the image file). Boxes in files are xywh pixels; in memory they are
-xyxy pixels. Reading other people's files belongs to `benchmarks`.
+xyxy pixels. Reading other people's files belongs to `sources`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vrft_core import io
+from vrft_core.names import Frequency
 
 SPLITS = ("train", "val", "eval")
 
 
-def frequency(image_count: int) -> str:
+def frequency(image_count: int) -> Frequency:
     """LVIS's letter for a category found in this many training images: r 1-10, c 11-100, f more."""
     return "r" if image_count <= 10 else "c" if image_count <= 100 else "f"
+
+
+def spoken(category: dict) -> list[str]:
+    """All names of a category as one says them, its own first, then its synonyms; LVIS writes spaces as underscores."""
+    names = [category["name"], *(category.get("synonyms") or ())]
+    return list(dict.fromkeys(name.replace("_", " ") for name in names))
 
 
 def xyxy(bbox: list[float]) -> list[float]:
@@ -57,6 +65,15 @@ class Annotations:
         """Only the images of one split, with every category kept."""
         images = {i: image for i, image in self.images.items() if image["split"] == name}
         return Annotations(images, self.categories, {i: self.by_image[i] for i in images})
+
+    def first(self, count: int) -> "Annotations":
+        """The first images of the file, with every category kept."""
+        images = dict(list(self.images.items())[:count])
+        return Annotations(images, self.categories, {i: self.by_image[i] for i in images})
+
+    def chosen(self, names: Sequence[str] | None) -> list[int]:
+        """Ids of the categories so named, or of all; ascending."""
+        return sorted(i for i, category in self.categories.items() if names is None or category["name"] in names)
 
     def category_ids(self, image_id: int) -> list[int]:
         """Categories annotated in an image, ascending."""

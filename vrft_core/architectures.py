@@ -3,13 +3,15 @@
 Source: the `config.json` of each repository. A model that is fetched brings its own; nothing is trained from these.
 """
 
+from typing import Any, cast
+
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from vrft_core.errors import InputError
-from vrft_core.params import Recipe
+from vrft_core.params import Params, Recipe
+from vrft_core.policy import curriculum
 from vrft_core.policy.model import build_model
-from vrft_core.policy.tokenizer import build_tokenizer
 
 _LARGE = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
           "num_key_value_heads": 4, "vocab_size": 152064}  # fmt: skip
@@ -29,14 +31,15 @@ PUBLISHED = {
 }
 
 
-def outline(recipe: Recipe) -> PreTrainedModel:
+def outline(params: Params, recipe: Recipe) -> PreTrainedModel:
     """The recipe's model without weights (on the meta device). Raises InputError for a model not listed here."""
     if recipe.policy.pretraining:
-        categories = [name for group in ("f", "c", "r") for name in recipe.scenes.categories[group]]
-        tokenizer = build_tokenizer(categories, recipe.policy.coordinate_step, recipe.policy.family)
-        model = build_model(tokenizer, 0).to("meta")
+        tokenizer = curriculum.tokenizer(curriculum.subjects(params, recipe), recipe)
+        model = build_model(tokenizer, 0)
+        cast(Any, model).to("meta")  # in place; the annotation of a model's own `to` takes no argument
         model.tie_weights()  # moving them has parted the embedding and the head
         return model
+    assert recipe.policy.hub  # a policy has one or the other
     repo = recipe.policy.hub.repo
     if repo not in PUBLISHED:
         raise InputError("params.yaml", f"no plan for {repo}", f"its shape is not known; known: {', '.join(PUBLISHED)}")

@@ -5,69 +5,77 @@ What a cell does with its names belongs to the stages.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vrft_core.errors import InputError
 
-SCOPES = ("recipe", "source", "study", "cell")
+SCOPES = ("recipe", "setup", "study", "cell")  # each within the one before
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One experiment, or one of the wider scopes it shares files with.
+    """One experiment, or one of the wider scopes it shares files with. What a scope does not have is empty.
 
     | scope  | key                  | what is shared                          |
     |--------|----------------------|-----------------------------------------|
     | recipe | `mini`               | the starting weights                    |
-    | source | `lvis-mini`          | raw data, the untouched model's results |
+    | data   | `lvis-embedded`      | raw data                                |
+    | setup  | `lvis-mini`          | the untouched model's results           |
     | study  | `lvis-mini-1shot`    | a comparison over seeds                 |
     | cell   | `lvis-mini-1shot-s0` | one few-shot sample and what it trains  |
+
+    `data` (embedded, official or own) follows from benchmark and recipe; `Params` fills it in.
     """
 
-    recipe: str
-    benchmark: str | None = None
-    shots: int | None = None
+    recipe: str = ""
+    benchmark: str = ""
+    shots: int = 0
     seed: int | None = None
+    data: str = field(default="", compare=False)
 
     @property
     def scope(self) -> str:
-        return SCOPES[sum(part is not None for part in (self.benchmark, self.shots, self.seed))]
+        if not self.recipe:
+            return "data"
+        return SCOPES[sum((bool(self.benchmark), bool(self.shots), self.seed is not None))]
 
     @property
     def key(self) -> str:
+        if self.scope == "data":
+            return f"{self.benchmark}-{self.data}"
         parts = [self.benchmark, self.recipe]
-        parts += [f"{self.shots}shot"] if self.shots is not None else []
+        parts += [f"{self.shots}shot"] if self.shots else []
         parts += [f"s{self.seed}"] if self.seed is not None else []
         return "-".join(part for part in parts if part)
 
     def at(self, scope: str) -> "Cell":
         """The wider scope this cell belongs to. Raises InputError when the cell itself is wider."""
-        if SCOPES.index(scope) > SCOPES.index(self.scope):
+        if scope == "data":
+            if not (self.benchmark and self.data):
+                raise InputError(self.key, f"names a {self.scope}, and data are needed", "give the whole key")
+            return Cell(benchmark=self.benchmark, data=self.data)
+        if self.scope == "data" or SCOPES.index(scope) > SCOPES.index(self.scope):
             raise InputError(self.key, f"names a {self.scope}, and a {scope} is needed", "give the whole key")
-        return replace(
-            self,
-            benchmark=None if scope == "recipe" else self.benchmark,
-            shots=None if scope in ("recipe", "source") else self.shots,
-            seed=None if scope != "cell" else self.seed,
+        depth = SCOPES.index(scope)
+        return Cell(
+            self.recipe,
+            self.benchmark if depth >= 1 else "",
+            self.shots if depth >= 2 else 0,
+            self.seed if depth >= 3 else None,
+            self.data if depth >= 1 else "",
         )
 
     @classmethod
     def parse(cls, key: str, recipes: list[str]) -> "Cell":
         """Read a key of any scope. Recipe names decide where the benchmark's name ends."""
         match = re.fullmatch(r"(?P<head>.+?)(-(?P<shots>\d+)shot(-s(?P<seed>\d+))?)?", key)
-        head = match["head"] if match else key
+        head, shots, seed = (match["head"], match["shots"], match["seed"]) if match else (key, None, None)
         for recipe in sorted(recipes, key=len, reverse=True):
-            if head == recipe and not (match and match["shots"]):
+            if head == recipe and not shots:
                 return cls(recipe)
             if head.endswith(f"-{recipe}"):
-                shots, seed = match["shots"], match["seed"]
-                return cls(
-                    recipe,
-                    head.removesuffix(f"-{recipe}"),
-                    int(shots) if shots else None,
-                    int(seed) if seed else None,
-                )
+                return cls(recipe, head.removesuffix(f"-{recipe}"), int(shots or 0), int(seed) if seed else None)
         raise InputError(
             key, f"no such cell: it must end in one of the recipes {', '.join(recipes)}, shots and seed",
             "for example lvis-mini-1shot-s0",
@@ -81,7 +89,7 @@ class Layout:
     root: Path
 
     def raw(self, cell: Cell) -> Path:
-        return self.root / "data/raw" / cell.at("source").key
+        return self.root / "data/raw" / cell.at("data").key
 
     def few_shot(self, cell: Cell) -> Path:
         return self.root / "data/few_shot" / cell.at("cell").key
@@ -98,7 +106,7 @@ class Layout:
 
     def evaluation(self, cell: Cell, method: str) -> Path:
         if method == "base":
-            return self.root / "reports" / cell.at("source").key / "base"
+            return self.root / "reports" / cell.at("setup").key / "base"
         return self._results(cell) / method
 
     def training(self, cell: Cell, method: str) -> Path:

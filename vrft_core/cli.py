@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from vrft_core import __version__
 from vrft_core.errors import InputError
 
 
@@ -49,12 +50,12 @@ def _over_processes(args: argparse.Namespace) -> None:
 
 def stage(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.params import Params
     from vrft_core.stages import run_stage
+    from vrft_core.tasks import load_params
 
     if args.name in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
         _over_processes(args)
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     cell = params.parse_cell(args.cell)
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training, and not the one that reports
         run_stage(args.name, Layout(args.root), params, cell)
@@ -67,10 +68,10 @@ def stage(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.params import Params
-    from vrft_core.run import run as reproduce
+    from vrft_core.commands.run import run as reproduce
+    from vrft_core.tasks import load_params
 
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     report = reproduce(Layout(args.root), params, params.parse_cell(args.cell))
     print((report / "summary.md").read_text(encoding="utf-8"))
     print(f"Report: {report / 'report.html'}")
@@ -78,39 +79,39 @@ def run(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     from vrft_core.cell import Cell
-    from vrft_core.params import Params
-    from vrft_core.plan import plan as estimate
+    from vrft_core.commands.plan import plan as estimate
+    from vrft_core.tasks import load_params
 
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     cell = Cell.parse(args.cell, list(params.recipes))  # it need not be in the grid yet
-    print(estimate(params.recipe(cell), cell, args.gpu, args.gpus, args.sharded))
+    print(estimate(params, cell, args.gpu, args.gpus, args.sharded))
 
 
 def export(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.export import export as write
-    from vrft_core.params import Params
+    from vrft_core.commands.export import export as write
+    from vrft_core.tasks import load_params
 
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     write(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.directory)
     print(f"{args.directory}: merged weights, and a card in README.md")
 
 
 def baseline(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.params import Params
-    from vrft_core.stages.nightly import record_baseline
+    from vrft_core.commands.nightly import record_baseline
+    from vrft_core.tasks import load_params
 
-    params = Params.load(args.root / "params.yaml")
-    print(f"{record_baseline(Layout(args.root), params.parse_cell(args.cell))}: commit it with git")
+    params = load_params(args.root / "params.yaml")
+    print(f"{record_baseline(Layout(args.root), params, params.parse_cell(args.cell))}: commit it with git")
 
 
 def nightly(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.params import Params
-    from vrft_core.stages.nightly import nightly as compare
+    from vrft_core.commands.nightly import nightly as compare
+    from vrft_core.tasks import load_params
 
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     with _dagster_pipes() as report:
         numbers = compare(Layout(args.root), params, params.parse_cell(args.cell))
         report(numbers)
@@ -118,72 +119,83 @@ def nightly(args: argparse.Namespace) -> None:
 
 
 def init(args: argparse.Namespace) -> None:
-    from vrft_core.init import init as add
+    from vrft_core.commands.init import init as add
+    from vrft_core.tasks import DEFAULT
 
+    task = args.task or DEFAULT
     train, evaluation = (args.coco, args.images), (args.eval_coco, args.eval_images)
-    for line in add(args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories):
+    for line in add(
+        args.root, args.name, train, evaluation, args.recipe, args.shots, args.seeds, args.categories, task
+    ):
         print(line)
 
 
 def update(args: argparse.Namespace) -> None:
-    from vrft_core.init import update as take
+    from vrft_core.commands.init import update as take
 
     for line in take(args.root, args.name):
         print(line)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from vrft_core.evaluation.command import evaluate as measure
-    from vrft_core.evaluation.command import evaluate_answers
+    from vrft_core.tasks import task_of_rules
 
-    if args.protocol in ("classification", "grounding"):
-        if not args.answers:
-            raise InputError("--answers", "is missing", f"--protocol {args.protocol} needs a log of answers")
-        if (args.sam or args.images) and not (args.sam and args.images and args.protocol == "grounding"):
-            raise InputError("--sam, --images", "belong together", "and to --protocol grounding")
-        result, table = evaluate_answers(args.protocol, args.answers, args.sam, args.images)
-    elif not (args.ground_truth and args.detections):
-        raise InputError("--ground-truth, --detections", "are missing", f"--protocol {args.protocol} needs both")
-    else:
-        result, table = measure(
-            args.protocol, args.ground_truth, args.detections, args.categories, args.published_lvis, args.ranked_by
-        )
+    result, table = task_of_rules(args.rules).commands.evaluate(args)
     print(json.dumps(result, allow_nan=False) if args.json else table)
 
 
-def _job(args: argparse.Namespace):
-    """Whom `predict` and `presence` ask about what."""
+def _request(args: argparse.Namespace):
+    """Which model `predict` and `presence` ask about which images."""
     from vrft_core.cell import Layout
-    from vrft_core.params import Params
-    from vrft_core.stages.predict import cell_job, files_job
+    from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request
+    from vrft_core.tasks import get_task, load_params
 
-    params = Params.load(args.root / "params.yaml")
+    params = load_params(args.root / "params.yaml")
     if args.cell:
-        return cell_job(Layout(args.root), params, params.parse_cell(args.cell), args.method, args.categories)
+        if args.adapter or args.recipe:
+            option = "--adapter" if args.adapter else "--recipe"
+            raise InputError(option, f"belongs to --model, and --cell {args.cell} has its own", "give one of the two")
+        if args.annotations and not args.images:
+            raise InputError("--annotations", "lists images that are not given", "give their folder as --images")
+        cell = Layout(args.root), params, params.parse_cell(args.cell), args.method or args.default_method
+        if args.images:
+            return cell_on_files_request(*cell, args.images, args.annotations, args.categories)
+        return cell_request(*cell, args.categories)
+    if args.method:
+        raise InputError("--method", "belongs to --cell", "with --model, say which weights with --adapter")
     if not args.images:
         raise InputError("--images", "is missing", "which images? Or give --cell")
-    if args.recipe not in params.recipes:
-        raise InputError("--recipe", f"no recipe {args.recipe!r}", f"known: {', '.join(params.recipes)}")
-    recipe = params.recipes[args.recipe]
-    return files_job(recipe, args.model, args.adapter, args.images, args.annotations, args.categories)
+    name = args.recipe or "mini"
+    if name not in params.recipes:
+        raise InputError("--recipe", f"no recipe {name!r}", f"known: {', '.join(params.recipes)}")
+    recipe = params.recipes[name]
+    task = get_task(args.task or next(iter(recipe.tasks)))
+    return files_request(task, recipe, args.model, args.adapter, args.images, args.annotations, args.categories)
 
 
 def predict(args: argparse.Namespace) -> None:
-    from vrft_core.stages.predict import predict as answer
+    from vrft_core.commands.predict import predict as answer
 
-    job = _job(args)
-    protocol = args.presence or ("oracle" if args.cell else None)
-    print(json.dumps({"output": str(args.output), **answer(job, protocol, args.output)}))
+    request = _request(args)
+    protocol = args.presence or (request.task.prompts.DEFAULT if args.cell and not args.images else None)
+    print(json.dumps({"output": str(args.output), **answer(request, protocol, args.output)}))
 
 
 def presence(args: argparse.Namespace) -> None:
-    from vrft_core.stages.predict import make_map
+    request = _request(args)
+    print(json.dumps({"output": str(args.output), **request.task.commands.make_map(request, args.output)}))
 
-    print(json.dumps({"output": str(args.output), **make_map(_job(args), args.output)}))
+
+def track(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.tracking import resend
+
+    for line in resend(Layout(args.root)):
+        print(line)
 
 
 def score(args: argparse.Namespace) -> None:
-    from vrft_core.scoring import score_log
+    from vrft_core.commands.score import score_log
 
     for line in score_log(args.file, args.task, args.rewards):
         print(line)
@@ -193,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
     from vrft_core.stages import STAGES
 
     top = argparse.ArgumentParser(prog="vrft", description="Few-shot visual fine-tuning, SFT against RFT.")
+    top.add_argument("--version", action="version", version=f"vrft {__version__}")
     top.add_argument("--root", type=Path, default=Path("."), help="project root (default: here)")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -224,6 +237,7 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--images", type=Path, required=True, metavar="DIR", help="training images")
     own.add_argument("--eval-coco", type=Path, required=True, metavar="JSON", help="evaluation boxes, COCO or LVIS")
     own.add_argument("--eval-images", type=Path, required=True, metavar="DIR", help="evaluation images")
+    own.add_argument("--task", metavar="TASK", help="what is asked: a task's name (default: where are all objects?)")
     own.add_argument("--recipe", default="mini", help="how to train (default: mini)")
     own.add_argument("--shots", type=int, default=1, metavar="K", help="training images a category (default: 1)")
     own.add_argument(
@@ -247,49 +261,61 @@ def parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("predict", help="boxes in any images, from a cell's model or any other; resumes")
     ask.add_argument(
         "--presence", metavar="PROTOCOL", help="what to ask: oracle, self, or a presence map's file (default: every "
-        "category of every image; oracle for a cell)",
+        "category of every image; oracle for a cell's own images)",
     )  # fmt: skip
     ask.set_defaults(run=predict)
     claims = commands.add_parser("presence", help="a presence map: which categories a model claims to see in images")
     claims.set_defaults(run=presence)
-    for one in (ask, claims):
+    for one, method in ((ask, "rft"), (claims, "base")):
         who = one.add_mutually_exclusive_group(required=True)
-        who.add_argument("--cell", metavar="KEY", help="its model and evaluation images")
+        who.add_argument("--cell", metavar="KEY", help="its model, on its evaluation images or on --images")
         who.add_argument("--model", type=Path, metavar="DIR", help="a saved policy, or any Qwen-VL model folder")
         one.add_argument(
-            "--method", choices=["base", "sft", "rft"], default="rft" if one is ask else "base",
-            help="with --cell: which model (default: %(default)s)",
+            "--method", choices=["base", "sft", "rft"],
+            help=f"with --cell: which model (default: {method})",
         )  # fmt: skip
+        one.set_defaults(default_method=method)
         one.add_argument("--adapter", type=Path, metavar="DIR", help="with --model: LoRA weights, or a trained model")
-        one.add_argument("--recipe", default="mini", help="with --model: prompts and sizes (default: mini)")
-        one.add_argument("--images", type=Path, metavar="DIR", help="with --model: the images")
+        one.add_argument("--task", metavar="TASK", help="with --model: a task's name (default: the recipe's first)")
+        one.add_argument("--recipe", help="with --model: prompts and sizes (default: mini)")
+        one.add_argument("--images", type=Path, metavar="DIR", help="the images: a folder, or one file")
         one.add_argument("--annotations", type=Path, metavar="JSON", help="COCO or LVIS file that lists them")
-        one.add_argument("--categories", nargs="+", metavar="NAME", help="what to look for (default: all annotated)")
+        one.add_argument(
+            "--categories", nargs="+", metavar="NAME", help="what to look for (default: the annotated, or the cell's)"
+        )
         one.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON lines, one a question")
+
+    late = commands.add_parser("track", help="send MLflow what did not reach it")
+    late.add_argument("--resend", action="store_true", required=True, help="records that wait in runs/tracking")
+    late.set_defaults(run=track)
 
     again = commands.add_parser("score", help="reward logged completions again, one JSON line each")
     again.add_argument(
         "file", help="JSON lines: `completion`, `solution`, optional `image_size` or `frame`; - for standard input"
     )
-    again.add_argument("--task", required=True, choices=["detection", "classification", "grounding"])
+    again.add_argument("--task", required=True, metavar="TASK", help="what the completions answer: a task's name")
     again.add_argument("--rewards", default="strict", choices=["strict", "published"], help="default: strict")
     again.set_defaults(run=score)
 
-    measure = commands.add_parser(
-        "evaluate", help="average precision of any detections file; accuracy or overlap of answers"
-    )
-    measure.add_argument("--protocol", choices=["coco", "lvis", "classification", "grounding"], required=True)
+    measure = commands.add_parser("evaluate", help="measure any file of predictions, or a log of answers")
+    measure.add_argument("--rules", required=True, metavar="RULES", help="coco or lvis, or another task's name")
     measure.add_argument("--ground-truth", type=Path, metavar="JSON", help="COCO or LVIS annotations")
     measure.add_argument("--detections", type=Path, metavar="FILE", help="COCO results, or what `vrft predict` wrote")
     measure.add_argument(
-        "--ranked-by", default="stated", choices=["stated", "likelihood", "certainty", "combined", "consistency"],
-        help="which of a prediction's scores rank its boxes (default: stated)",
+        "--ranked-by", default="stated", metavar="RANKING",
+        help="which of a prediction's scores rank its boxes: stated (default), likelihood, certainty, …",
     )  # fmt: skip
-    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it: classification, grounding")
+    measure.add_argument("--answers", metavar="JSONL", help="a log as `vrft score` reads it, for other tasks")
     measure.add_argument("--sam", type=Path, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes")
     measure.add_argument("--images", type=Path, metavar="DIR", help="with --sam: the images that the log names")
     measure.add_argument("--categories", nargs="+", metavar="NAME", help="only these (default: all)")
-    measure.add_argument("--published-lvis", action="store_true", help="also AP as Visual-RFT's notebook counted it")
+    measure.add_argument(
+        "--split", metavar="NAME", help="only images whose `split` in the ground truth is this (default: the one that "
+        "all detections are of; all images where there is none)",
+    )  # fmt: skip
+    measure.add_argument(
+        "--published-lvis", action="store_true", help="also the number as Visual-RFT's notebook counted it"
+    )
     measure.add_argument("--json", action="store_true", help="one object instead of the table")
     measure.set_defaults(run=evaluate)
     return top

@@ -26,14 +26,14 @@ def run(folder: Path, command: list[str]) -> int:
     warned: list[str] = []
     process: subprocess.Popen | None = None
 
-    def pass_on() -> None:
+    def pass_on(to: subprocess.Popen) -> None:
         with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
+            os.kill(to.pid, signal.SIGTERM)
 
     def warn(number: int, frame: object) -> None:
         warned.append(signal.Signals(number).name)
         if process:
-            pass_on()
+            pass_on(process)
 
     for number in WARNINGS:
         signal.signal(number, warn)
@@ -47,7 +47,7 @@ def run(folder: Path, command: list[str]) -> int:
         _note(folder, {"event": "end", "status": 127})
         return 127
     if warned:  # before there was a process to tell
-        pass_on()
+        pass_on(process)
     _, ended, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(ended)
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode

@@ -31,7 +31,7 @@ class Progress:
         self.done = start
         self.began = self.printed = time.monotonic()
 
-    def step(self, count: int = 1, **numbers: float) -> None:
+    def step(self, count: int = 1, /, **numbers: float) -> None:
         self.done += count
         now = time.monotonic()
         if now - self.printed < self.every and self.done < self.total:

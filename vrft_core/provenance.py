@@ -1,11 +1,13 @@
 """Where a result came from: commit, parameters, package versions, and digests that DVC would give.
 
-Facts only; showing them belongs to `report`, recording them to `tracking`. Nothing here tells one machine from another.
+Facts only; showing them belongs to `report`, recording them to `tracking`. Of the machine only the type of processor
+is told.
 """
 
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from functools import partial
 from importlib import metadata
@@ -24,7 +26,7 @@ _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 # What decides the weights a stage trains: blocks of the recipe, and directories it reads.
 _SETTINGS = {
-    "policy": ("scenes", "prompts", "policy", "threads"),
+    "policy": ("prompts", "policy", "threads"),
     "sft": ("few_shot", "prompts", "adapter", "sft", "evaluation", "threads"),
     "rft": ("few_shot", "prompts", "adapter", "rft", "evaluation", "threads"),
 }
@@ -61,7 +63,7 @@ def source_digest() -> str:
 
 
 def git(root: Path) -> dict | None:
-    """{"commit", "dirty"} of the project; None outside git. dvc.lock, which a run itself rewrites, is no dirt."""
+    """{"commit", "dirty"} of the project; None outside git. dvc.lock, which a run itself rewrites, does not count."""
 
     def ask(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
@@ -73,6 +75,16 @@ def git(root: Path) -> dict | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "dirty": bool(changes)}
+
+
+def processor() -> str:
+    """The type of processor: results are equal to the digit only on the same one."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*: (.+)$", text, flags=re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
 
 
 def versions() -> dict[str, str]:
@@ -91,8 +103,16 @@ def settings(params: Params, cell: Cell, stage: str) -> dict:
     recipe = params.recipe(cell).model_dump(mode="json")
     chosen = {name: recipe[name] for name in _SETTINGS[stage]}
     if stage != "policy":
-        chosen |= {"shots": cell.shots, "seed": cell.seed}
-    return chosen
+        return chosen | {"task": recipe["tasks"][params.task(cell)], "shots": cell.shots, "seed": cell.seed}
+    pretraining = params.recipe(cell).policy.pretraining
+    taught = pretraining.benchmarks if pretraining else ()
+    benchmarks = {name: params.benchmarks[name].model_dump(mode="json") for name in taught}
+    subjects = {name: one["subject"] for name, one in benchmarks.items() if one["subject"]}
+    return (
+        chosen
+        | {"embedded": {name: one["embedded"] for name, one in benchmarks.items()}}
+        | ({"subjects": subjects} if subjects else {})
+    )
 
 
 def inputs(layout: Layout, cell: Cell, stage: str) -> dict[str, Path]:
@@ -108,8 +128,8 @@ def fingerprint(value: object) -> str:
 def provenance(root: Path, params: Params, cell: Cell) -> dict:
     """What a reader needs to make a cell's (or a study's) result again.
 
-    Returns {"cell", "seed" (null for a study), "command", "git", "python", "packages", "params" (the recipe),
-    "digests" (path under the root → DVC's digest; null where a thing is not there)}.
+    Returns {"cell", "seed" (null for a study), "command", "git", "python", "processor", "packages", "params" (the
+    recipe), "digests" (path under the root → DVC's digest; null where a thing is not there)}.
     """
     layout = Layout(Path(root))
     return {
@@ -118,6 +138,7 @@ def provenance(root: Path, params: Params, cell: Cell) -> dict:
         "command": f"vrft run {cell.key}",
         "git": git(layout.root),
         "python": platform.python_version(),
+        "processor": processor(),
         "packages": versions(),
         "params": params.recipe(cell).model_dump(mode="json"),
         "digests": {path.relative_to(layout.root).as_posix(): digest(path) for path in _evidence(layout, params, cell)},

@@ -5,13 +5,14 @@ images into questions belongs to `prompts`.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.params import FewShot
 
 
-def targets(source: Annotations, frequencies: list[str], names: list[str] | None = None) -> list[dict]:
+def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
     """Categories to sample, by id: those named, or without names those with one of the frequency letters.
 
     Raises InputError for a name the annotations do not know, and when nothing is left to sample.
@@ -31,6 +32,11 @@ def targets(source: Annotations, frequencies: list[str], names: list[str] | None
     return sorted(chosen, key=lambda category: category["id"])
 
 
+def taught(source: Annotations, settings: FewShot, names: list[str] | None = None) -> frozenset[int]:
+    """Ids of the categories that `targets` samples."""
+    return frozenset(category["id"] for category in targets(source, settings.frequencies, names))
+
+
 def usable_images(source: Annotations) -> dict[int, list[int]]:
     """Category id → training images that show it and in which every instance of it is annotated, ascending.
 
@@ -47,11 +53,17 @@ def usable_images(source: Annotations) -> dict[int, list[int]]:
     return usable
 
 
-def choose(source: Annotations, categories: list[dict], settings: FewShot, shots: int, seed: int) -> dict:
+def choose(
+    source: Annotations, categories: list[dict], settings: FewShot, shots: int, seed: int, evaluated: Sequence[int] = ()
+) -> dict:
     """K training images for each category: the content of `selection.json`.
 
     With one seed the images for K = 1 are the first of those for K = 2, and so on: candidates are put in the order of
     a hash over (seed, category id, image sha256), and the first K are taken.
+
+    With `settings.negatives`, each chosen image also names that many of the `evaluated` categories that are verified
+    absent from it, in the order of a hash over (seed, category id, image sha256, absent category id); all, where there
+    are fewer.
 
     Raises InputError naming a category that has too few images (unless `when_short` is `all` and it has some), and
     naming an image that is also, by its content, a validation or evaluation image.
@@ -70,6 +82,18 @@ def choose(source: Annotations, categories: list[dict], settings: FewShot, shots
     def order(category_id: int, image_id: int) -> bytes:
         return hashlib.sha256(f"{seed}/{category_id}/{source.images[image_id]['sha256']}".encode()).digest()
 
+    def described(category_id: int, image_id: int) -> dict:
+        digest = source.images[image_id]["sha256"]
+        entry: dict = {"image_id": image_id, "sha256": digest}
+        if settings.negatives:
+            absent = set(evaluated) & set(source.images[image_id]["neg_category_ids"])
+
+            def lot(absent_id: int) -> bytes:
+                return hashlib.sha256(f"{seed}/{category_id}/{digest}/{absent_id}".encode()).digest()
+
+            entry["negatives"] = sorted(absent, key=lot)[: settings.negatives]
+        return entry
+
     selection = {
         "seed": seed,
         "shots": shots,
@@ -79,7 +103,7 @@ def choose(source: Annotations, categories: list[dict], settings: FewShot, shots
                 "name": c["name"],
                 "frequency": c["frequency"],
                 "images": [
-                    {"image_id": image_id, "sha256": source.images[image_id]["sha256"]}
+                    described(c["id"], image_id)
                     for image_id in sorted(usable[c["id"]], key=lambda i: order(c["id"], i))[:shots]
                 ],
             }
@@ -104,6 +128,16 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
                     f"{leak['split']} image {leak['id']} ({leak['file_name']})",
                     "remove one of the two from the source",
                 )
+
+
+def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
+    """(image id, category id) of every choice, category by category; each followed by its negatives if wanted."""
+    return [
+        (image["image_id"], category)
+        for row in selection["categories"]
+        for image in row["images"]
+        for category in (row["id"], *(image.get("negatives", ()) if negatives else ()))
+    ]
 
 
 def subset(source: Annotations, selection: dict) -> dict:

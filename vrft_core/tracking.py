@@ -3,8 +3,9 @@
 Weights stay with DVC; MLflow holds the record and small files. What is worth recording is decided by the stages.
 
 Where: `MLFLOW_TRACKING_URI`, else `mlflow.db` and `mlartifacts/` in the project root. A store that cannot be reached
-stops a stage at its start, with one line, before anything has been spent. Later trouble never does: writes wait,
-one warning is printed, and they are tried again from time to time and at the end.
+stops a stage at its start, with one line, before anything has been spent. Later trouble never does, and never holds a
+training up: records wait on disk (`outbox`), one warning is printed, and they are tried again from time to time, at the
+end, and by `vrft track --resend`. Where MLflow is not installed nothing is recorded, which one line says.
 """
 
 import contextlib
@@ -12,22 +13,25 @@ import fcntl
 import json
 import math
 import os
-import sys
+import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from vrft_core import provenance
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.locks import say
+from vrft_core.outbox import Outbox, Unwanted, first_line, waiting
 from vrft_core.params import Params
 
 KEY, CODE, MODEL = "vrft.key", "vrft.code", "vrft.model_digest"  # tags of a run
 DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 ALIAS = "newest"  # on the registry's latest version ("latest" itself is MLflow's own word)
 PAUSE = 30.0  # seconds between attempts while the store is away
+PATIENCE = 10.0  # seconds at the end in which nothing goes through
 
 _NOTES = {
     "policy": "Pre-training of the starting weights `{key}`.",
@@ -38,7 +42,7 @@ _NOTES = {
 
 
 @contextlib.contextmanager
-def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run"]:
+def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run | _Off"]:
     """The run of the model that `stage` (policy, sft, rft) trains; its settings and inputs are recorded at once.
 
     The run is found by cell, stage and a fingerprint of settings and input digests. An unfinished one is continued,
@@ -46,6 +50,9 @@ def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run
     An exception in the block marks the run FAILED (KILLED for Ctrl-C); a hard kill leaves it RUNNING until the retry.
     Raises InputError when the store cannot be reached.
     """
+    if not _installed():
+        yield _Off()
+        return
     settings = provenance.settings(params, cell, stage)
     inputs = provenance.inputs(layout, cell, stage)
     digests = {name: provenance.directory_digest(path) for name, path in inputs.items()}
@@ -72,6 +79,8 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
     untouched model gets one run for each benchmark, beside those it is compared with. A store that cannot be reached
     costs a warning, not the evaluation.
     """
+    if not _installed():
+        return
     directory = layout.model(cell, method)
     digest = provenance.directory_digest(directory)
     try:
@@ -87,7 +96,7 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
                 )
                 record.tag(MODEL, digest)
     except InputError as error:
-        return _warn(f"{error}; the evaluation of {cell.key} {method} is not recorded there")
+        return say(f"{error}; the evaluation of {cell.key} {method} is not recorded there")
     annotations = layout.raw(cell) / "annotations.json"
     record.dataset(
         annotations.relative_to(layout.root).as_posix(),
@@ -100,53 +109,37 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
 
 
 class Run:
-    """One MLflow run. Every method may be called again with the same values: nothing is recorded twice."""
+    """One MLflow run. Every method may be called again with the same values: nothing is recorded twice.
 
-    def __init__(self, client, layout: Layout, run, resumed: bool, name: str) -> None:
-        self.id, self.resumed, self.name = run.info.run_id, resumed, name
-        self._client, self._layout, self._run = client, layout, run
-        self._steps: dict[str, set[int]] = {}
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._retry_at = 0.0
-        self._warned = False
+    No method waits for MLflow: records go through an `Outbox`.
+    """
+
+    def __init__(self, client, layout: Layout, run, resumed: bool, name: str, outbox: str | None = None) -> None:
+        self.id, self.name = run.info.run_id, name
+        self._layout = layout
+        head = {"run": self.id, "name": name, "uri": _public(tracking_uri(layout))}
+        sender = _Sender(client, layout, run)
+        self._outbox = Outbox(_outboxes(layout), outbox or self.id, head, sender.send, PAUSE)
+        self.left_over = self._outbox.left_over
+        self.resumed = sender.resumed = resumed or self.left_over > 0
 
     def metrics(self, values: Mapping[str, object], step: int) -> None:
         """Numbers of one training step, in one request; what is no number is left out, steps already there too."""
         numbers = {name: float(v) for name, v in values.items() if _is_number(v)}
-        now = int(time.time() * 1000)
-
-        def send() -> None:
-            from mlflow.entities import Metric
-
-            fresh = {name: value for name, value in numbers.items() if step not in self._logged_steps(name)}
-            if fresh:
-                self._client.log_batch(self.id, [Metric(name, value, now, step) for name, value in fresh.items()])
-            for name in fresh:
-                self._steps[name].add(step)
-
-        self._do(send)
+        self._outbox.put({"do": "metrics", "values": numbers, "step": step, "time": _now()})
 
     def params(self, values: Mapping[str, object]) -> None:
         """Settings, nested ones as `rft.learning_rate`; one that is already recorded stays as it was."""
-
-        def send() -> None:
-            from mlflow.entities import Param
-
-            fresh = {name: text for name, text in _flat(values).items() if name not in self._run.data.params}
-            if fresh:
-                self._client.log_batch(self.id, params=[Param(name, text[:6000]) for name, text in fresh.items()])
-                self._run.data.params.update(fresh)
-
-        self._do(send)
+        self._outbox.put({"do": "params", "values": _flat(values)})
 
     def tag(self, name: str, value: str) -> None:
-        self._do(lambda: self._client.set_tag(self.id, name, value))
+        self._outbox.put({"do": "tag", "name": name, "value": value})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy one small file to the run. Raises InputError when it is not there."""
         if not Path(path).is_file():
             raise InputError(path, "no such file", "write it before it is recorded")
-        self._do(lambda: self._client.log_artifact(self.id, str(path), folder))
+        self._outbox.put({"do": "artifact", "path": self._relative(path), "folder": folder})
 
     def table(self, path: Path) -> None:
         """The rollouts (JSON lines) as a file under `rollouts/`."""
@@ -154,43 +147,22 @@ class Run:
 
     def dataset(self, name: str, digest: str, path: Path, context: str = "training") -> None:
         """A data set this run read, by its path in the project and DVC's digest; no bytes are copied."""
-
-        def send() -> None:
-            from mlflow.entities import Dataset, DatasetInput, InputTag
-
-            source = json.dumps({"uri": self._relative(path)})
-            entry = Dataset(name=name, digest=digest, source_type="local", source=source)
-            self._client.log_inputs(self.id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
-
-        self._do(send)
+        where = self._relative(path)
+        self._outbox.put({"do": "dataset", "name": name, "digest": digest, "path": where, "context": context})
 
     def starting_weights(self, digest: str) -> None:
         """The model this training begins with: a tag, and a link where MLflow knows a model of that digest."""
-
-        def send() -> None:
-            from mlflow.entities import LoggedModelInput
-
-            if model_id := _model_id(self._client, digest):
-                self._client.log_inputs(self.id, models=[LoggedModelInput(model_id)])
-
         self.tag("vrft.starting_weights", digest)
-        self._do(send)
+        self._outbox.put({"do": "starting_weights", "digest": digest})
 
     def model(self, name: str, directory: Path, digest: str) -> None:
         """Record the trained model and register it as a version of `name`, pointing at DVC's bytes.
 
         `digest` is `provenance.directory_digest(directory)`. The newest version carries the alias `newest`.
         """
-        name = name.replace("/", "-")
-        where = self._relative(directory)
-        tags = {DVC_DIGEST: digest, DVC_PATH: where}
-
-        def send() -> None:
-            model_id = _logged_model(self._client, self._run.info, name, tags)
-            _register(self._client, self.id, name, where, tags, model_id)
-
         self.tag(MODEL, digest)
-        self._do(send)
+        record = {"do": "model", "name": name.replace("/", "-"), "path": self._relative(directory), "digest": digest}
+        self._outbox.put(record)
 
     def evaluation(self, metrics: Mapping[str, object], digest: str) -> None:
         """See `log_evaluation`; `digest` ties the numbers to the model recorded under it, wherever it was trained."""
@@ -198,48 +170,76 @@ class Run:
         for name, value in metrics.items():
             parts = value if isinstance(value, Mapping) else {"value": value}
             numbers[name] = parts.get("value")
-            if name.endswith("/AP"):
-                numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
+            numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
         numbers = {name: float(v) for name, v in numbers.items() if _is_number(v)}
-        now = int(time.time() * 1000)
+        self._outbox.put({"do": "evaluation", "values": numbers, "digest": digest, "time": _now()})
 
-        def send() -> None:
-            from mlflow.entities import Metric
+    def flush(self) -> int:
+        """Try to send what waits; how many records still do."""
+        return self._outbox.flush(PATIENCE)
 
-            known = self._client.get_run(self.id).data.metrics
-            model_id = _model_id(self._client, digest)
-            batch = [Metric(n, v, now, 0, model_id=model_id) for n, v in numbers.items() if known.get(n) != v]
-            if batch:
-                self._client.log_batch(self.id, batch)
+    def close(self, status: str | None) -> int:
+        """Send what waits and end the run (None leaves it as it is); how many records wait on disk, which is said."""
+        if status:
+            self._outbox.put({"do": "end", "status": status})
+        left = self._outbox.close(PATIENCE)
+        if left:
+            say(f"{left} records of {self.name} did not reach MLflow; `vrft track --resend` sends them")
+        return left
 
-        self._do(send)
+    def _relative(self, path: Path) -> str:
+        path, root = Path(path).resolve(), self._layout.root.resolve()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
-    def close(self, status: str | None) -> None:
-        """Send what waits and end the run (None leaves it as it is); says how much was lost if the store is away."""
-        self._retry_at = 0.0
-        self._do(lambda: status and self._client.set_terminated(self.id, status))
-        if self._waiting:
-            _warn(f"{len(self._waiting)} records of run {self.name} did not reach MLflow")
 
-    def _do(self, send: Callable[[], None]) -> None:
-        """Send in order; on trouble keep everything and go on."""
+class _Off:
+    """In place of a run where MLflow is not installed: takes everything, keeps nothing."""
+
+    resumed = False
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        if name.startswith("_") or not hasattr(Run, name):
+            raise AttributeError(name)
+        return lambda *_, **__: 0
+
+
+class _Sender:
+    """Sends the records of one run, in the outbox's thread."""
+
+    resumed = True
+
+    def __init__(self, client, layout: Layout, run) -> None:
+        self._client, self._layout, self._run, self.id = client, layout, run, run.info.run_id
+        self._steps: dict[str, set[int]] = {}
+
+    def send(self, record: dict) -> None:
+        """Raises Unwanted for a record that MLflow will never take."""
         from mlflow.exceptions import MlflowException
 
-        self._waiting.append(send)
-        if time.monotonic() < self._retry_at:
-            return
-        while self._waiting:
-            try:
-                self._waiting[0]()
-            except (MlflowException, OSError) as error:
-                if getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE":
-                    raise
-                self._retry_at = time.monotonic() + PAUSE
-                if not self._warned:
-                    self._warned = True
-                    _warn(f"MLflow does not answer ({_first_line(error)}); records of {self.name} wait for it")
-                return
-            self._waiting.popleft()
+        kinds = {
+            "metrics": self._metrics, "params": self._params, "artifact": self._artifact, "dataset": self._dataset,
+            "starting_weights": self._starting_weights, "model": self._model, "evaluation": self._evaluation,
+            "tag": lambda record: self._client.set_tag(self.id, record["name"], record["value"]),
+            "end": lambda record: self._client.set_terminated(self.id, record["status"]),
+        }  # fmt: skip
+        try:
+            kinds[record["do"]](record)
+        except (KeyError, TypeError, FileNotFoundError) as error:
+            raise Unwanted(repr(error)) from None
+        except MlflowException as error:
+            if getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                raise Unwanted(first_line(error)) from None
+            raise
+
+    def _metrics(self, record: dict) -> None:
+        from mlflow.entities import Metric
+
+        step, now = record["step"], record["time"]
+        fresh = {name: value for name, value in record["values"].items() if step not in self._logged_steps(name)}
+        if fresh:
+            self._client.log_batch(self.id, [Metric(name, value, now, step) for name, value in fresh.items()])
+        for name in fresh:
+            self._steps[name].add(step)
 
     def _logged_steps(self, name: str) -> set[int]:
         if name not in self._steps:
@@ -247,9 +247,65 @@ class Run:
             self._steps[name] = {metric.step for metric in history}
         return self._steps[name]
 
-    def _relative(self, path: Path) -> str:
-        path, root = Path(path).resolve(), self._layout.root.resolve()
-        return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    def _params(self, record: dict) -> None:
+        from mlflow.entities import Param
+
+        fresh = {name: text for name, text in record["values"].items() if name not in self._run.data.params}
+        if fresh:
+            self._client.log_batch(self.id, params=[Param(name, text[:6000]) for name, text in fresh.items()])
+            self._run.data.params.update(fresh)
+
+    def _artifact(self, record: dict) -> None:
+        path = self._layout.root / record["path"]
+        if not path.is_file():
+            raise FileNotFoundError(str(path))
+        self._client.log_artifact(self.id, str(path), record["folder"])
+
+    def _dataset(self, record: dict) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"uri": record["path"]})
+        entry = Dataset(name=record["name"], digest=record["digest"], source_type="local", source=source)
+        tags = [InputTag("mlflow.data.context", record["context"])]
+        self._client.log_inputs(self.id, [DatasetInput(entry, tags)])
+
+    def _starting_weights(self, record: dict) -> None:
+        from mlflow.entities import LoggedModelInput
+
+        if model_id := _model_id(self._client, record["digest"]):
+            self._client.log_inputs(self.id, models=[LoggedModelInput(model_id)])
+
+    def _model(self, record: dict) -> None:
+        tags = {DVC_DIGEST: record["digest"], DVC_PATH: record["path"]}
+        model_id = _logged_model(self._client, self._run.info, record["name"], tags)
+        _register(self._client, self.id, record["name"], record["path"], tags, model_id)
+
+    def _evaluation(self, record: dict) -> None:
+        from mlflow.entities import Metric
+
+        known, now = self._client.get_run(self.id).data.metrics, record["time"]
+        model_id = _model_id(self._client, record["digest"])
+        values = record["values"].items()
+        batch = [Metric(n, v, now, 0, model_id=model_id) for n, v in values if known.get(n) != v]
+        if batch:
+            self._client.log_batch(self.id, batch)
+
+
+def resend(layout: Layout) -> list[str]:
+    """Send what earlier processes could not; a line for each run. Raises InputError when MLflow does not answer."""
+    if not _installed():
+        raise InputError("mlflow", "is not installed", "pip install mlflow")
+    lines, here = [], _public(tracking_uri(layout))
+    for path, head in list(waiting(_outboxes(layout))):
+        if head.get("uri") != here:
+            lines.append(f"{path.name}: is for {head.get('uri')}, not for {here}; set MLFLOW_TRACKING_URI and repeat")
+            continue
+        with _store(layout) as client:
+            found = client.get_run(head["run"])
+        record = Run(client, layout, found, True, name=head["name"], outbox=path.stem)
+        count, left = record.left_over, record.close(None)
+        lines.append(f"{head['name']}: {count - left} of {count} records sent")
+    return lines or ["nothing waits to be sent"]
 
 
 @contextlib.contextmanager
@@ -259,8 +315,9 @@ def _store(layout: Layout) -> Iterator:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print the password in it
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
     }.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -268,15 +325,68 @@ def _store(layout: Layout) -> Iterator:
     uri = tracking_uri(layout)
     try:
         with _only_one(layout) if uri.startswith("sqlite:") else contextlib.nullcontext():
+            if "MLFLOW_TRACKING_URI" not in os.environ:
+                _take_along(layout)
             yield MlflowClient(uri, uri)
     except Exception as error:
         address = urlsplit(uri).netloc
-        host = address.rpartition("@")[2]  # no password on the terminal
         raise InputError(
-            uri.replace(address, host),
-            f"MLflow cannot be reached: {_first_line(error).replace(address, host)}",
+            _public(uri),
+            f"MLflow cannot be reached: {first_line(error).replace(address, address.rpartition('@')[2])}",
             "start the server, or unset MLFLOW_TRACKING_URI to keep the runs in mlflow.db",
         ) from error
+
+
+def _public(uri: str) -> str:
+    """The address without a password."""
+    address = urlsplit(uri).netloc
+    return uri.replace(address, address.rpartition("@")[2]) if address else uri
+
+
+def _outboxes(layout: Layout) -> Path:
+    return layout.root / "runs/tracking"
+
+
+def _installed() -> bool:
+    global _told
+    try:
+        import mlflow  # noqa: F401
+    except ImportError:
+        if not _told:
+            _told = True
+            say("MLflow is not installed: nothing is recorded there")
+        return False
+    return True
+
+
+_told = False
+
+
+def _take_along(layout: Layout) -> None:
+    """MLflow writes absolute paths into its file. In a project that was copied or moved they name the old place, and
+    new artifacts would go there: they are made to name this one."""
+    path, here = layout.root.resolve() / "mlflow.db", (layout.root.resolve() / "mlartifacts").as_uri()
+    if not path.is_file():
+        return
+    with contextlib.closing(sqlite3.connect(path, timeout=30)) as store:
+        tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+        if not places.keys() <= tables:
+            return
+        rows = store.execute("SELECT artifact_location, name FROM experiments").fetchall()
+        moved = {
+            location.removesuffix(f"/{name}")
+            for location, name in rows
+            if location and location.startswith("file:") and location.endswith(f"/mlartifacts/{name}")
+        } - {here}
+        for old in moved:
+            for table, column in places.items():
+                store.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (here, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
+            say(f"mlflow.db comes from {old.removesuffix('/mlartifacts')}: its artifacts are looked for here now")
+        store.commit()
 
 
 def tracking_uri(layout: Layout) -> str:
@@ -369,13 +479,10 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     return rows
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _warn(text: str) -> None:
-    print(f"vrft: {text}", file=sys.stderr, flush=True)
+def _now() -> int:
+    """Milliseconds, as MLflow counts."""
+    return int(time.time() * 1000)

@@ -10,27 +10,14 @@ import dagster as dg
 
 from pipelines.dvc_assets import FIRST, asset_key, benchmarks, partitions
 from pipelines.dvc_project import DvcProject
+from pipelines.pages import link
+from vrft_core import expectations
 from vrft_core.cell import Cell, Layout
+from vrft_core.families.form import Form
 from vrft_core.params import Params
+from vrft_core.tasks import get_task
 
-DESCRIPTIONS = {
-    "raw": {
-        "images": "Ids and names unique, every field there, every file there.",
-        "boxes": "Inside their image, of positive size, with known category and image; ids unique.",
-        "categories": "Frequency letters and counts agree with the training images.",
-        "split_leaks": "No image in two splits, by id or by content.",
-    },
-    "few_shot": {
-        "counts": "Exactly K images a category (or all there are, where the recipe says so).",
-        "choices": "Each chosen once, showing its category; hashes equal to those of the raw files.",
-        "leaks": "No validation or evaluation image, by id or by content.",
-    },
-    "prompts": {
-        "examples": "Unique and complete; each target answer reads back to exactly its boxes.",
-        "boxes": "Inside the answer's frame.",
-        "strays": "Training pairs are the chosen ones; no example of another split.",
-    },
-}
+STAGES = ("raw", "few_shot", "prompts")
 
 
 def data_checks(root: Path, project: DvcProject, params: Params) -> list[dg.AssetChecksDefinition]:
@@ -38,7 +25,7 @@ def data_checks(root: Path, project: DvcProject, params: Params) -> list[dg.Asse
     return [
         _checks(root, params, benchmark, name, asset_key(benchmark, stages[name]))
         for benchmark in benchmarks(params)
-        for name in DESCRIPTIONS
+        for name in STAGES
     ]
 
 
@@ -46,7 +33,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
     parts = partitions(params, benchmark, stage)
     specs = [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True, partitions_def=parts)
-        for name, text in DESCRIPTIONS[stage].items()
+        for name, text in _descriptions(params.benchmarks[benchmark].task, stage).items()
     ]
 
     @dg.multi_asset_check(name=f"{asset.to_python_identifier()}_contract", specs=specs, op_tags=FIRST)
@@ -55,7 +42,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
 
         cell = params.parse_cell(f"{benchmark}-{context.partition_key}")
         pages = root / "data_docs" / stage / cell.key
-        frames, suites = FRAMES[stage](Layout(root), params, cell)
+        frames, suites = CONTRACTS[stage](Layout(root), params, cell)
         for name, verdict in validate(frames, suites, pages).items():
             if not verdict.passed:
                 print(f"{asset.to_user_string()} {name}: " + "; ".join(verdict.broken), flush=True)
@@ -69,47 +56,51 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
                     "rows": verdict.rows,
                     "expectations": verdict.expectations,
                     "broken": "; ".join(verdict.broken) or "none",
-                    "data_docs": dg.MetadataValue.path(str(pages / "index.html")),
+                    "data_docs": link(root, pages / "index.html"),
                 },
             )
 
     return contract
 
 
-def raw(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
-    """Frames and suites of a source."""
-    from pipelines.checks import frames, suites
+def _descriptions(task: str, stage: str) -> dict[str, str]:
+    """What each check says, those of any task first."""
+    return expectations.DESCRIPTIONS.get(stage, {}) | dict(get_task(task).checks.DESCRIPTIONS.get(stage, {}))
 
-    return frames.raw(layout.raw(cell)), suites.raw()
+
+def raw(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
+    """Frames and suites of raw data."""
+    from pipelines.checks.suites import suites
+    from vrft_core import data_frames
+
+    task, directory = get_task(params.task(cell)), layout.raw(cell)
+    frames = data_frames.raw(directory) | task.frames.raw(directory)
+    return frames, suites({**expectations.RAW, **task.checks.EXPECTATIONS["raw"]})
 
 
 def few_shot(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
     """Frames and suites of a few-shot sample."""
-    from pipelines.checks import frames, suites
+    from pipelines.checks.suites import suites
+    from vrft_core import data_frames
     from vrft_core.annotations import Annotations
     from vrft_core.sampling import targets
 
     settings = params.recipe(cell).few_shot
     source = Annotations.load(layout.raw(cell) / "annotations.json")
-    wanted = targets(source, settings.frequencies, params.benchmarks[cell.benchmark].categories)
-    return (
-        frames.few_shot(
-            layout.few_shot(cell),
-            layout.raw(cell),
-            [category["id"] for category in wanted],
-            cell.shots,
-            all_there_are=settings.when_short == "all",
-        ),
-        suites.few_shot(),
+    wanted = [category["id"] for category in targets(source, settings.frequencies, params.benchmark(cell).categories)]
+    frames = data_frames.few_shot(
+        layout.few_shot(cell), layout.raw(cell), wanted, cell.shots, all_there_are=settings.when_short == "all"
     )
+    return frames, suites(expectations.FEW_SHOT)
 
 
 def prompts(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
     """Frames and suites of training and validation examples."""
-    from pipelines.checks import frames, suites
+    from pipelines.checks.suites import suites
 
-    recipe = params.recipe(cell)
-    return frames.prompts(layout.prompts(cell), layout.raw(cell), layout.few_shot(cell), recipe), suites.prompts()
+    task, form = get_task(params.task(cell)), Form.of(params.recipe(cell))
+    frames = task.frames.prompts(layout.prompts(cell), layout.raw(cell), layout.few_shot(cell), form)
+    return frames, suites(task.checks.EXPECTATIONS["prompts"])
 
 
-FRAMES: dict[str, Callable] = {"raw": raw, "few_shot": few_shot, "prompts": prompts}
+CONTRACTS: dict[str, Callable] = {"raw": raw, "few_shot": few_shot, "prompts": prompts}

@@ -1,11 +1,10 @@
 """Signs that a reward is being gamed, or starves: asset checks on what training and evaluation left behind.
 
-Warnings stop nothing; a reward that no longer pays as specified stops everything before training. The numbers are
-computed in `vrft_core.evaluation`; here they meet their limits.
+Warnings stop nothing; a reward that no longer pays as specified stops everything before training. The numbers
+are computed in `vrft_core`; here they meet their limits.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -15,26 +14,9 @@ from pipelines.dvc_project import DvcProject
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
+from vrft_core.tasks import get_task
 
-
-@dataclass(frozen=True)
-class Ceiling:
-    """A number that should not be higher than `most`, and what it means when it is."""
-
-    most: float
-    description: str
-
-
-LIMITS = {
-    "rft_eval": {
-        "box_inflation": Ceiling(1.5, "Boxes for each true one."),
-        "confidence_extremes": Ceiling(0.8, "Share of boxes stated at exactly 0 or 1: such confidence ranks nothing."),
-        "duplicates": Ceiling(0.05, "Share of boxes that repeat another of the same answer, exactly or nearly."),
-    },
-    "rft": {
-        "zero_variance": Ceiling(0.4, "Share of groups paid alike, over all steps: they teach nothing."),
-    },
-}
+TRAINING = {"zero_variance": (0.4, "Share of groups paid alike, over all steps: they teach nothing.")}
 
 
 def health_checks(root: Path, project: DvcProject, params: Params) -> list[dg.AssetChecksDefinition]:
@@ -42,12 +24,15 @@ def health_checks(root: Path, project: DvcProject, params: Params) -> list[dg.As
     found = []
     for benchmark in benchmarks(params):
         prompts = asset_key(benchmark, stages["prompts"])
-        found.append(_golden_rewards(prompts, partitions(params, benchmark, "prompts")))
-        found += [_warnings(root, params, benchmark, name, asset_key(benchmark, stages[name])) for name in LIMITS]
+        task = params.benchmarks[benchmark].task
+        found.append(_golden_rewards(prompts, partitions(params, benchmark, "prompts"), task))
+        for name in ("rft_eval", "rft"):
+            limits = get_task(task).checks.LIMITS if name == "rft_eval" else TRAINING
+            found.append(_warnings(root, params, benchmark, name, asset_key(benchmark, stages[name]), limits))
     return found
 
 
-def _golden_rewards(asset: dg.AssetKey, parts: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+def _golden_rewards(asset: dg.AssetKey, parts: dg.PartitionsDefinition, task: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset,
         name="golden_rewards",
@@ -59,7 +44,7 @@ def _golden_rewards(asset: dg.AssetKey, parts: dg.PartitionsDefinition) -> dg.As
     def golden_rewards() -> dg.AssetCheckResult:
         from vrft_core.evaluation.adversarial import rescore
 
-        found = rescore()
+        found = rescore(get_task(task))
         wrong = [
             f"{one['case']}: {one['reward']} pays {one['paid']}, not {one['golden']}" for one in found["mismatches"]
         ]
@@ -75,25 +60,25 @@ def _golden_rewards(asset: dg.AssetKey, parts: dg.PartitionsDefinition) -> dg.As
     return golden_rewards
 
 
-def _warnings(root: Path, params: Params, benchmark: str, stage: str, asset: dg.AssetKey) -> dg.AssetChecksDefinition:
+def _warnings(
+    root: Path, params: Params, benchmark: str, stage: str, asset: dg.AssetKey, limits: Mapping[str, tuple[float, str]]
+) -> dg.AssetChecksDefinition:
     parts = partitions(params, benchmark, stage)
     specs = [
-        dg.AssetCheckSpec(
-            name, asset=asset, description=f"{limit.description} At most {limit.most:g}.", partitions_def=parts
-        )
-        for name, limit in LIMITS[stage].items()
+        dg.AssetCheckSpec(name, asset=asset, description=f"{meaning} At most {most:g}.", partitions_def=parts)
+        for name, (most, meaning) in limits.items()
     ]
 
     @dg.multi_asset_check(name=f"{asset.to_python_identifier()}_health", specs=specs, op_tags=FIRST)
     def health(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         cell = params.parse_cell(f"{benchmark}-{context.partition_key}")
-        values = VALUES[stage](Layout(root), cell)
-        for name, limit in LIMITS[stage].items():
+        values = VALUES[stage](Layout(root), params, cell)
+        for name, (most, meaning) in limits.items():
             value = values[name]
-            passed = value is None or value <= limit.most
-            said = "nothing to measure" if value is None else f"{value:.3g}, limit {limit.most:g}"
+            passed = value is None or value <= most
+            said = "nothing to measure" if value is None else f"{value:.3g}, limit {most:g}"
             if not passed:
-                print(f"warning: {asset.to_user_string()} {name}: {said}. {limit.description}", flush=True)
+                print(f"warning: {asset.to_user_string()} {name}: {said}. {meaning}", flush=True)
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=name,
@@ -106,25 +91,17 @@ def _warnings(root: Path, params: Params, benchmark: str, stage: str, asset: dg.
     return health
 
 
-def evaluation(layout: Layout, cell: Cell) -> dict[str, float | None]:
+def evaluation(layout: Layout, params: Params, cell: Cell) -> dict[str, float | None]:
     """The values that `rft_eval` is held against; None where there is nothing to measure."""
     found = io.read_json(layout.evaluation(cell, "rft") / "metrics.json")["diagnostics"]
-    return {
-        "box_inflation": found["boxes"]["inflation"],
-        "confidence_extremes": _sum(found["confidence"]["zero"], found["confidence"]["one"]),
-        "duplicates": _sum(found["duplicates"]["exact"], found["duplicates"]["near"]),
-    }
+    return get_task(params.task(cell)).diagnostics.measured(found)
 
 
-def training(layout: Layout, cell: Cell) -> dict[str, float | None]:
+def training(layout: Layout, params: Params, cell: Cell) -> dict[str, float | None]:
     """The values that `rft` is held against."""
     log = io.read_json(layout.training(cell, "rft"))["log"]
     shares = [row["frac_reward_zero_std"] for row in log if "frac_reward_zero_std" in row]
     return {"zero_variance": sum(shares) / len(shares) if shares else None}
-
-
-def _sum(*values: float | None) -> float | None:
-    return None if None in values else sum(values)
 
 
 VALUES = {"rft_eval": evaluation, "rft": training}

@@ -23,9 +23,10 @@ class Verdict:
 def validate(frames: dict[str, pd.DataFrame], suites: dict, pages: Path | None = None) -> dict[str, Verdict]:
     """Check each frame against its suite; with `pages`, write Data Docs (index.html) there."""
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     if pages:
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(pages)}
         index = {"class_name": "DefaultSiteIndexBuilder"}

@@ -30,7 +30,8 @@ class Placement(dg.Config):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            text = f"config: resources.{field}: {first['msg']}; see `resources` in params.yaml"
+            problem = first["msg"].removeprefix("Value error, ")
+            text = f"config: resources.{field}: {problem}; see `resources` in params.yaml"
             raise dg.Failure(text, allow_retries=False) from None
 
 
@@ -53,5 +54,6 @@ def gpu_executor(root: Path, name: str | None = None) -> Executor:
             from pipelines.executors.kubernetes import kubernetes_executor
 
             return kubernetes_executor(root)
-    # One training at a time: Dagster's pools let two in when runs start at the same moment on SQLite.
+    # One training at a time. Not by a pool of Dagster's: it lets two in that start at the same moment on SQLite, and
+    # what a killed run holds there is never given back. The kernel does both right.
     return LocalExecutor(root, lock=root / ".dvc/tmp/vrft/gpu.lock")

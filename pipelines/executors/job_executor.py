@@ -34,10 +34,10 @@ from pipelines.executors.jobs import (
 )
 from pipelines.executors.pipes_files import FileMessages, JobLog
 from pipelines.executors.work import Work
-from pipelines.locks import exclusive
 from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
+from vrft_core.locks import exclusive
 
 T = TypeVar("T")
 RECORD = "job.json"
@@ -80,7 +80,7 @@ class JobExecutor(dg.PipesClient):
         except InputError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         name = job_name(self.root, work.command)
-        with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock"):
+        with exclusive(self.root / f".dvc/tmp/vrft/{name}.lock", name):
             try:
                 return Watch(self.root, self.place, context, name, work, environment).run()
             except Refused as error:
@@ -110,9 +110,9 @@ class Watch:
                     self.work.prepare()
                     self._submit(dict(session.get_bootstrap_env_vars()))
                 log = JobLog(self.record.folder / "log.txt")
-                status = self._follow(messages, log)
+                status = self._follow(self.id, messages, log)
                 if status.cause:
-                    raise self._failure(status, list(log.last_lines))
+                    raise self._failure(status, status.cause, list(log.last_lines))
                 self._wait_for_files(messages, log)
         except (dg.Failure, dg.RetryRequested, Refused):
             self._settle()
@@ -123,11 +123,17 @@ class Watch:
         cost = self._cost()
         self.work.commit()
         self._settle()
-        where = {
+        where: dict[str, dg.MetadataValue | str | float] = {
             "job": f"{self.place.title} {self.record.id}",
             "log": dg.MetadataValue.path(str(self.record.folder / "log.txt")),
         }
         return dg.PipesClientCompletedInvocation(session, metadata={**where, **cost})
+
+    @property
+    def id(self) -> str:
+        """Known once it is submitted."""
+        assert self.record.id is not None
+        return self.record.id
 
     def _take_over(self) -> Record | None:
         """The job that an earlier orchestrator left, if its work is the work wanted; any other one is ended."""
@@ -140,7 +146,7 @@ class Watch:
             if record.id in alive:
                 mine = record
                 self._say(record.id, f"was submitted by run {record.run_id} and has not ended: it is watched from here")
-            elif record.id and self._insist(lambda: self.place.look(record.id, record.folder)).cause is None:
+            elif record.id and self._look(record.id, record.folder).cause is None:
                 mine = record
                 self._say(record.id, f"was submitted by run {record.run_id} and has ended well: its result is taken")
         for id in alive:
@@ -148,6 +154,9 @@ class Watch:
                 self._say(id, "was left by an earlier run and does other work than is wanted now: it is ended")
                 self._end(id)
         return mine
+
+    def _look(self, id: str, folder: Path, *pumped: FileMessages | JobLog) -> Status:
+        return self._insist(lambda: self.place.look(id, folder), *pumped)
 
     def _new(self) -> Record:
         run_id = self.context.run_id
@@ -172,7 +181,7 @@ class Watch:
         self.record = replace(self.record, id=id).save()
         self._say(id, f"({self.name}) is submitted; its files lie in {folder}")
 
-    def _follow(self, messages: FileMessages, log: JobLog) -> Status:
+    def _follow(self, id: str, messages: FileMessages, log: JobLog) -> Status:
         """Pass on what the job says and what its place says of it, until it ends."""
         folder, said, asked, ends = self.record.folder, "", 0.0, -1
         while True:
@@ -180,13 +189,13 @@ class Watch:
             log.pump()
             ended = len(attempts(folder))
             if time.monotonic() - asked > self.place.every or ended != ends:
-                status = self._insist(lambda: self.place.look(self.record.id, folder), messages, log)
+                status = self._look(id, folder, messages, log)
                 asked, ends = time.monotonic(), ended
                 if status.text != said:
                     said = status.text
-                    self._say(self.record.id, said)
+                    self._say(id, said)
                 if status.phase is Phase.WAITING and status.cause:
-                    self._end(self.record.id)
+                    self._end(id)
                     return status
                 if status.phase is Phase.ENDED:
                     messages.pump()
@@ -203,11 +212,11 @@ class Watch:
             messages.pump()
         log.pump(rest=True)
 
-    def _failure(self, status: Status, last_lines: list[str]) -> Exception:
+    def _failure(self, status: Status, cause: Cause, last_lines: list[str]) -> Exception:
         ends = [row for row in attempts(self.record.folder) if row["event"] == "end"]
         code = ends[-1]["status"] if ends else None
         what = f"{self.place.title} job {self.record.id} {status.text}"
-        if status.cause is Cause.OWN:
+        if cause is Cause.OWN:
             if code is None or code > 128 or (code == INPUT_ERROR and not last_lines):
                 return job_failure(Cause.OWN, what, last_lines)
             return own_failure(self.work.command, code, last_lines, f" in {self.place.title} job {self.record.id}")
@@ -217,13 +226,13 @@ class Watch:
             Cause.REFUSED: "see `resources` in params.yaml",
             Cause.TIME: f"it had {asked.time}: start again to go on from the last checkpoint, or raise `time` "
             "under `resources` in params.yaml",
-        }.get(status.cause, "")
-        return job_failure(status.cause, what, last_lines, remedy)
+        }.get(cause, "")
+        return job_failure(cause, what, last_lines, remedy)
 
-    def _cost(self) -> Mapping[str, object]:
+    def _cost(self) -> Mapping[str, float]:
         """Asked for once: a result that is there waits for nobody's accounting."""
         try:
-            return self.place.cost(self.record.id, self.record.folder, self.work.resources)
+            return self.place.cost(self.id, self.record.folder, self.work.resources)
         except (Unreachable, Refused) as error:
             self.context.log.warning(
                 f"{self.place.title} does not tell the cost; the job's own measure is taken: {error}"

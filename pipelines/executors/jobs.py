@@ -85,20 +85,45 @@ class Place(Protocol):
 
     def submit(self, job: Job) -> str:
         """Returns the job's id. Raises Refused."""
+        ...
 
     def find(self, name: str) -> list[str]:
         """Ids of the jobs with this name that have not ended."""
+        ...
 
     def look(self, id: str, folder: Path) -> Status: ...
 
     def cancel(self, id: str, now: bool) -> None:
         """End a job, waiting or running: with a warning first, or `now`. One that has ended is no error."""
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         """What an ended job used, as metadata."""
+        ...
 
 
-def measured(folder: Path, resources: Resources) -> dict[str, object]:
+def refuse_control_characters(*values: object) -> None:
+    """A batch script is read by lines, a manifest by people: a line end in a name would begin another line of theirs.
+
+    `values`: strings, or mappings and sequences of them. Raises Refused.
+    """
+    for value in values:
+        if isinstance(value, Mapping):
+            refuse_control_characters(*value, *value.values())
+        elif isinstance(value, list | tuple):
+            refuse_control_characters(*value)
+        elif found := re.search(r"[\x00-\x1f\x7f\x85\u2028\u2029]", str(value)):
+            raise Refused(f"{value!a} holds the control character {found[0]!a}")
+
+
+def refuse_unwritable(job: Job) -> None:
+    """See `refuse_control_characters`."""
+    refuse_control_characters(
+        *(job.name, job.root, job.folder, job.command, job.environment, job.labels, job.accelerate),
+        *(value for value in job.resources.model_dump().values() if value is not None),
+    )
+
+
+def measured(folder: Path, resources: Resources) -> dict[str, float]:
     """What a job says of itself, over all its starts: seconds, GPU-hours, CPU-seconds, peak memory of one process.
 
     Further nodes note theirs in folders `node-1` and so on.

@@ -22,7 +22,8 @@ from pipelines.executors.kubernetes_manifests import ID, JOB, amount, job_id, jo
 from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
-from vrft_core.params import Params, Resources
+from vrft_core.params import Resources
+from vrft_core.tasks import load_params
 
 T = TypeVar("T")
 TEMPLATE = "deploy/kubernetes/job.yaml"  # or the file that the environment variable VRFT_KUBERNETES_JOB names
@@ -105,7 +106,7 @@ class Kubernetes:
         _insist(api.delete, namespace, "jobs", name)  # first, so that no pod is replaced
         _insist(api.delete_all, namespace, "pods", 0 if now else SECONDS_TO_STOP, labelSelector=f"{ID}={name}")
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         return measured(folder, resources)
 
     @cached_property
@@ -122,7 +123,7 @@ class Kubernetes:
     @cached_property
     def _namespaces(self) -> list[str]:
         """The template's, and those of params.yaml."""
-        recipes = Params.load(self.root / "params.yaml").resources.values()
+        recipes = load_params(self.root / "params.yaml").resources.values()
         named = {stage.namespace for recipe in recipes for stage in dict(recipe).values()}
         return sorted({self._template["metadata"]["namespace"], *named} - {None})
 

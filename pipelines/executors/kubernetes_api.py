@@ -28,7 +28,7 @@ class Denied(Exception):
 def version() -> tuple[int, int]:
     """The server's, such as (1, 33). Like every request here it raises Denied or Unreachable."""
     found = _ask("get", "/version")
-    return int(found["major"]), int(re.match(r"\d+", found["minor"]).group())
+    return int(found["major"]), int(re.sub(r"\D.*", "", found["minor"]))  # some say 33+
 
 
 def create(namespace: str, manifest: dict) -> dict:

@@ -6,7 +6,7 @@ Plain functions from values to a manifest. Talking to the cluster belongs to `ku
 import copy
 import re
 
-from pipelines.executors.jobs import Job
+from pipelines.executors.jobs import Job, refuse_unwritable
 from vrft_core.errors import InputError
 from vrft_core.params import Resources
 
@@ -38,8 +38,10 @@ def job_id(job: Job) -> str:
 def job_manifest(template: dict, job: Job, version: tuple[int, int]) -> dict:
     """The template with what the stage needs filled in, for a server of this version.
 
-    Raises InputError where the template has no container, or the server is too old for several nodes.
+    Raises InputError where the template has no container, or the server is too old for several nodes, and Refused where
+    a name holds a control character.
     """
+    refuse_unwritable(job)
     manifest, needs = copy.deepcopy(template), job.resources
     labels = {
         **PART_OF,
@@ -84,7 +86,9 @@ def quantities(needs: Resources) -> dict[str, str]:
 
 def amount(quantity: str) -> float:
     """A quantity of Kubernetes in units or bytes: `500m` → 0.5, `4Gi` → 4294967296."""
-    number, suffix = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", quantity).groups()
+    found = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", quantity)
+    assert found, f"no quantity of Kubernetes: {quantity!r}"
+    number, suffix = found.groups()
     if suffix.endswith("i"):
         return float(number) * 1024 ** (" KMGTPE".index(suffix[0]))
     return float(number) * {"m": 1e-3, "": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}[suffix]

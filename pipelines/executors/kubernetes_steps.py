@@ -9,9 +9,10 @@ doing it. The Job is complete then, which to dagster-k8s 0.29 is healthy: the ru
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import dagster as dg
-from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandler
+from dagster._core.executor.step_delegating import CheckStepHealthResult, StepDelegatingExecutor, StepHandler
 from dagster._core.executor.step_delegating.step_handler.base import StepHandlerContext
 from dagster_k8s import k8s_job_executor
 from dagster_k8s.executor import K8sStepHandler
@@ -28,11 +29,18 @@ ENDED = {
 }
 
 
-@dg.executor(name="k8s", config_schema=k8s_job_executor.config_schema, requirements=k8s_job_executor.get_requirements)
+# Dagster takes a definition's own schema too, which its annotation does not say.
+SCHEMA = cast(dict[str, Any], k8s_job_executor.config_schema)
+
+
+@dg.executor(name="k8s", config_schema=SCHEMA, requirements=k8s_job_executor.get_requirements)
 def kubernetes_steps(context: dg.InitExecutorContext) -> dg.Executor:
     """`k8s_job_executor`, same settings: a step that is lost with its node fails, so that its retry policy applies."""
-    executor = k8s_job_executor.executor_creation_fn(context)
-    executor._step_handler = LostSteps(executor._step_handler)
+    create = k8s_job_executor.executor_creation_fn
+    assert create is not None, "the decorator that made it gave it one"
+    executor = create(context)
+    assert isinstance(executor, StepDelegatingExecutor)
+    executor._step_handler = LostSteps(cast(K8sStepHandler, executor._step_handler))
     return executor
 
 
@@ -59,9 +67,8 @@ class LostSteps(StepHandler):
         name = self.stock._get_k8s_step_job_name(step_handler_context)
         namespace = self.stock._get_container_context(step_handler_context).namespace
         api = self.stock._api_client
-        job, *pods = ApiClient().sanitize_for_serialization(
-            [api.batch_api.read_namespaced_job_status(name, namespace), *api.get_pods_in_job(name, namespace)]
-        )
+        made = [api.batch_api.read_namespaced_job_status(name, namespace), *api.get_pods_in_job(name, namespace)]
+        job, *pods = cast(list[dict], ApiClient().sanitize_for_serialization(made))
         # Read last: what a pod has reported was written before it ended.
         ended, begun = progress(step_handler_context)
         how = None if ended else how_lost(job, pods, begun, datetime.now(UTC))
@@ -73,10 +80,13 @@ class LostSteps(StepHandler):
 
 def progress(context: StepHandlerContext) -> tuple[bool, datetime | None]:
     """Whether the step has reported the end of its present try, and when it was begun, None before that."""
-    (key,) = context.execute_step_args.step_keys_to_execute
+    keys = context.execute_step_args.step_keys_to_execute
+    assert keys, "a step handler's context names its step"
+    (key,) = keys
     kinds = {dg.DagsterEventType.STEP_WORKER_STARTING, *BEGUN, *ENDED}
     entries = [entry for entry in context.instance.all_logs(context.dagster_run.run_id, kinds) if entry.step_key == key]
     last = entries[-1]
+    assert last.dagster_event, "entries were asked for by the kind of their event"
     kind = last.dagster_event.event_type
     return kind in ENDED, datetime.fromtimestamp(last.timestamp, UTC) if kind in BEGUN else None
 

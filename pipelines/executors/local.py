@@ -1,21 +1,23 @@
 """Runs a stage's command as a process of this machine. Its output goes to the terminal and to Dagster's logs."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
 import dagster as dg
 
+from pipelines.children import ends_with_parent
 from pipelines.executors.failures import LINES_SHOWN, own_failure
 from pipelines.executors.work import Work
-from pipelines.locks import exclusive
+from vrft_core.locks import command_line, exclusive
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
 
@@ -29,7 +31,7 @@ class LocalExecutor(dg.PipesClient):
     def run(self, *, context: dg.AssetExecutionContext, work: Work) -> dg.PipesClientCompletedInvocation:
         """See `Executor.run`. This machine is as it is: `resources` and `inputs` change nothing here."""
         with (
-            exclusive(self.lock) if self.lock else nullcontext(),
+            exclusive(self.lock, "one GPU stage at a time") if self.lock else nullcontext() as lock,
             dg.open_pipes_session(
                 context=context,
                 context_injector=dg.PipesTempFileContextInjector(),
@@ -45,7 +47,13 @@ class LocalExecutor(dg.PipesClient):
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                # Should this process be killed, the command ends as well, with a last checkpoint where it trains;
+                # until it has ended it holds the lock.
+                preexec_fn=ends_with_parent(),
+                pass_fds=(lock.fileno(),) if lock else (),
             )
+            if lock:
+                lock.held_by(process.pid, f"{shlex.join(work.command)}, started by {command_line()}")
             last_lines: deque[str] = deque(maxlen=LINES_SHOWN)
             pump = threading.Thread(target=_pump, args=(process.stderr, last_lines), daemon=True)
             pump.start()
@@ -77,8 +85,9 @@ def _environment() -> dict[str, str]:
 def _pump(stream: IO[bytes], last_lines: deque[str]) -> None:
     """Pass a process's standard error on, line by line, and keep its end."""
     for line in stream:
-        sys.stderr.flush()
-        os.write(2, line)
+        with suppress(OSError):  # a terminal that is gone
+            sys.stderr.flush()
+            os.write(2, line)
         last_lines.append(line.decode("utf-8", "replace").rstrip())
 
 

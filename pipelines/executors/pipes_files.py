@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -68,7 +69,7 @@ class FileMessages(dg.PipesMessageReader):
         return any(message["method"] == "closed" for message in self._held)
 
     @contextmanager
-    def read_messages(self, handler) -> Iterator[dict[str, str]]:
+    def read_messages(self, handler: Any) -> Iterator[dict[str, str]]:
         self._handler, self._opened = handler, False
         try:
             yield {"path": str(self.path)}  # dagster_pipes.PipesDefaultMessageWriter.FILE_PATH_KEY

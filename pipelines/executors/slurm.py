@@ -14,7 +14,15 @@ from pathlib import Path
 
 from pipelines.executors.failures import Cause
 from pipelines.executors.job_executor import JobExecutor
-from pipelines.executors.jobs import Job, Phase, Refused, Status, measured
+from pipelines.executors.jobs import (
+    Job,
+    Phase,
+    Refused,
+    Status,
+    measured,
+    refuse_control_characters,
+    refuse_unwritable,
+)
 from pipelines.executors.slurm_cli import JobInfo, SlurmCli, Unknown
 from vrft_core.job import attempts
 from vrft_core.params import Resources
@@ -94,7 +102,7 @@ class Slurm:
     def cancel(self, id: str, now: bool) -> None:
         self.cli.cancel(id, now)
 
-    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, object]:
+    def cost(self, id: str, folder: Path, resources: Resources) -> Mapping[str, float]:
         """By accounting where there is some, else as the job measured itself."""
         cost, rows = measured(folder, resources), self.cli.usage(id)
         if not rows:
@@ -109,7 +117,11 @@ class Slurm:
 
 
 def script(job: Job, site: Site) -> str:
-    """The batch script: what is asked for, the environment, one command. Holds no secret."""
+    """The batch script: what is asked for, the environment, one command. Holds no secret.
+
+    Raises Refused where a name holds a control character.
+    """
+    refuse_unwritable(job)
     comment = "Dagster " + ", ".join(f"{name} {value}" for name, value in job.labels.items())
     exports = [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     head = options(job.name, job.log.parent, job.log.name, job.resources, comment=comment)
@@ -142,6 +154,7 @@ def options(name: str, folder: Path, log: str, need: Resources, **more: str) -> 
 
 def environment(root: Path, site: Site) -> list[str]:
     """Lines that every script begins with. A site's own may use variables that are not set, as module files do."""
+    refuse_control_characters(root, site.setup or "", site.wrap)
     setup = ["set +u", f"# from {site.setup}", *_lines(site.setup), "set -u"] if site.setup else []
     return [
         "set -euo pipefail",
@@ -171,7 +184,7 @@ def _several_processes(job: Job, site: Site, how: str) -> list[str]:
     )
     on_each = [
         'folder=$0; [ "$SLURM_NODEID" = 0 ] || folder=$0/node-$SLURM_NODEID',
-        f'export VRFT_ACCELERATE="{job.accelerate} {told}"',
+        f'export VRFT_ACCELERATE={shlex.quote(job.accelerate)}" {told}"',
         "exec " + _words(site.wrap, f'python -m vrft_core.job "$folder" {shlex.join(job.command)}'),
     ]
     return [

@@ -14,13 +14,23 @@ from pathlib import Path
 from pipelines.definitions import project_root
 from pipelines.dvc_project import DvcProject
 from pipelines.executors.failures import Cause
-from pipelines.executors.jobs import SECONDS_OF_LAG, Job, Refused, Unreachable, accelerate_options, job_name, passed_on
+from pipelines.executors.jobs import (
+    SECONDS_OF_LAG,
+    Job,
+    Refused,
+    Unreachable,
+    accelerate_options,
+    job_name,
+    passed_on,
+    refuse_unwritable,
+)
 from pipelines.executors.slurm import Site, environment, options, start, status
 from pipelines.executors.slurm_cli import SlurmCli, Unknown
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
 from vrft_core.params import Params, Resources
+from vrft_core.tasks import load_params
 
 EVERY = 5.0  # seconds between questions
 # Warnings go to the command at hand; the shell itself would end by them. As USR1, which srun passes on.
@@ -41,7 +51,7 @@ def sweep(root: Path, study: str) -> list[str]:
 
     Raises InputError where there is no such study or something upstream must be made first.
     """
-    params, project, site = Params.load(root / "params.yaml"), DvcProject(root=str(root)), Site.from_environment()
+    params, project, site = load_params(root / "params.yaml"), DvcProject(root=str(root)), Site.from_environment()
     wanted = params.parse_cell(study).at("study")
     keys = [cell.key for cell in params.cells() if cell.at("study") == wanted]
     with ExitStack() as locks:
@@ -77,6 +87,8 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
             Job(folder.parent.name, root, folder / key / stage, command, told, need, {}, accelerate_options())
             for stage, command in commands.items()
         ]
+        for job in jobs:
+            refuse_unwritable(job)
         cases += [f"{number})", *(f"  {line}" for job in jobs for line in start(job, site, "run")), "  ;;"]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in told.items()]
     head = options(folder.parent.name, folder, "log-%a.txt", need, array=f"0-{len(todo) - 1}")

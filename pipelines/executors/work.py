@@ -29,3 +29,4 @@ class Executor(Protocol):
 
         Raises dg.Failure with the end of its log when it did not; leaves nothing running when interrupted.
         """
+        ...

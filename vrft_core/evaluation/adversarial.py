@@ -1,7 +1,8 @@
 """A fixed set of answers that try to be overpaid, or to break something, with what the rewards must make of each.
 
-The cases and their golden rewards are in adversarial.json: `strict` is the specification, `published` what the
-published code pays for the same (null: not a number). Whoever changes a golden value changes what training pays.
+The cases and their golden rewards lie beside each task's rewards (adversarial.json): `strict` is the specification,
+`published` what the published code pays for the same (null: not a number). Whoever changes a golden value changes what
+training pays.
 """
 
 import json
@@ -9,37 +10,40 @@ import math
 from functools import cache
 from importlib.resources import files
 
-from vrft_core import rewards
+from vrft_core.tasks.task import Task
 
 TOLERANCE = 1e-5
-_HALF = {"detection": ("iou", "confidence"), "classification": ("accuracy",), "grounding": ("iou",)}
 
 
 @cache
-def cases() -> list[dict]:
-    """[{"name", "task", "truth", "completion", "strict": {reward: value}, "published": {reward: value}}, …]"""
-    return json.loads(files("vrft_core.evaluation").joinpath("adversarial.json").read_text(encoding="utf-8"))
+def cases(task: Task) -> list[dict]:
+    """[{"name", "truth", "completion", "strict": {reward: value}, "published": {reward: value}}, …]"""
+    place = files(f"{task.package}.rewards").joinpath("adversarial.json")
+    return json.loads(place.read_text(encoding="utf-8"))
 
 
-def rescore() -> dict:
-    """Every case rewarded again.
+def rescore(task: Task) -> dict:
+    """Every case of a task rewarded again.
 
     → {"cases", "mismatches": [{"case", "reward", "golden", "paid"}], "worthless", "strict_overpaid",
     "published_overpaid"}: how many answers find nothing, and to how many of these either set pays more than half of
     what there is to earn besides the format.
     """
+    rewards = task.rewards
     mismatches, worthless, overpaid = [], 0, {"strict": 0, "published": 0}
-    for case in cases():
-        task, completion = case["task"], rewards.read(case["completion"], case["task"])
+    for case in cases(task):
+        completion = rewards.read(case["completion"])
         for kind, prefix in (("strict", ""), ("published", "published/")):
             for name, golden in case[kind].items():
-                paid = rewards.get(prefix + name, task)(completion, case["truth"])
+                paid = rewards.get(prefix + name)(completion, case["truth"])
                 paid = None if paid is None or math.isnan(paid) else paid
-                if (paid is None) != (golden is None) or (paid is not None and abs(paid - golden) > TOLERANCE):
+                if (paid is None) != (golden is None) or (
+                    paid is not None and golden is not None and abs(paid - golden) > TOLERANCE
+                ):
                     mismatches.append(
                         {"case": case["name"], "reward": prefix + name, "golden": golden, "paid": paid},
                     )
-        earned = [case["strict"][name] for name in _HALF[task]]
+        earned = [case["strict"][name] for name in rewards.EARNED]
         if not any(earned):
             worthless += 1
             for kind in overpaid:
@@ -47,7 +51,7 @@ def rescore() -> dict:
                 paid = paid if kind == "published" else earned
                 overpaid[kind] += sum(value or 0 for value in paid) > len(paid) / 2
     return {
-        "cases": len(cases()),
+        "cases": len(cases(task)),
         "mismatches": mismatches,
         "worthless": worthless,
         **{f"{kind}_overpaid": count for kind, count in overpaid.items()},

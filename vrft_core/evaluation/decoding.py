@@ -8,7 +8,7 @@ ask, and what the answers say, belongs to `predict`.
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from PIL import Image
@@ -21,16 +21,17 @@ BLOCK = 64  # tokens for which there is room ahead
 CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
 
-class Completion(NamedTuple):
+class Tokens(NamedTuple):
     """Token ids without the end token.
 
     Beside each, in nats: the logarithm of its probability under the model, and the entropy of the distribution that
-    it came from.
+    it came from; and the probability that any of the tokens that are watched would have had in its place.
     """
 
     tokens: list[int]
     logprobs: list[float]
     entropies: list[float]
+    watched: list[float]
 
 
 @torch.no_grad()
@@ -43,11 +44,13 @@ def complete(
     batch_size: int,
     max_new_tokens: int,
     generator: torch.Generator | None = None,
-) -> list[list[Completion]]:
+    watched: Sequence[int] = (),
+) -> list[list[Tokens]]:
     """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
-    `batch_size` questions are answered at a time. The pictures are all held in memory at once.
+    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
+    at once.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     head, tails = _prompts(processor, questions)
@@ -63,7 +66,7 @@ def complete(
         texts = [tails[picture][number] for picture, number in batch]
         answers = _answer(
             core, processor.tokenizer, _selected(cache, which, max(map(len, texts)) + BLOCK), mask[which],
-            position[which], texts, max_new_tokens, generator,
+            position[which], texts, max_new_tokens, generator, watched,
         )  # fmt: skip
         for (picture, number), completion in zip(batch, answers, strict=True):
             found[picture][number] = completion
@@ -143,6 +146,9 @@ def _parts(sizes: Sequence[int]) -> list[slice]:
 class _Roomy(DynamicLayer):
     """Keys and values [rows, heads, tokens, size] with room for more tokens: the library's layer copies all at each."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
@@ -182,7 +188,8 @@ class _Roomy(DynamicLayer):
 
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
     """A new cache whose rows are copies of these rows, with room for so many tokens."""
-    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in cache.layers])
+    layers: list[Any] = cache.layers  # each holds keys and values
+    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in layers])
 
 
 def _answer(
@@ -194,7 +201,8 @@ def _answer(
     texts: list[list[int]],
     max_new_tokens: int,
     generator: torch.Generator | None,
-) -> list[Completion]:
+    watched: Sequence[int],
+) -> list[Tokens]:
     """Read each row's question after its picture, then answer token by token.
 
     Rows that have ended are let go once there are enough of them: letting go copies all that remains.
@@ -207,7 +215,8 @@ def _answer(
     real = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()
     places = position[:, None] + (real.cumsum(1) - 1).clamp(min=0)
     mask, position = torch.cat([mask, real], dim=1), position + lengths
-    completions = [Completion([], [], []) for _ in texts]
+    looked_at = torch.tensor(list(watched), dtype=torch.long, device=device)
+    completions = [Tokens([], [], [], []) for _ in texts]
     rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
     logits = _read_questions(core, cache, ids, places, mask)
     for count in range(1, max_new_tokens + 1):
@@ -218,13 +227,14 @@ def _answer(
             token = torch.multinomial(logprobs.exp(), 1, generator=generator)
         ended = torch.isin(token[:, 0], stops)
         chosen, entropy = logprobs.gather(1, token)[:, 0], -(logprobs.exp() * logprobs).sum(-1)
+        seen = logprobs[:, looked_at].exp().sum(-1)
         for place, (end, *values) in enumerate(
-            zip(ended.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), strict=True)
+            zip(ended.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), seen.tolist(), strict=True)
         ):
             if end:
                 rows[place] = None
-            elif rows[place] is not None:
-                for kept, value in zip(completions[rows[place]], values, strict=True):
+            elif (answer := rows[place]) is not None:
+                for kept, value in zip(completions[answer], values, strict=True):
                     kept.append(value)
         going = [place for place, row in enumerate(rows) if row is not None]
         if count == max_new_tokens or not going:
@@ -243,11 +253,11 @@ def _answer(
 def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
     """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length]."""
     start, length = cache.get_seq_length(), ids.shape[1]
-    logits = []
+    logits, layers = [], cast(list[_Roomy], cache.layers)
     for part in _parts([length] * len(ids)):
-        some = Cache([layer.part(part) for layer in cache.layers])
+        some = Cache([layer.part(part) for layer in layers])
         logits.append(_next(core, some, ids[part], places[part], mask[part]))
-    for layer in cache.layers:
+    for layer in layers:
         layer.show(start + length)
     return torch.cat(logits)
 

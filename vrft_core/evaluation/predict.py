@@ -1,92 +1,58 @@
-"""Asking a model and reading its answers: greedy, in batches, one row a query.
+"""Asking a model and reading its answers: greedy, in batches, one row a question.
 
-Which questions to ask belongs to `queries`, how answers are generated to `decoding`; what the rows are worth belongs
-to `average_precision`.
+Which questions to ask belongs to each task's `prompts`, how answers are generated to `decoding`; what the rows are
+worth belongs to each task's `metrics`.
 """
 
 import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
-from PIL import Image
 
 from vrft_core import io
-from vrft_core.annotations import Annotations
-from vrft_core.answers import parse_detection
-from vrft_core.evaluation import ranking
-from vrft_core.evaluation.decoding import Completion, complete
-from vrft_core.params import Recipe
+from vrft_core.evaluation.decoding import Tokens, complete
+from vrft_core.families.form import Form
 from vrft_core.progress import Progress
-from vrft_core.prompts import Frame, frame, question
-
-
-@dataclass(frozen=True)
-class Query:
-    """One question about one image. `image` is a file or a picture already in memory."""
-
-    image_id: int
-    category_id: int
-    question: str
-    image: Path | Image.Image
-    frame: Frame
-
-    def picture(self) -> Image.Image:
-        if isinstance(self.image, Image.Image):
-            return self.image.convert("RGB")
-        with Image.open(self.image) as picture:
-            return picture.convert("RGB")
-
-
-def build_queries(
-    pairs: Sequence[tuple[int, int]], annotations: Annotations, images: Path, recipe: Recipe
-) -> list[Query]:
-    """Queries for (image, category) pairs, with the recipe's question and coordinate frame."""
-    policy = recipe.policy
-    queries = []
-    for image_id, category_id in pairs:
-        image = annotations.images[image_id]
-        text = question(
-            annotations.categories[category_id]["name"],
-            thinking=recipe.prompts.thinking,
-            family=policy.family,
-        )
-        coordinates = frame(policy, image["width"], image["height"])
-        queries.append(Query(image_id, category_id, text, images / image["file_name"], coordinates))
-    return queries
+from vrft_core.tasks.task import Example, Prediction, Task, Written
 
 
 def predict(
     model: Any,
     processor: Any,
-    queries: Sequence[Query],
+    examples: Sequence[Example],
+    task: Task,
+    form: Form,
     *,
     batch_size: int,
     max_new_tokens: int,
     what: str = "predict",
     kept: Path | None = None,
     samples: int = 0,
-) -> list[dict]:
-    """One row a query, in order: completion, boxes (xyxy pixels of the image), scores, rankings, reasons, tokens.
+) -> list[Prediction]:
+    """One row an example, in order, with what the task adds. What the examples say is true is not looked at.
 
-    `scores` are the confidences the model states, `rankings` the other scores (name → one a box) that `ranking`
-    explains. Greedy: no random number is drawn. An image is read and encoded once for all its queries.
+    Greedy: no random number is drawn. An image is read and encoded once for all its questions.
 
     `kept` is a file that grows by each batch answered. What is in it is not asked again; batches are the same in every
     attempt, so that an interrupted prediction ends with the same rows as any other. The caller sees to it that it
-    belongs to the same model and queries, and removes it.
+    belongs to the same model and questions, and removes it.
 
-    With `samples`, each question is answered that many times more, at temperature 1, for the ranking `consistency`.
+    With `samples`, each question is answered that many times more, at temperature 1, for `answers.agree`.
     """
-    batches = plan(queries, batch_size)
+    batches = plan(examples, batch_size)
     rows = _answered(kept)
-    progress = Progress(what, len(queries), start=len(rows))
+    progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    ask = partial(_ask, model, processor, queries, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
+    ask = partial(_ask, model, processor, examples, task, form, **limits)
     for number, batch in enumerate(batches):
         if batch[0][0] in rows:
             continue
@@ -94,48 +60,50 @@ def predict(
         if samples:
             generator = torch.Generator(model.device).manual_seed(number)  # the batch's own: as in any other attempt
             for index, drawn in ask(batch, times=samples, generator=generator).items():
-                boxes = [row["boxes"] for row in drawn]
-                new[index]["rankings"]["consistency"] = ranking.consistency(new[index]["boxes"], boxes)
+                task.answers.agree(new[index], drawn)
         rows |= new
         if kept:
             with open(kept, "a", encoding="utf-8") as file:
-                file.write(json.dumps(list(new.items()), ensure_ascii=False) + "\n")
+                file.write(json.dumps(list(new.items())) + "\n")
         progress.step(len(new))
     model.train(was_training)
-    return [rows[index] for index in range(len(queries))]
+    return [rows[index] for index in range(len(examples))]
 
 
 def _ask(
     model: Any,
     processor: Any,
-    queries: Sequence[Query],
+    examples: Sequence[Example],
+    task: Task,
+    form: Form,
     batch: list[list[int]],
     times: int = 1,
     **settings: Any,
-) -> dict[int, list[dict]]:
-    """Position of each query in a batch → the rows of its answers, `times` of them."""
-    pictures = [queries[image[0]].picture() for image in batch]
-    questions = [[queries[index].question for index in image for _ in range(times)] for image in batch]
+) -> dict[int, list[Prediction]]:
+    """Position of each example in a batch → the rows of its answers, `times` of them."""
+    pictures = [examples[image[0]].picture() for image in batch]
+    questions = [[examples[index].question for index in image for _ in range(times)] for image in batch]
     found = {}
     for image, answers in zip(batch, complete(model, processor, pictures, questions, **settings), strict=True):
         rest = iter(answers)
         found |= {
-            index: [_row(queries[index], next(rest), processor.tokenizer) for _ in range(times)] for index in image
+            index: [_row(examples[index], task, form, next(rest), processor.tokenizer) for _ in range(times)]
+            for index in image
         }
     return found
 
 
-def plan(queries: Sequence[Query], batch_size: int) -> list[list[list[int]]]:
-    """Positions of the queries, by batch and image: images of like size together, about `batch_size` queries a batch.
+def plan(examples: Sequence[Example], batch_size: int) -> list[list[list[int]]]:
+    """Positions of the examples, by batch and image: images of like size together, about `batch_size` a batch.
 
-    An image is never divided; one with more queries than that makes a batch of its own.
+    An image is never divided; one with more questions than that makes a batch of its own.
     """
     images: dict[int, list[int]] = {}
-    for index, query in enumerate(queries):
-        images.setdefault(query.image_id, []).append(index)
+    for index, example in enumerate(examples):
+        images.setdefault(example.image_id, []).append(index)
     batches: list[list[list[int]]] = []
     room = 0
-    for image in sorted(images.values(), key=lambda image: _size(queries[image[0]])):
+    for image in sorted(images.values(), key=lambda image: _size(examples[image[0]])):
         if len(image) > room:
             batches.append([])
             room = batch_size
@@ -144,31 +112,42 @@ def plan(queries: Sequence[Query], batch_size: int) -> list[list[list[int]]]:
     return batches
 
 
-def _size(query: Query) -> tuple[int, int]:
-    return query.frame.width * query.frame.height, query.frame.width
+def _size(example: Example) -> tuple[int, int]:
+    return example.width * example.height, example.width
 
 
-def _answered(kept: Path | None) -> dict[int, dict]:
+def _answered(kept: Path | None) -> dict[int, Prediction]:
     """Rows of the batches that were finished before; a line cut short is removed from the file."""
     if kept is None or not kept.exists():
         return {}
-    lines = kept.read_text(encoding="utf-8").split("\n")[:-1]
-    io.write_text(kept, "".join(f"{line}\n" for line in lines))
-    return {index: row for line in lines for index, row in json.loads(line)}
+    text = kept.read_text(encoding="utf-8", errors="replace")
+    lines = text.split("\n")[:-1]
+    whole, batches = [], []
+    for line in lines:
+        with suppress(ValueError):
+            batches.append([(index, row) for index, row in json.loads(line)])
+            whole.append(line)
+    if len(whole) < len(lines):
+        print(f"{kept}: {len(lines) - len(whole)} damaged lines; their questions are asked again", file=sys.stderr)
+    io.write_text(kept, "".join(f"{line}\n" for line in whole))
+    return {index: row for batch in batches for index, row in batch}
 
 
-def _row(query: Query, completion: Completion, tokenizer: Any) -> dict:
-    tokens, *values = completion
+def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer: Any) -> Prediction:
+    tokens, logprobs, entropies, watched = completion
     text = tokenizer.decode(tokens, skip_special_tokens=True)
-    parsed = parse_detection(text, query.frame.limit)
-    boxes = [d.box for d in parsed.detections]
-    return {
-        "image_id": query.image_id,
-        "category_id": query.category_id,
-        "completion": text,
-        "boxes": [[round(v, 3) for v in query.frame.to_pixels(box)] for box in boxes],
-        "scores": [d.confidence for d in parsed.detections],
-        "rankings": ranking.token_scores(text, boxes, ranking.places(tokenizer, tokens, text), *values),
-        "reasons": list(parsed.reasons),
-        "tokens": len(tokens),
-    }
+    written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
+    common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
+    return cast(Prediction, common | task.answers.row(example, form, written))
+
+
+def _places(tokenizer: Any, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:
+    """Start and end of each token in the decoded `text`; characters that several tokens spell belong to the last."""
+    if not tokens:
+        return []
+    pieces = tokenizer.batch_decode([[token] for token in tokens], skip_special_tokens=True)
+    ends = np.cumsum([len(piece) for piece in pieces]).tolist()
+    if "".join(pieces) != text:  # a character is spread over tokens
+        starts = (tokenizer.decode(tokens[: i + 1], skip_special_tokens=True) for i in range(len(tokens)))
+        ends = [len(start.rstrip("�")) for start in starts]
+    return list(zip([0, *ends[:-1]], ends, strict=True))

@@ -4,6 +4,8 @@ Qwen3-VL because its vision tower learns absolute positions, which localising fr
 belongs to `pretraining`.
 """
 
+from typing import cast
+
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -61,10 +63,10 @@ def build_model(
         text_config=text,
         vision_config=vision,
         tie_word_embeddings=True,
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE),
-        video_token_id=tokenizer.convert_tokens_to_ids(VIDEO),
-        vision_start_token_id=tokenizer.convert_tokens_to_ids(VISION_START),
-        vision_end_token_id=tokenizer.convert_tokens_to_ids(VISION_END),
+        image_token_id=token_id(tokenizer, IMAGE),
+        video_token_id=token_id(tokenizer, VIDEO),
+        vision_start_token_id=token_id(tokenizer, VISION_START),
+        vision_end_token_id=token_id(tokenizer, VISION_END),
     )
     config._attn_implementation = "sdpa"
     with torch.random.fork_rng(devices=[]):
@@ -80,3 +82,7 @@ def build_model(
         pad_token_id=tokenizer.pad_token_id,
     )
     return model
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
+    return cast(int, tokenizer.convert_tokens_to_ids(word))  # a list only for a list of words

@@ -41,6 +41,7 @@ class Muon(torch.optim.Optimizer):
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         state = self.state[parameter]
         buffer = state.setdefault("momentum", torch.zeros_like(parameter))
+        assert parameter.grad is not None
         buffer.lerp_(parameter.grad, 1 - momentum)
         return parameter.grad.lerp(buffer, momentum)
 

@@ -4,76 +4,94 @@ A. The vision tower is aligned with the vocabulary, square by square: each visua
    its object's name and of its box's four coordinates. End to end, a model this small never gets there in minutes.
 B. The language model learns to answer from the tower's features, which are computed once: nothing in the tower moves.
 
-What is asked and answered belongs to `supervision`; the architecture to `model`.
+What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
-import random
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 
-from vrft_core.params import Pretraining
-from vrft_core.policy.model import MERGED, PATCH_SIZE
+from vrft_core import io
+from vrft_core.params import Policy, Pretraining
+from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
+from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.policy.supervision import Pool, WebAnswers, dense_targets
-from vrft_core.policy.tokenizer import IMAGE, LIMIT
+from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
-from vrft_core.prompts import question
 
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
 
-Log = Callable[[int, dict[str, float]], None]
+Log = Callable[[int, dict[str, float]], object]
 
 
 def pretrain(
     model: Qwen3VLForConditionalGeneration,
     processor: ImageProcessor,
+    policy: Policy,
     pool: Pool,
-    answers: WebAnswers,
     categories: list[str],
+    lessons: Sequence[Lesson],
     checkpoint: Path,
     log: Log = lambda step, numbers: None,
 ) -> dict[str, float]:
     """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
 
-    `log` gets some steps' numbers, named by phase. Returns the last losses.
+    `categories` are those of the pool's objects, which phase A learns to see; `lessons` ask about the pool's images in
+    phase B. `log` gets some steps' numbers, named by phase. Returns the last losses.
     """
-    parameters = dict(model.named_parameters())
-    if checkpoint.is_file():
+    settings, parameters = policy.pretraining, dict(model.named_parameters())
+    assert settings, "this policy comes from the Hub"
+    if kept := _kept(checkpoint):
         with torch.no_grad():
-            for name, value in load_file(checkpoint).items():
+            for name, value in kept.items():
                 parameters[name].copy_(value)
     else:
-        align_vision(model, processor, pool, categories, answers, log)
+        align_vision(model, processor, policy, pool, categories, log)
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
-        temporary.rename(checkpoint)
+        io.replace(temporary, checkpoint)
     features = Features(model.model.visual, pool.images, processor.image_processor)
-    return teach_language(model, processor, features, pool, answers, log)
+    return teach_language(model, processor, settings, features, lessons, log)
+
+
+def _kept(checkpoint: Path) -> dict[str, Tensor]:
+    """What an earlier attempt kept; nothing where it is damaged, which costs phase A and is said."""
+    if not checkpoint.is_file():
+        return {}
+    try:
+        return load_file(checkpoint)
+    except SafetensorError as error:
+        print(f"{checkpoint}: is damaged ({error}); it is made anew", file=sys.stderr, flush=True)
+        return {}
 
 
 def align_vision(
     model: Qwen3VLForConditionalGeneration,
     processor: ImageProcessor,
+    policy: Policy,
     pool: Pool,
     categories: list[str],
-    answers: WebAnswers,
     log: Log,
 ) -> None:
     """Phase A: trains the vision tower and the token embeddings."""
-    settings, tokenizer, visual = answers.settings, processor.tokenizer, model.model.visual
-    embeddings = model.get_input_embeddings().weight
+    settings, tokenizer, visual = policy.pretraining, processor.tokenizer, model.model.visual
+    assert settings, "this policy comes from the Hub"
+    embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight
     size = embeddings.shape[1]
-    values = range(0, LIMIT + 1, answers.frame.step)
+    values = range(0, LIMIT + 1, policy.coordinate_step)
     name_tokens = _single_tokens(tokenizer, categories)
     number_tokens = [_single_tokens(tokenizer, [f"{v}, " for v in values])] * 3
     number_tokens.append(_single_tokens(tokenizer, [str(v) for v in values]))
@@ -114,8 +132,8 @@ def align_vision(
         number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
         (class_loss + number_loss).backward()
         optimizer.step()
-        accuracy = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
-        losses = {"loss": class_loss.item() + number_loss.item(), "category_accuracy": accuracy}
+        right = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
+        losses = {"loss": class_loss.item() + number_loss.item(), "category_right": right}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"vision/{name}": value for name, value in losses.items()})
@@ -124,86 +142,26 @@ def align_vision(
 def teach_language(
     model: Qwen3VLForConditionalGeneration,
     processor: ImageProcessor,
+    settings: Pretraining,
     features: Features,
-    pool: Pool,
-    answers: WebAnswers,
+    lessons: Sequence[Lesson],
     log: Log,
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
-    settings, tokenizer = answers.settings, processor.tokenizer
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
-    examples = _examples(pool, answers, settings)
-    prompts: dict[str, list[int]] = {}
-    is_coordinate = torch.zeros(model.config.text_config.vocab_size, dtype=torch.bool)
-    is_coordinate[[i for token, i in tokenizer.get_vocab().items() if token.rstrip("Ġ").rstrip(",").isdigit()]] = True
-    side = pool.images.shape[1] // PATCH_SIZE
-    grid = torch.tensor([[1, side, side]] * settings.batch_size)
-    positions = None
+    drawn = examples(lessons, settings)
+    answer_loss = AnswerLoss(model, processor, features)
     model.train()
     progress = Progress("policy: language", settings.steps)
     for step in range(1, settings.steps + 1):
-        batch = list(islice(examples, settings.batch_size))
-        for _, category, _ in batch:
-            if category not in prompts:
-                text = question(category, thinking=answers.thinking, family=answers.family)
-                prompts[category] = _prompt(processor, text, features.merged.shape[1])
-        replies = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for *_, text in batch]
-        # every name is one token, so all prompts are equally long and padding is on the right: plain causal attention
-        length = max(map(len, replies))
-        ids = [
-            prompts[category] + reply + [tokenizer.pad_token_id] * (length - len(reply))
-            for (_, category, _), reply in zip(batch, replies, strict=True)
-        ]
-        ids = torch.tensor(ids)
-        labels = torch.tensor([reply + [-100] * (length - len(reply)) for reply in replies])
-        if positions is None or positions.shape[-1] < ids.shape[1]:
-            positions = _positions(model, ids[:1], grid[:1])
-        logits = model(
-            input_ids=ids,
-            position_ids=positions[..., : ids.shape[1]].expand(-1, len(ids), -1),
-            image_grid_thw=grid,
-            mm_encoder_outputs={"image": features.rows([i for i, *_ in batch])},
-            logits_to_keep=length + 1,
-        ).logits[:, :-1]
-        token_loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        counted = labels.flatten() != -100
-        coordinates = counted & is_coordinate[labels.flatten().clamp(min=0)]
-        mean, coordinate_loss = token_loss[counted].mean(), token_loss[coordinates].mean()
-        (mean + coordinate_loss).backward()  # coordinates count double: the rest is easy
+        losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
         optimizer.step()
-        losses = {"loss": mean.item(), "coordinate_loss": coordinate_loss.item()}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"language/{name}": value for name, value in losses.items()})
     model.eval()
     return losses
-
-
-def _examples(pool: Pool, answers: WebAnswers, settings: Pretraining) -> Iterator[tuple[int, str, str]]:
-    """(pool index, category, answer) without end. The first quarter of the steps prefers scenes with one object."""
-    rng = random.Random(settings.seed)
-    single = [i for i, objects in enumerate(pool.objects) if len(objects) == 1]
-    easy = settings.steps * settings.batch_size // 4 if single else 0
-    number = 0
-    while True:
-        index = rng.choice(single) if number < easy and rng.random() < 0.5 else rng.randrange(len(pool))
-        number += 1
-        if pool.objects[index]:
-            yield index, *answers.draw(rng, pool.objects[index])
-
-
-def _prompt(processor: ImageProcessor, text: str, visual_tokens: int) -> list[int]:
-    """Token ids of a question about one image, up to where the answer begins."""
-    turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
-    chat = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return processor.tokenizer(chat.replace(IMAGE, IMAGE * visual_tokens))["input_ids"]
-
-
-def _positions(model: Qwen3VLForConditionalGeneration, ids: Tensor, grid: Tensor) -> Tensor:
-    """Multimodal position ids [3, 1, length] of one row."""
-    is_image = (ids == model.config.image_token_id).long()
-    return model.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grid)[0]
 
 
 def _single_tokens(tokenizer: PreTrainedTokenizerBase, words: list[str]) -> Tensor:

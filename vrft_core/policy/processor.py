@@ -5,6 +5,7 @@ a bare tokenizer where that is missing. So the class is always named. Loading we
 """
 
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase, Qwen2VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -24,7 +25,7 @@ CHAT_TEMPLATE = (
 class ImageProcessor(Qwen2VLProcessor):
     """Qwen-VL processor for still images; the signature is what `ProcessorMixin` derives its parts from."""
 
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
+    def __init__(self, image_processor=None, tokenizer: Any = None, chat_template=None, **kwargs):
         self.image_token, self.video_token = IMAGE, VIDEO
         self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE)
         self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)

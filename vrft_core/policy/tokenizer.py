@@ -1,31 +1,31 @@
 """The small policy's vocabulary: the sentences it hears and the numbers it says are single tokens, all else is bytes.
 
-A byte-level BPE without merges. Which sentences there are is read off `prompts`, so that the two cannot drift apart.
+A byte-level BPE without merges. Which sentences there are is for the tasks to say (`supervision`).
 Chat framing and images belong to `processor`.
 """
 
 import re
+from collections.abc import Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-
-from vrft_core.prompts import NO_OBJECTS, answer, question
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE, VIDEO = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END, VISION_START, VISION_END, IMAGE, VIDEO)
 LIMIT = 1000  # largest coordinate of the Qwen2-VL and Qwen3-VL frames
-_BLANK = "\0"
-_NUMBER = r"\d+\.\d+|\d+"
+BLANK = "\0"  # in a template of a question or an answer: a name, a number, a thought, an expression
+FRAMING = ("<think>", "</think>", "<answer>", "</answer>", "user\n", "assistant\n")
 
 
-def build_tokenizer(categories: list[str], coordinate_step: int, family: str) -> PreTrainedTokenizerFast:
-    """One token for each category name, each coordinate on the grid, each two-decimal confidence, each template piece.
+def build_tokenizer(names: Sequence[str], pieces: Sequence[str], coordinate_step: int) -> PreTrainedTokenizerFast:
+    """One token for each name, each piece of a text, each coordinate on the grid, each two-decimal confidence.
 
     Any other text is spelled in bytes and round-trips. A coordinate followed by another one takes its separator with
-    it (`"120, "`), which makes a box seven tokens long.
+    it (`"120, "`), which makes a box seven tokens long. `names` may hold words with their spaces (`"left of the "`).
     """
-    pieces = _template_pieces(family)
+    names = list(dict.fromkeys(names))
+    pieces = list(dict.fromkeys(piece for piece in (*pieces, *FRAMING) if len(piece) > 1))
     coordinates = [str(value) for value in range(0, LIMIT + 1, coordinate_step)]
     words = [
         *pieces,
@@ -33,12 +33,12 @@ def build_tokenizer(categories: list[str], coordinate_step: int, family: str) ->
         *coordinates,
         *(f"{hundredth / 100:.2f}" for hundredth in range(101)),
         *(f"{count} " for count in range(10)),
-        *categories,
+        *names,
     ]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = list(dict.fromkeys([*SPECIAL, *alphabet, *map(_byte_level, words)]))
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], ignore_merges=True))
-    whole = "|".join(re.escape(word) for word in sorted([*pieces, *categories], key=len, reverse=True))
+    whole = "|".join(re.escape(word) for word in sorted([*pieces, *names], key=len, reverse=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(rf"{whole}|\d+\.\d+|\d+, |\d+ |\d+|[\s\S]"), "isolated"),
@@ -57,17 +57,9 @@ def build_tokenizer(categories: list[str], coordinate_step: int, family: str) ->
     )
 
 
-def _template_pieces(family: str) -> list[str]:
-    """What question and answer texts consist of between category, thought and numbers."""
-    boxes = [[0] * 4] * 2
-    texts = [question(_BLANK, thinking=thinking, family=family) for thinking in (True, False)]
-    fragments = [fragment for text in texts for fragment in text.split(_BLANK)]
-    answers = [answer(boxes, [0.0] * 2, _BLANK), answer(boxes, [0.0] * 2, None), answer([], [], _BLANK)]
-    bare = answers[1].removeprefix("<answer>").removesuffix("</answer>")
-    for text in (*answers, bare):
-        fragments += re.split(rf"{_NUMBER}|{_BLANK}", text)
-    fragments += ["<think>", "</think>", "<answer>", "</answer>", NO_OBJECTS, "user\n", "assistant\n"]
-    return list(dict.fromkeys(fragment for fragment in fragments if len(fragment) > 1))
+def pieces_of(templates: Sequence[str]) -> list[str]:
+    """What stands between the blanks of some templates."""
+    return [piece for text in templates for piece in text.split(BLANK)]
 
 
 def _byte_level(text: str) -> str:

@@ -4,29 +4,31 @@ The library's forward attends image by image and convolves where a product suffi
 that is most of the time. The mathematics is the same. Images of different sizes go through the model itself.
 """
 
+from collections.abc import Iterable
+from typing import cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import Qwen3VLVisionModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.qwen3_vl.modeling_qwen3_vl import (
-    BaseModelOutputWithDeepstackFeatures,
-    apply_rotary_pos_emb_vision,
-)
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionBlock, apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 
 def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil) -> Tensor:
-    """uint8 [N, H, W, 3] → float [N, patches, values], ordered as by the processor. H, W: multiples of two patches."""
-    size, merge, times = processor.patch_size, processor.merge_size, processor.temporal_patch_size
+    """uint8 [N, H, W, 3] → float [N, patches, values], ordered as by the processor. H, W: multiples of two patches.
+
+    A patch's values are [channel, row, column]. The processor gives each channel twice, as two frames of a video.
+    """
+    size, merge = processor.patch_size, processor.merge_size
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
     x = (torch.from_numpy(images.copy()).permute(0, 3, 1, 2) * processor.rescale_factor - mean) / std
     count, channels, height, width = x.shape
     rows, columns = height // (size * merge), width // (size * merge)
     x = x.view(count, channels, rows, merge, size, columns, merge, size).permute(0, 2, 5, 3, 6, 1, 4, 7)
-    x = x.reshape(count, rows * columns * merge**2, channels, 1, size * size)
-    return x.expand(-1, -1, -1, times, -1).reshape(count, rows * columns * merge**2, -1)
+    return x.reshape(count, rows * columns * merge**2, -1)
 
 
 def encode(
@@ -44,11 +46,11 @@ def encode(
         spatial_merge_size=visual.spatial_merge_size,
     )
     convolution = visual.patch_embed.proj
-    x = F.linear(x, convolution.weight.flatten(1), convolution.bias)
+    x = F.linear(x, convolution.weight.sum(2).flatten(1), convolution.bias)  # the sum: both frames show the image
     x = x + (visual.pos_embed(index) * weight.unsqueeze(-1)).sum(1)
     cos, sin = visual.rotary_pos_emb(x, get_vision_position_ids(grid, visual.spatial_merge_size))
     deepstack = []
-    for number, block in enumerate(visual.blocks):
+    for number, block in enumerate(cast(Iterable[Qwen3VLVisionBlock], visual.blocks)):
         attention = block.attn
         qkv = attention.qkv(block.norm1(x)).view(count, length, 3, attention.num_heads, -1)
         query, key, value = qkv.unbind(2)
@@ -71,14 +73,13 @@ class Features:
     def __init__(
         self, visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil, batch_size: int = 128
     ) -> None:
+        side = processor.patch_size
+        self.grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]])  # of one image, in patches
         batches = [encode(visual, images[i : i + batch_size], processor) for i in range(0, len(images), batch_size)]
         self.merged = torch.cat([merged for merged, _ in batches])
         self.deepstack = [torch.cat(layer) for layer in zip(*(deep for _, deep in batches), strict=True)]
 
-    def rows(self, indices: list[int]) -> BaseModelOutputWithDeepstackFeatures:
-        """Some images' features, as the model takes them in place of pixel values."""
+    def rows(self, indices: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """Some images' features, as `encode` returns them."""
         index = torch.tensor(indices)
-        return BaseModelOutputWithDeepstackFeatures(
-            pooler_output=list(self.merged[index]),
-            deepstack_features=[list(layer[index]) for layer in self.deepstack],
-        )
+        return self.merged[index], [layer[index] for layer in self.deepstack]

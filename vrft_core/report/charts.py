@@ -136,7 +136,8 @@ def bars(title: str, rows: Sequence[Bars], names: Mapping[str, str], unit: str, 
 
 def intervals(title: str, rows: Sequence[Interval], unit: str) -> Markup:
     """Points with their intervals against zero."""
-    rows = [row for row in rows if row.value is not None]
+    values = [(row, row.value) for row in rows if row.value is not None]
+    rows = [row for row, _ in values]
     if not rows:
         return nothing(title)
     left, top, step = 12 + max(len(row.label) for row in rows) * _CHARACTER, 12, 40
@@ -149,7 +150,7 @@ def intervals(title: str, rows: Sequence[Interval], unit: str) -> Markup:
         parts.append(_tag("line", x1=x, x2=x, y1=top, y2=height - _BOTTOM, class_="grid zero" if tick == 0 else "grid"))
         parts.append(_text(x, height - _BOTTOM + 16, ("+" if tick > 0 else "") + number(tick), "middle"))
     parts.append(_text((left + WIDTH - _RIGHT) / 2, height - 6, unit, "middle", "axis"))
-    for index, row in enumerate(rows):
+    for index, (row, value) in enumerate(values):
         y = top + step * index + step / 2
         parts.append(_text(left - 8, y + 4, row.label, "end", "label"))
         if row.low is not None and row.high is not None:
@@ -157,8 +158,8 @@ def intervals(title: str, rows: Sequence[Interval], unit: str) -> Markup:
             parts.append(_tag("line", x1=low, x2=high, y1=y, y2=y, class_=f"stroke whisker {row.css}"))
             for x in (low, high):
                 parts.append(_tag("line", x1=x, x2=x, y1=y - 5, y2=y + 5, class_=f"stroke whisker {row.css}"))
-        parts.append(_mark(row.css, axis(row.value), y, 5))
-        parts.append(_text(axis(row.value), y - 10, tenths(row.value, True), "middle", "value"))
+        parts.append(_mark(row.css, axis(value), y, 5))
+        parts.append(_text(axis(value), y - 10, tenths(value, True), "middle", "value"))
     told = "; ".join(
         f"{r.label} {tenths(r.value, True)}, interval {tenths(r.low, True)} to {tenths(r.high, True)}" for r in rows
     )
@@ -216,7 +217,7 @@ def _axis(
     first = low if fixed[0] is not None else math.floor(low / step + 1e-9) * step
     last = high if fixed[1] is not None else math.ceil(high / step - 1e-9) * step
     base = math.ceil(first / step - 1e-9)
-    ticks = [round((base + i) * step, 10) for i in range(math.floor(last / step + 1e-9) - base + 1)]
+    ticks = [float(round((base + i) * step, 10)) for i in range(math.floor(last / step + 1e-9) - base + 1)]
     return _Axis(first, last, start, stop, ticks)
 
 

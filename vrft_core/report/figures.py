@@ -1,35 +1,27 @@
 """From results and training logs to the page's charts, each with a title and a caption that says how to read it."""
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
 
-from vrft_core.evaluation.scoring import metric_title
 from vrft_core.report import charts
-from vrft_core.report.charts import Bars, Interval, Series
-from vrft_core.report.summary import MODEL_NAMES, pair_name
+from vrft_core.report.charts import Interval, Series
+from vrft_core.report.panel import MODEL_NAMES
+from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS
 
-FREQUENCY_NAMES = {
-    "r": "rare (in 1 to 10 training pictures)",
-    "c": "common (in 11 to 100)",
-    "f": "frequent (in more than 100)",
-}
-MOST_ROWS = 30  # categories in one chart; the table holds them all
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
-FEWEST = 10  # boxes behind a point of the reliability chart
 
 
-def differences(found: dict, metric: str) -> dict:
-    title = f"Differences in {metric_title(metric)}"
+def differences(found: dict, metric: str, name: str) -> dict:
+    """`name`: what the metric is called in words."""
+    title = f"Differences in {name}"
     rows = [
         Interval(pair_name(pair), pair.split("-")[0], *_points(found[pair][metric], "value", "low", "high"))
         for pair in PAIRS
     ]
-    return _figure(
+    return figure(
         title,
-        charts.intervals(title, rows, "AP points, with 95 % interval"),
+        charts.intervals(title, rows, "points, with 95 % interval"),
         "A bar that does not touch the line at zero is a difference that chance alone does not explain.",
     )
 
@@ -40,15 +32,15 @@ def seeds(per_seed: list[dict], pooled: dict, metric: str) -> dict:
         for one in per_seed
     ]
     rows.append(Interval("all seeds", "rft", *_points(pooled["rft-sft"][metric], "value", "low", "high")))
-    return _figure(
+    return figure(
         "RFT − SFT, seed by seed",
-        charts.intervals("RFT minus SFT by seed", rows, "AP points, with 95 % interval"),
-        "A seed's own interval covers the choice of evaluation pictures; the last one the choice of seeds as well.",
+        charts.intervals("RFT minus SFT by seed", rows, "points, with 95 % interval"),
+        "A seed's own interval covers the choice of evaluation images; the last one the choice of seeds as well.",
     )
 
 
 def learning(training: dict[str, dict]) -> list[dict]:
-    """Validation AP of both, the parts of the reward, the loss of each."""
+    """Validation score of both, the parts of the reward, the loss of each."""
     found = [_validation(training), _rewards(training["rft"])]
     for method in ("sft", "rft"):
         found.append(_loss(method, training[method].get("log", [])))
@@ -60,18 +52,16 @@ def _validation(training: dict[str, dict]) -> dict:
     for method in ("sft", "rft"):
         record = training[method]
         points = [
-            (row["step"], 100 * row["coco/AP"])
-            for row in record.get("validation", [])
-            if row.get("coco/AP") is not None
+            (row["step"], 100 * row["score"]) for row in record.get("validation", []) if row.get("score") is not None
         ]
         start = next((y for x, y in points if x == 0), start)
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))
     level = None if start is None else ("untouched model", start)
-    return _figure(
-        "Validation AP at each checkpoint",
-        charts.lines("Validation AP", curves, "training step", "AP (COCO), points", level=level),
-        "On the validation split, which shares no picture with the evaluation; asked for what is there (oracle "
-        "presence). The ringed checkpoint was evaluated. "
+    metric = training["rft"].get("validation_metric", "score")
+    return figure(
+        "Validation score at each checkpoint",
+        charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),
+        "On the validation split, which shares no image with the evaluation. The ringed checkpoint was evaluated. "
         "A step of RFT costs more than one of SFT: see the table above.",
     )
 
@@ -83,7 +73,7 @@ def _rewards(record: dict) -> dict:
         Series(name, f"s{number % 5 + 1}", _smoothed(_curve(log, key)), marks=False)
         for number, (name, key) in enumerate(reward_parts(log).items())
     ]
-    return _figure(
+    return figure(
         "RFT: reward by training step",
         charts.lines("Reward", [*parts, total], "training step", "mean reward", limits=(0, None)),
         "What the rules paid for the model's own answers, and the weighted total it is trained on." + _note(log),
@@ -97,7 +87,7 @@ def _loss(method: str, log: list[dict]) -> dict:
         "rft": "The policy-gradient loss. It hovers about zero by construction and says little about progress.",
     }[method]
     curve = Series(name, method, _smoothed(_curve(log, "loss")), marks=False)
-    return _figure(
+    return figure(
         f"{name}: loss by training step",
         charts.lines(f"{name} loss", [curve], "training step", "loss"),
         caption + _note(log),
@@ -150,7 +140,7 @@ def health(log: list[dict]) -> list[dict]:
         if points := _curve(log, key):
             curve = Series("RFT", "rft", _smoothed(points), marks=False)
             svg = charts.lines(title, [curve], "training step", unit, limits=limits)
-            found.append(_figure(title, svg, caption + _note(log)))
+            found.append(figure(title, svg, caption + _note(log)))
     return found
 
 
@@ -166,55 +156,6 @@ def constant_parts(log: list[dict]) -> dict[str, str]:
     return {key.split("/")[1]: key for key in keys}
 
 
-def categories(per_category: dict) -> list[dict]:
-    """Bars for each frequency group, and a table of everything behind them."""
-    found = []
-    for letter, words in FREQUENCY_NAMES.items():
-        rows = [(name, row) for name, row in per_category.items() if row["frequency"] == letter and row["boxes"]]
-        if not rows:
-            continue
-        caption = "1 category." if len(rows) == 1 else f"{len(rows)} categories."
-        if len(rows) > MOST_ROWS:
-            rows = sorted(rows, key=lambda item: -_gap(item[1]))[:MOST_ROWS]
-            caption += f" Shown: the {MOST_ROWS} where RFT and SFT differ most; the table below has them all."
-        drawn = [
-            Bars(
-                name.replace("_", " "),
-                {m: _times100(row["AP"][m]) for m in MODEL_NAMES},
-                "★" if row["few_shot"] else "",
-            )
-            for name, row in sorted(rows, key=lambda item: item[0])
-        ]
-        title = words[0].upper() + words[1:]
-        found.append(_figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points"), caption))
-    return found
-
-
-def reliability(models: dict[str, Sequence[dict]]) -> dict | None:
-    """`models`: model → bins {"confidence", "precision", "boxes"}."""
-    curves = [
-        Series(MODEL_NAMES[m], m, [(100 * b["confidence"], 100 * b["precision"]) for b in bins if b["boxes"] >= FEWEST])
-        for m, bins in models.items()
-    ]
-    if not any(curve.points for curve in curves):
-        return None
-    ideal = Series("as it should be", "s6", [(0, 0), (100, 100)], marks=False)
-    return _figure(
-        "Does stated confidence mean anything?",
-        charts.lines(
-            "Reliability", [*curves, ideal], "stated confidence, %", "boxes that are right, %", limits=(0, 100)
-        ),
-        "Of the boxes stated with a certain confidence, how many hit an object (IoU of 0.5 or more). On the diagonal "
-        "the model knows how sure it may be; a single point at 100 % means it always claims to be certain. "
-        f"Points rest on {FEWEST} boxes or more.",
-    )
-
-
-def _gap(row: dict) -> float:
-    ap = row["AP"]
-    return abs((ap["rft"] or 0) - (ap["sft"] or 0))
-
-
 def _curve(log: list[dict], key: str) -> list[tuple[float, float]]:
     return [(row["step"], row[key]) for row in log if row.get(key) is not None]
 
@@ -228,12 +169,12 @@ def _note(log: list[dict]) -> str:
 
 
 def _points(entry: dict, *names: str) -> list[float | None]:
-    return [_times100(entry[name]) for name in names]
+    return [times100(entry[name]) for name in names]
 
 
-def _times100(value: float | None) -> float | None:
+def times100(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def _figure(title: str, svg: Markup, caption: str) -> dict:
+def figure(title: str, svg: Markup, caption: str) -> dict:
     return {"title": title, "svg": svg, "caption": caption}

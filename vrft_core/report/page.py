@@ -1,59 +1,47 @@
-"""The HTML pages: results, charts and pictures poured into the templates. Everything from outside is escaped there."""
+"""The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 import jinja2
 import yaml
 from markupsafe import Markup
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
-from vrft_core.report import diagnostics, figures
+from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
-from vrft_core.report.results import TRAINED, Inputs
-from vrft_core.report.summary import METRICS, MODEL_NAMES, pair_name
+from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs
+from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
 
-LABELS = ("LVIS AP", "AP50", "AP75", "rare", "common", "frequent", "COCO AP")  # of the summary's METRICS
 ONE_SEED = (
-    "This is one choice of example pictures and one run of each training. The interval covers the choice of evaluation "
-    "pictures only; the study over several seeds says more."
+    "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
+    "images only; the study over several seeds says more."
 )
-SEVERAL_SEEDS = "The interval covers both the choice of evaluation pictures and the choice of seeds."
-RANKINGS = {
-    "stated": "the confidence it states",
-    "likelihood": "the probability of the numbers it wrote",
-    "certainty": "how sure it was of the box's coordinates",
-    "combined": "the overlap foretold from what it says and how sure it was",
-    "consistency": "how well it agrees with its sampled answers",
-    "oracle": "the truth (a ceiling)",
-}
+SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and the choice of seeds."
 FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 
-def cell_page(results: dict, inputs: Inputs, gallery: list[dict]) -> str:
-    """HTML of a cell's report. `gallery`: see `pictures.gallery`."""
+def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
+    """HTML of a cell's report. `images`: the folder of the evaluation images."""
+    verdict = results["verdict"]
     return _render(
         "cell.html.j2",
         results,
+        inputs,
         remark=ONE_SEED,
-        differences=figures.differences(results["differences"], results["verdict"]["metric"]),
-        rankings=_rankings(results),
+        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
         learning=figures.learning(inputs.training),
-        categories=figures.categories(results["per_category"]),
-        gallery=gallery,
-        diagnostics=diagnostics.tables(results, inputs.training["rft"]),
-        health=diagnostics.charts(results, inputs.training["rft"].get("log", [])),
-        method=_method(results["measured"], results["training"]),
-        attribution=_attribution(inputs.source),
+        panels=[*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])],
+        method=_method(results, inputs, results["details"]["base"], results["training"]),
     )
 
 
 def study_page(results: dict, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
-    per_seed = results["per_seed"]
+    per_seed, verdict = results["per_seed"], results["verdict"]
     labels = [row["label"] for row in _cost(per_seed[0]["training"])]
     rows = []
     for one in per_seed:
@@ -63,27 +51,14 @@ def study_page(results: dict, inputs: Inputs) -> str:
     return _render(
         "study.html.j2",
         results,
+        inputs,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
-        differences=figures.differences(results["differences"], results["verdict"]["metric"]),
-        rankings=_rankings(results),
-        by_seed=figures.seeds(per_seed, results["differences"], results["verdict"]["metric"]),
+        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
+        by_seed=figures.seeds(per_seed, results["differences"], verdict["metric"]),
         cost={"head": labels, "rows": rows},
-        method=_method(results["measured"], per_seed[0]["training"]),
-        attribution=_attribution(inputs.source),
+        panels=inputs.task.panels.study(results),
+        method=_method(results, inputs, results["details"][0]["base"], per_seed[0]["training"]),
     )
-
-
-def _rankings(results: dict) -> list[dict]:
-    """Rows {"label", "chosen", "cells": [AP of each model]}: by stated confidence, as chosen, and by the truth."""
-    chosen, metric = results["measured"]["ranking"], results["verdict"]["metric"]
-    return [
-        {
-            "label": RANKINGS[name],
-            "chosen": name == chosen,
-            "cells": [points(results["ranked_by"][model][name][metric]["value"]) for model in MODEL_NAMES],
-        }
-        for name in dict.fromkeys(["stated", chosen, "oracle"])
-    ]
 
 
 def _cost(training: dict[str, dict]) -> list[dict]:
@@ -94,7 +69,7 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
         ("Training steps", lambda r: _count(r.get("steps"))),
         ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
-        ("Pictures shown, with repetition", lambda r: _count(r["cost"].get("images"))),
+        ("Images shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
         ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
@@ -108,51 +83,33 @@ def _chosen(method: str, record: dict) -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
-    best = next((row["coco/AP"] for row in record["validation"] if row["step"] == step), None)
-    reached = f" with COCO AP (oracle presence) {points(best)} there" if best is not None else ""
+    best = next((row["score"] for row in record["validation"] if row["step"] == step), None)
+    reached = f" with {record.get('validation_metric', 'a score')} of {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "
-        f"the best on the validation split{reached}. The evaluation pictures had no part in the choice."
+        f"the best on the validation split{reached}. The evaluation images had no part in the choice."
     )
 
 
-def _method(measured: dict, training: dict[str, dict]) -> list[str]:
-    presence = {
-        "oracle": "Each model was asked, one category at a time, for every category truly present in a picture (the "
-        "“oracle” presence protocol). It is never asked for what is not there, so inventing objects in empty "
-        "pictures is not punished; real use is harder.",
-        "self": "Each model was asked, one category at a time, for every category that is known to be in a picture or "
-        "known not to be (the “self” presence protocol). It had to say itself that there is nothing; what it invents "
-        "counts as wrong.",
-        "map": "Each model was asked, one category at a time, for the categories that another model had claimed to "
-        "see in a picture (the “map” presence protocol, the paper's). What the map misses no model can find, and "
-        "where the map is wrong each of them is tempted to invent.",
-    }[measured["presence"]]
+def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, dict]) -> list[str]:
+    measured = results["measured"]
     rule = {record.get("checkpoint") for record in training.values()}
+    metric = training["rft"].get("validation_metric", "the task's validation score")
     choice = (
-        "The checkpoint of both trainings was chosen on the validation split, by COCO AP, with the same rule."
+        f"The checkpoint of both trainings was chosen on the validation split, by {metric}, with the same rule."
         if rule == {"validation"}
         else "The last checkpoint of each training was taken." if rule == {"last"}
         else "The two trainings chose their checkpoints by different rules; see the table of costs."
     )  # fmt: skip
-    ranking = {
-        "stated": "the confidence the model states",
-        "likelihood": "their likelihood, the mean probability the model gave to the numbers it wrote down for them",
-        "certainty": "the model's certainty about a box's coordinates (low entropy of the four numbers it wrote); "
-        "the confidence the model states is kept beside it",
-        "combined": "the overlap foretold from the confidence stated, the model's certainty and the box's size, fitted "
-        "for each model on its answers about labelled training pictures, more of them than the few it was taught",
-        "consistency": "how well they agree with the boxes of answers drawn at random from the same model",
-    }[measured["ranking"]]
     return [
-        f"{measured['images']:,} evaluation pictures, {measured['queries']:,} questions, "
-        f"{measured['categories']} categories. Training, validation and evaluation share no picture.",
-        presence,
-        "Answers are generated greedily: the likeliest word each time, so nothing depends on luck. Boxes are ranked by "
-        f"{ranking} (`{measured['ranking']}`).",
+        f"{measured['images']:,} evaluation images, {measured['queries']:,} questions, "
+        f"{measured['categories']} categories. Training, validation and evaluation share no image.",
+        "Answers are generated greedily: the likeliest word each time, so nothing depends on luck.",
+        *inputs.task.panels.how(details),
         choice,
-        f"Intervals: 95 %, percentile bootstrap with {measured['resamples']:,} resamples of the evaluation "
-        "pictures. All models are scored on the same resample, so differences are paired.",
+        f"Intervals: 95 %, from {measured['draws']:,} random halves of the evaluation images, with Student's t "
+        "(docs/intervals.md). All models are scored on the same halves, so differences are paired. An interval covers "
+        "what other images of the same kind, as many as these, would give.",
     ]
 
 
@@ -164,19 +121,22 @@ def _attribution(source: dict) -> list[str]:
     names = sorted(
         {str(row["name"]) for row in source.get("licenses") or [] if isinstance(row, dict) and row.get("name")}
     )
-    return [f"Licences of the pictures as the data set states them: {', '.join(names)}."] if names else []
+    return [f"Licences of the images as the data set states them: {', '.join(names)}."] if names else []
 
 
-def _render(template: str, results: dict, **values: object) -> str:
-    names = [metric_name(protocol, results["measured"]["presence"], metric) for protocol, metric in METRICS]
+def _render(template: str, results: dict, inputs: Inputs, **values: object) -> str:
+    part = inputs.task.panels
     return (
         _environment()
         .get_template(template)
         .render(
             results=results,
-            metrics=list(zip(names, LABELS, strict=True)),
+            metrics=results["columns"],
             model_names=MODEL_NAMES,
             pairs=PAIRS,
+            words=part.WORDS,
+            small_print=part.SMALL_PRINT,
+            attribution=_attribution(inputs.source),
             style=_style(),
             **values,
         )
@@ -195,7 +155,6 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "points": points,
         "pair_name": pair_name,
-        "metric_title": metric_title,
         "sure": lambda entry: outcome(entry) != "undecided",
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }

@@ -5,10 +5,12 @@ itself. What the report shows of it is in the templates.
 """
 
 import json
+from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
-from vrft_core.evaluation.scoring import metric_name
+from vrft_core.evaluation.scores import Ends, Intervals
 from vrft_core.params import Policy
 
 METHODS = ("base", "sft", "rft")
@@ -32,15 +34,23 @@ def cells(table: int, policy: str, method: str, shots: int | None) -> dict[str, 
     return None
 
 
+def _row(table: int, policy: str, method: str, shots: int | None) -> dict[str, float]:
+    """`cells` of a row that paper.json itself refers to."""
+    found = cells(table, policy, method, shots)
+    assert found, f"paper.json has no {method} of {policy} in table {table}"
+    return found
+
+
 def policy_name(policy: Policy) -> str | None:
     """What the paper's tables call a recipe's policy, `qwen2-vl-2b`; None for one that is pre-trained here."""
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: dict, benchmark: str, policy: str | None, shots: int, presence: str) -> dict | None:
+def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
-    `presence`: by which protocol the report's questions were asked; the paper's came from maps.
+    `categories`: names of those that were evaluated. Where questions were asked in another way than the paper's, the
+    metric of the same definition stands beside it.
     → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
     "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
     "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
@@ -52,34 +62,38 @@ def compare(results: dict, benchmark: str, policy: str | None, shots: int, prese
         printed = {method: cells(table["table"], policy or "", method, shots) for method in METHODS}
         if printed["base"] and (printed["sft"] or printed["rft"]):
             shown = {m: row[column] for m, row in printed.items() if row}
-            return _beside(results, table, column, policy, shots, presence, shown)
+            return _beside(results, categories, table, column, policy, shots, shown)
     return None
 
 
-_SHOWN = ("value", "low", "high")
+_SHOWN: Final = ("value", "low", "high")
 
 
 def _beside(
-    results: dict, table: dict, column: str, policy: str, shots: int, presence: str, printed: dict[str, float]
+    results: Intervals,
+    categories: list[str],
+    table: dict,
+    column: str,
+    policy: str | None,
+    shots: int,
+    printed: dict[str, float],
 ) -> dict:
-    metric = table["metric"]
-    if metric and metric.count("/") == 2:
-        protocol, _, measure = metric.split("/")
-        metric = metric_name(protocol, presence, measure)
+    metric = _here(table["metric"], results["models"]["base"])
 
-    def entry(label: str, paper: float, found: dict | None) -> dict:
-        here = {name: None if value is None else 100 * value for name, value in (found or {}).items() if name in _SHOWN}
-        known = here.get("low") is not None
+    def entry(label: str, paper: float, found: Ends | None) -> dict:
+        known = {name: found.get(name) if found else None for name in _SHOWN}
+        here = {name: None if value is None else 100 * value for name, value in known.items()}
+        low, high = here["low"], here["high"]
         return {
             "label": label,
             "paper": paper,
-            "here": here or dict.fromkeys(_SHOWN),
-            "inside": here["low"] <= paper <= here["high"] if known else None,
+            "here": here,
+            "inside": None if low is None or high is None else low <= paper <= high,
         }
 
-    rows = [entry(method, value, results["models"][method].get(metric)) for method, value in printed.items()]
+    rows = [entry(method, value, results["models"][method].get(metric or "")) for method, value in printed.items()]
     gains = {m: round(v - printed["base"], 1) for m, v in printed.items() if m != "base"}
-    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric) for m in gains}
+    differences = {m: results["differences"].get(f"{m}-base", {}).get(metric or "") for m in gains}
     rows += [entry(f"{m}-base", gain, differences[m]) for m, gain in gains.items()]
     claims = [
         entry(gain["claim"], gain["value"], differences[gain["method"]])
@@ -94,7 +108,7 @@ def _beside(
     ]
     notes.insert(0, table["caveat"])
     averaged = {name.replace("_", " ") for name in table["mean"].get(column, ())}
-    if table["benchmark"] in ("coco", "lvis") and averaged != {n.replace("_", " ") for n in results["per_category"]}:
+    if averaged and averaged != {name.replace("_", " ") for name in categories}:
         notes.insert(0, "The paper's mean is over other categories than this report's: the two do not compare.")
     return {
         "table": table["table"],
@@ -105,6 +119,14 @@ def _beside(
         "claims": claims,
         "notes": notes,
     }
+
+
+def _here(printed: str | None, known: Collection[str]) -> str | None:
+    """The metric that has the first and the last part of its name in common with the printed one."""
+    if printed is None or printed in known:
+        return printed
+    ends = printed.split("/")[0], printed.split("/")[-1]
+    return next((name for name in known if (name.split("/")[0], name.split("/")[-1]) == ends), printed)
 
 
 def inconsistencies() -> list[tuple]:
@@ -123,11 +145,11 @@ def inconsistencies() -> list[tuple]:
                     found.append((table["table"], row["policy"], row["shots"], row["method"], (column,), "mean"))
     for gain in load()["gains"]:
         table, policy, shots, method, column = (gain[k] for k in ("table", "policy", "shots", "method", "column"))
-        after, before = (cells(table, policy, m, shots)[column] for m in (method, "base"))
+        after, before = (_row(table, policy, m, shots)[column] for m in (method, "base"))
         if abs(after - before - gain["value"]) > GAIN_TOLERANCE:
             found.append((table, policy, shots, method, (column,), "gain"))
     for start in load()["started_at"]:
-        if cells(start["table"], start["policy"], "base", None)[start["column"]] != start["value"]:
+        if _row(start["table"], start["policy"], "base", None)[start["column"]] != start["value"]:
             found.append((start["table"], start["policy"], None, "base", (start["column"],), "start"))
     return found + _copied()
 

@@ -3,115 +3,39 @@
 Nothing is shown here; the page and the summary are made from what this returns.
 """
 
-from dataclasses import dataclass
-
-from vrft_core import io
-from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation.average_precision import Matches
-from vrft_core.evaluation.bootstrap import bootstrap, bootstrap_seeds
-from vrft_core.evaluation.queries import evaluated_categories
-from vrft_core.evaluation.ranking import ranked
-from vrft_core.evaluation.scoring import PROTOCOLS, SEED, match_rows, metric_name
+from vrft_core.evaluation.intervals import intervals, intervals_over_seeds
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
-from vrft_core.report.verdict import deciding, verdict
+from vrft_core.report.panel import MODELS, Inputs
+from vrft_core.report.verdict import needs, verdict
 
-MODELS = ("base", "sft", "rft")
-TRAINED = ("sft", "rft")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a cell's report is made of, read once. Rows are keyed by (image, category)."""
-
-    truth: Annotations  # the evaluation split
-    source: dict  # `info` and `licenses` of the annotation file
-    categories: list[int]
-    rows: dict[str, dict[tuple[int, int], dict]]
-    metrics: dict[str, dict]
-    training: dict[str, dict]
-
-    @classmethod
-    def read(cls, layout: Layout, params: Params, cell: Cell) -> "Inputs":
-        """Raises InputError when the models did not answer the same questions, or metrics have other names."""
-        data = io.read_json(layout.raw(cell) / "annotations.json")
-        truth = Annotations.from_dict(data).split("eval")
-        places = {model: layout.evaluation(cell, model) for model in MODELS}
-        rows = {
-            model: {(row["image_id"], row["category_id"]): row for row in io.read_jsonl(place / "predictions.jsonl")}
-            for model, place in places.items()
-        }
-        for model in TRAINED:
-            if set(rows[model]) != set(rows["base"]):
-                raise InputError(
-                    places[model] / "predictions.jsonl",
-                    "answers other questions than the untouched model",
-                    f"run the stages base_eval and {model}_eval on the same data",
-                )
-        metrics = {model: io.read_json(place / "metrics.json") for model, place in places.items()}
-        wanted = deciding(metrics["base"]["presence"])
-        for model, place in places.items():
-            if wanted not in metrics[model]["metrics"]:
-                raise InputError(
-                    place / "metrics.json",
-                    f"has no {wanted!r}: recorded under another name, or asked by another presence protocol",
-                    f"evaluate again: vrft run {cell.key}",
-                )
-        return cls(
-            truth,
-            {key: data.get(key) for key in ("info", "licenses")},
-            evaluated_categories(truth, params.benchmarks[cell.benchmark]),
-            rows,
-            metrics,
-            {method: io.read_json(layout.training(cell, method)) for method in TRAINED},
-        )
-
-    def licences(self) -> dict[int, str]:
-        """id → name, as the annotation file lists them."""
-        listed = self.source["licenses"] or []
-        return {row["id"]: str(row["name"]) for row in listed if isinstance(row, dict) and {"id", "name"} <= set(row)}
-
-    def matches(self) -> dict[str, dict[str, Matches]]:
-        """protocol → model → matches"""
-        each = {
-            model: match_rows(self.truth, ranked(list(rows.values()), self.metrics[model]["ranking"]), self.categories)
-            for model, rows in self.rows.items()
-        }
-        return {protocol: {model: each[model][protocol] for model in MODELS} for protocol in PROTOCOLS}
+SEED = 0  # of the halves behind intervals
+_COMMON = {"metrics", "queries", "images", "diagnostics", "task", "version"}  # of an evaluation; the rest is the task's
 
 
-def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs, selection: dict) -> dict:
-    """Everything a cell's page says in numbers; `selection` is the few-shot stage's. AP in [0, 1]."""
-    resamples = params.recipe(cell).evaluation.resamples
-    presence = inputs.metrics["base"]["presence"]
-    found = _named({p: bootstrap(matches, resamples, SEED) for p, matches in inputs.matches().items()}, presence)
-    taught = {name for c in selection["categories"] for name in (c["name"], f"{c['name']} ({c['id']})")}
-    per_category = {
-        name: {
-            "frequency": row["frequency"],
-            "boxes": row["boxes"],
-            "few_shot": name in taught,
-            "AP": {model: inputs.metrics[model]["per_category"][name]["AP"] for model in MODELS},
-        }
-        for name, row in inputs.metrics["base"]["per_category"].items()
-    }
+def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> dict:
+    """Everything a cell's page says in numbers; metrics in [0, 1]."""
+    draws = params.recipe(cell).evaluation.draws
+    found = intervals(inputs.scores(), draws, SEED)
+    spec = inputs.task.metrics.specs(inputs.settings)[0]
     policy = paper.policy_name(params.recipe(cell).policy)
-    beside = paper.compare(found | {"per_category": per_category}, cell.benchmark, policy, cell.shots, presence)
+    categories = [inputs.truth.categories[i]["name"] for i in inputs.categories]
     return {
         "cell": cell.key,
         "shots": cell.shots,
         "seed": cell.seed,
-        "verdict": verdict(found["differences"], presence),
+        **_common(inputs, found["models"]),
+        "verdict": verdict(found["differences"], spec),
+        "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
         **found,
-        "per_category": per_category,
-        "paper": beside,
+        "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
         "training": {method: _training(record) for method, record in inputs.training.items()},
-        "ranked_by": {model: inputs.metrics[model]["ranked_by"] for model in MODELS},
+        "details": {model: _details(inputs.metrics[model]) for model in MODELS},
         "diagnostics": {model: inputs.metrics[model].get("diagnostics", {}) for model in MODELS},
-        "measured": _measured(inputs, selection, resamples),
+        "measured": _measured(inputs, draws),
         "provenance": provenance(layout.root, params, cell),
     }
 
@@ -121,32 +45,33 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
 
     `reports`: what `cell_results` gave for each cell, in the order of `inputs`.
     """
-    resamples, presence = params.recipe(study).evaluation.resamples, inputs[0].metrics["base"]["presence"]
-    metric = deciding(presence)
+    draws, first = params.recipe(study).evaluation.draws, inputs[0]
+    spec = first.task.metrics.specs(first.settings)[0]
     for one in reports:
-        if one["verdict"]["metric"] != metric:
+        if one["verdict"]["metric"] != spec.name:
             raise InputError(
-                f"the report of {one['cell']}", f"is about {one['verdict']['metric']!r}, not {metric!r}",
+                f"the report of {one['cell']}", f"is about {one['verdict']['metric']!r}, not {spec.name!r}",
                 f"make it again: vrft run {one['cell']}",
             )  # fmt: skip
-    matches = [one.matches() for one in inputs]
-    for one in matches[1:]:
-        for protocol in PROTOCOLS:
-            one[protocol]["base"] = matches[0][protocol]["base"]  # one and the same model: counted once
-    found = _named({p: bootstrap_seeds([one[p] for one in matches], resamples, SEED) for p in PROTOCOLS}, presence)
+    scores = [one.scores() for one in inputs]
+    for one in scores[1:]:
+        one["base"] = scores[0]["base"]  # one and the same model: counted once
+    found = intervals_over_seeds(scores, draws, SEED)
     return {
         "cell": study.key,
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
-        "verdict": verdict(found["differences"], presence),
+        **_common(first, found["models"]),
+        "verdict": verdict(found["differences"], spec),
+        "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
         **found,
-        "ranked_by": _mean_ranked_by([one["ranked_by"] for one in reports]),
+        "details": [one["details"] for one in reports],
         "per_seed": [
             {
                 "cell": one["cell"],
                 "seed": one["seed"],
-                "models": {model: values[metric] for model, values in one["models"].items()},
-                "differences": {pair: values[metric] for pair, values in one["differences"].items()},
+                "models": {model: values[spec.name] for model, values in one["models"].items()},
+                "differences": {pair: values[spec.name] for pair, values in one["differences"].items()},
                 "training": one["training"],
             }
             for one in reports
@@ -156,27 +81,32 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
     }
 
 
-def _named(protocols: dict[str, dict], presence: str) -> dict:
-    """Results by protocol → {"models", "differences"}, each name → the metric's name → values."""
-    merged: dict = {"models": {}, "differences": {}}
-    for protocol, result in protocols.items():
-        for kind, entries in merged.items():
-            for name, metrics in result[kind].items():
-                named = {metric_name(protocol, presence, metric): value for metric, value in metrics.items()}
-                entries.setdefault(name, {}).update(named)
-    return merged
+def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
+    """The few numbers worth showing of a report or a study."""
+    metric = results["verdict"]["metric"]
+    return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
+        "verdict": results["verdict"]["headline"],
+        "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
+    }
 
 
-def _mean_ranked_by(each: list[dict]) -> dict:
-    """model → ranking → metric → {"value"}: the mean over seeds, None where a seed has none."""
-    found: dict = {}
-    for model, rankings in each[0].items():
-        for ranking, metrics in rankings.items():
-            for metric in metrics:
-                values = [one[model][ranking][metric]["value"] for one in each]
-                mean = None if None in values else sum(values) / len(values)
-                found.setdefault(model, {}).setdefault(ranking, {})[metric] = {"value": mean}
-    return found
+def _common(inputs: Inputs, models: dict) -> dict:
+    """What pages and summaries need to name things. A metric that no model has a value of gets no column."""
+    specs = inputs.task.metrics.specs(inputs.settings)
+    columns = inputs.task.metrics.columns(inputs.settings)
+    return {
+        "task": inputs.task.name,
+        "version": inputs.task.settings.VERSION,
+        "subject": inputs.task.panels.SUBJECT,
+        "columns": [
+            list(pair) for pair in columns if any(values[pair[0]]["value"] is not None for values in models.values())
+        ],
+        "titles": {spec.name: spec.title for spec in specs},
+    }
+
+
+def _details(metrics: dict) -> dict:
+    return {name: value for name, value in metrics.items() if name not in _COMMON}
 
 
 def _training(record: dict) -> dict:
@@ -186,15 +116,13 @@ def _training(record: dict) -> dict:
     }
 
 
-def _measured(inputs: Inputs, selection: dict, resamples: int) -> dict:
-    base = inputs.metrics["base"]
+def _measured(inputs: Inputs, draws: int) -> dict:
+    base, chosen = inputs.metrics["base"], inputs.selection["categories"]
     return {
-        "presence": base["presence"],
-        "ranking": base["ranking"],
         "images": base["images"],
         "queries": base["queries"],
-        "resamples": resamples,
+        "draws": draws,
         "categories": len(inputs.categories),
-        "few_shot_categories": len(selection["categories"]),
-        "few_shot_images": sum(len(category["images"]) for category in selection["categories"]),
+        "few_shot_categories": len(chosen),
+        "few_shot_images": sum(len(category["images"]) for category in chosen),
     }

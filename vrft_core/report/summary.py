@@ -1,19 +1,13 @@
 """The Markdown summary: the headline and the tables, for a terminal, a commit or a README."""
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
+from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.verdict import PAIRS, points
 
-METRICS = (
-    ("lvis", "AP"), ("lvis", "AP50"), ("lvis", "AP75"), ("lvis", "APr"), ("lvis", "APc"), ("lvis", "APf"),
-    ("coco", "AP"),
-)  # fmt: skip
-MODEL_NAMES = {"base": "Base", "sft": "SFT", "rft": "RFT"}
 
-
-def summary(results: dict) -> str:
-    """Markdown of a cell's or a study's results."""
+def summary(results: dict, note: str) -> str:
+    """Markdown of a cell's or a study's results. `note`: what the task adds to the small print."""
     measured = results["measured"]
-    metrics = [metric_name(protocol, measured["presence"], metric) for protocol, metric in METRICS]
+    metrics = [name for name, _ in results["columns"]]
     rows = [(MODEL_NAMES[m], results["models"][m], False) for m in MODEL_NAMES]
     rows += [(pair_name(pair), results["differences"][pair], True) for pair in PAIRS]
     lines = [
@@ -29,13 +23,11 @@ def summary(results: dict) -> str:
         lines.append(f"| {name} | " + " | ".join(_cell(values.get(metric), sign) for metric in metrics) + " |")
     lines += [
         "",
-        f"AP in points of 100; in brackets the 95 % interval ({measured['resamples']} resamples of the "
-        f"{measured['images']} evaluation images{' and of the seeds' if 'seeds' in results else ''}). "
-        f"{measured['queries']} questions, presence protocol `{measured['presence']}`, "
-        f"boxes ranked by `{measured['ranking']}`.",
+        f"Points of 100; in brackets the 95 % interval over the choice of {measured['images']} evaluation images"
+        f"{' and of seeds' if 'seeds' in results else ''}. {measured['queries']} questions. {note}".rstrip(),
     ]
     if "per_seed" in results:
-        lines += ["", f"{metric_title(results['verdict']['metric'])}, seed by seed:"]
+        lines += ["", f"{results['verdict']['title']}, seed by seed:"]
         lines += ["", "| seed | Base | SFT | RFT | RFT − SFT |", "|---:|---:|---:|---:|---:|"]
         for seed in results["per_seed"]:
             cells = [_cell(seed["models"][model], False) for model in MODEL_NAMES]

@@ -1,32 +1,29 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-from vrft_core.evaluation.scoring import metric_name, metric_title
+from collections.abc import Mapping
+
+from vrft_core.evaluation.intervals import needed_images, needed_seeds
+from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
+Z = 1.96  # of a 95 % interval
 PAIRS = ("rft-sft", "rft-base", "sft-base")
 
 
-def deciding(presence: str) -> str:
-    """The name of the metric that decides, where questions were asked by that presence protocol."""
-    return metric_name("lvis", presence, "AP")
-
-
-def outcome(difference: dict) -> str:
-    """better, worse or undecided, from {"value", "low", "high"}: only an interval clear of zero decides."""
-    if difference["low"] is None or difference["low"] <= 0 <= difference["high"]:
+def outcome(difference: Ends) -> str:
+    """better, worse or undecided: only an interval clear of zero decides."""
+    low, high = difference["low"], difference["high"]
+    if low is None or high is None or low <= 0 <= high:
         return "undecided"
-    return "better" if difference["low"] > 0 else "worse"
+    return "better" if low > 0 else "worse"
 
 
-def sentence(pair: str, difference: dict, metric: str) -> str:
+def sentence(pair: str, difference: Ends, title: str) -> str:
     """For example: RFT beats SFT by 4.2 points of LVIS AP (oracle presence), 95 % interval +2.1 to +6.3."""
     first, second = (NAMES[name] for name in pair.split("-"))
     if difference["value"] is None:
-        return f"{_capital(first)} and {second} cannot be compared: {metric_title(metric)} is not defined here."
-    of = (
-        f"points of {metric_title(metric)}, 95 % interval {points(difference['low'], True)} to "
-        f"{points(difference['high'], True)}"
-    )
+        return f"{_capital(first)} and {second} cannot be compared: {title} is not defined here."
+    of = f"points of {title}, 95 % interval {points(difference['low'], True)} to {points(difference['high'], True)}"
     by = f"by {points(abs(difference['value']))} {of}"
     match outcome(difference):
         case "better":
@@ -37,23 +34,46 @@ def sentence(pair: str, difference: dict, metric: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(differences: dict, presence: str) -> dict:
+def verdict(differences: Mapping[str, Mapping[str, Ends]], spec: MetricSpec) -> dict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
-    `differences`: pair → metric → {"value", "low", "high"}. → {"metric", "outcome", "headline", "also": [sentence]}
+    `differences`: by pair and metric; `spec`: the metric that decides.
+    → {"metric", "title", "outcome", "headline", "also": [sentence]}
     """
-    metric = deciding(presence)
-    each = {pair: sentence(pair, differences[pair][metric], metric) for pair in PAIRS}
+    each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
     return {
-        "metric": metric,
-        "outcome": outcome(differences["rft-sft"][metric]),
+        "metric": spec.name,
+        "title": spec.title,
+        "outcome": outcome(differences["rft-sft"][spec.name]),
         "headline": each["rft-sft"],
         "also": [each["rft-base"], each["sft-base"]],
     }
 
 
+def needs(difference: Entry, images: int) -> str:
+    """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
+
+    `difference`: of one run, or with "std" and "se_images" of several.
+    """
+    value, low, high = difference["value"], difference["low"], difference["high"]
+    if low is None or high is None or not value:
+        return "Nothing can be said about how many images a difference would need: none was measured."
+    std, se_images = difference.get("std"), difference.get("se_images")
+    if std is not None and se_images is not None:
+        seeds = needed_seeds(value, std, se_images)
+        if seeds is not None:
+            return f"To show a difference of this size with a chance of 80 %, {seeds} seeds are needed on these images."
+        more = needed_images(value, Z * se_images, images)
+        return f"No number of seeds shows a difference of this size on {images:,} images; about {more:,} are needed."
+    more = needed_images(value, (high - low) / 2, images)
+    return (
+        f"To show a difference of this size with a chance of 80 %, about {more:,} evaluation images are needed; "
+        f"there are {images:,}."
+    )
+
+
 def points(value: float | None, sign: bool = False) -> str:
-    """An AP in [0, 1] as points of a hundred, one decimal."""
+    """A share in [0, 1] as points of a hundred, one decimal."""
     if value is None:
         return "–"
     text = f"{100 * value:+.1f}" if sign else f"{100 * value:.1f}"

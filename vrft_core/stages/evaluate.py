@@ -6,18 +6,18 @@ All three ask the same questions of the same images in the same way.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
-from vrft_core import io, tracking
+from vrft_core import io, sampling, tracking
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
-from vrft_core.errors import InputError
-from vrft_core.evaluation import calibration, presence
 from vrft_core.evaluation.asking import answered
-from vrft_core.evaluation.diagnostics import diagnose
-from vrft_core.evaluation.predict import build_queries
-from vrft_core.evaluation.queries import evaluated_categories, mapped, oracle, verified
-from vrft_core.evaluation.scoring import score
-from vrft_core.params import Params, PresenceMap, Recipe
+from vrft_core.evaluation.intervals import intervals
+from vrft_core.families.form import Form
+from vrft_core.params import Params
+from vrft_core.tasks import get_task
+
+SEED = 0  # of the halves behind intervals: the same for every model, so that differences are paired
 
 
 def base_eval(layout: Layout, params: Params, cell: Cell) -> dict:
@@ -33,13 +33,20 @@ def rft_eval(layout: Layout, params: Params, cell: Cell) -> dict:
 
 
 def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
-    settings = params.recipe(cell).evaluation
+    task, settings = get_task(params.task(cell)), params.task_settings(cell)
+    interval = partial(intervals, halves=params.recipe(cell).evaluation.draws, seed=SEED, differences=())
     with answers(layout, params, cell, method) as (truth, categories, rows):
-        metrics = score(truth, rows, categories, settings.resamples, settings.protocol, settings.ranking)
-        metrics |= {
+        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).categories)
+        scores = task.metrics.scores(truth, rows, categories, settings, taught)
+        details = task.metrics.details(truth, rows, categories, settings, lambda models: interval(models)["models"])
+        metrics = {
+            **details,
+            "task": task.name,
+            "version": task.settings.VERSION,
+            "metrics": interval({method: scores})["models"][method],
             "queries": len(rows),
             "images": len(truth.images),
-            "diagnostics": diagnose(rows, truth),
+            "diagnostics": task.diagnostics.diagnose(rows, truth),
         }
         directory = layout.evaluation(cell, method)
         io.write_jsonl(directory / "predictions.jsonl", rows)
@@ -51,47 +58,30 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
 @contextmanager
 def answers(
     layout: Layout, params: Params, cell: Cell, method: str, purpose: str = "eval"
-) -> Iterator[tuple[Annotations, list[int], list[dict]]]:
+) -> Iterator[tuple[Annotations, list[int], list[Any]]]:
     """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows).
 
     What was answered is forgotten when the block has ended well; see `asking.answered`. Who may run at the same time
     for the same cell and method needs another `purpose`.
     """
     recipe, raw = params.recipe(cell), layout.raw(cell)
+    task, settings = get_task(params.task(cell)), params.task_settings(cell)
     everything = Annotations.load(raw / "annotations.json")
-    truth = everything.split("eval")
-    categories = evaluated_categories(truth, params.benchmarks[cell.benchmark])
-    queries = build_queries(
-        _pairs(layout, recipe.evaluation.presence, truth, categories), truth, raw / "images", recipe
-    )
+    truth, train = everything.split("eval"), everything.split("train")
+    categories = everything.chosen(params.benchmark(cell).categories)
     adapter = None if method == "base" else layout.model(cell, method)
     run = layout.runs(cell, f"{method}_{purpose}")
-    images = io.sha256(raw / "annotations.json")
-    ask = partial(answered, recipe=recipe, model=layout.policy(cell), adapter=adapter, images=images)
-    with ask(run, queries, what=f"{cell.key} {method}: questions answered") as rows:
-        if recipe.evaluation.calibration_images:
-            train = everything.split("train")
-            queries = build_queries(_calibration_pairs(recipe, train, categories), train, raw / "images", recipe)
-            before = run.with_name(f"{run.name}_calibration")
-            with ask(before, queries, what=f"{cell.key} {method}: questions about training images answered") as seen:
-                combined = calibration.fit(seen, train)
-            for row in rows:
-                row["rankings"]["combined"] = combined(row)
+    ask = partial(
+        answered, task=task, recipe=recipe, model=layout.policy(cell), adapter=adapter,
+        images=io.sha256(raw / "annotations.json"),
+    )  # fmt: skip
+    form = Form.of(recipe, settings, params.benchmark(cell).subject)
+    examples = partial(task.prompts.examples, images=raw / "images", form=form)
+    questions = list(examples(task.prompts.questions(truth, categories, settings, layout.root), truth))
+    with ask(run, questions, what=f"{cell.key} {method}: questions answered") as rows:
+        if known := task.prompts.fitting(train, categories, settings):
+            before = run.with_name(f"{run.name}_fitting")
+            what = f"{cell.key} {method}: questions about training images answered"
+            with ask(before, list(examples(known, train)), what=what) as seen:
+                task.metrics.fit(rows, seen, train, settings)
         yield truth, categories, rows
-
-
-def _calibration_pairs(recipe: Recipe, train: Annotations, categories: list[int]) -> list[tuple[int, int]]:
-    chosen = set(list(train.images)[: recipe.evaluation.calibration_images])
-    known = verified if recipe.evaluation.protocol == "self" else oracle
-    return [(image, category) for image, category in known(train, categories) if image in chosen]
-
-
-def _pairs(layout: Layout, protocol: str | PresenceMap, truth: Annotations, categories: list[int]):
-    """(image, category) pairs to ask about. Raises InputError for a presence map that is not the one recorded."""
-    if isinstance(protocol, str):
-        return {"oracle": oracle, "self": verified}[protocol](truth, categories)
-    path = layout.root / protocol.map
-    found = presence.read(path, truth)
-    if (digest := io.sha256(path)) != protocol.sha256:
-        raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
-    return mapped(truth, categories, found)

@@ -9,8 +9,9 @@ from vrft_core.params import Params
 def few_shot(layout: Layout, params: Params, cell: Cell) -> dict:
     source = Annotations.load(layout.raw(cell) / "annotations.json")
     settings = params.recipe(cell).few_shot
-    categories = sampling.targets(source, settings.frequencies, params.benchmarks[cell.benchmark].categories)
-    selection = sampling.choose(source, categories, settings, cell.shots, cell.seed)
+    categories = sampling.targets(source, settings.frequencies, params.benchmark(cell).categories)
+    evaluated = source.chosen(params.benchmark(cell).categories)
+    selection = sampling.choose(source, categories, settings, cell.shots, cell.seed or 0, evaluated)
     sample = sampling.subset(source, selection)
     with io.new_directory(layout.few_shot(cell)) as directory:
         io.write_json(directory / "selection.json", selection)
@@ -19,6 +20,7 @@ def few_shot(layout: Layout, params: Params, cell: Cell) -> dict:
         "images": len(sample["images"]),
         "pairs": sum(len(category["images"]) for category in selection["categories"]),
         "categories": len(categories),
+        "negatives": sum(len(i.get("negatives", ())) for c in selection["categories"] for i in c["images"]),
         "shots": cell.shots,
         "seed": cell.seed,
     }

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from vrft_core import io, provenance, tracking
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
-from vrft_core.runs import open_run
+from vrft_core.run_folder import open_run
+from vrft_core.tasks import get_task
 from vrft_core.training.checkpoints import drop_checkpoints
 from vrft_core.training.loop import count_flops, count_parameters, describe, keep, train
 from vrft_core.training.processes import processes
@@ -17,7 +18,7 @@ from vrft_core.training.record import ROLLOUTS
 
 
 def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_trainer: Callable) -> dict:
-    recipe = params.recipe(cell)
+    recipe, task = params.recipe(cell), get_task(params.task(cell))
     settings, policy, prompts = getattr(recipe, method), layout.policy(cell), layout.prompts(cell)
     inputs = {name: provenance.directory_digest(path) for name, path in provenance.inputs(layout, cell, method).items()}
     made_from = {
@@ -25,34 +26,39 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         "inputs": inputs,
         "versions": provenance.versions(),
     }
+    assert cell.seed is not None, "a training belongs to a cell"
     state = processes()
     with state.main_process_first():  # which makes the run folder; the others find it
         run = open_run(layout.runs(cell, method), made_from)
     following = nullcontext() if not state.is_main_process else tracking.run(layout, params, cell, method)
     with following as tracked:
         record = train(
-            make_trainer(recipe, run, cell.seed),
+            make_trainer(recipe, task, run, cell.seed),
             settings,
             recipe,
+            task,
             policy=policy,
             prompts=prompts,
             run=run,
             seed=cell.seed,
             what=f"{cell.key} {method}",
-            log=lambda step, numbers: tracked.metrics(numbers, step),
+            log=lambda step, numbers: tracked.metrics(numbers, step) if tracked else None,  # the main process's job
         )
-        if not state.is_main_process:
+        if tracked is None:
             return {}
         model = layout.model(cell, method)
         chosen = keep(run, record, settings.checkpoint, policy, model)
         facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
         facts["git"] = provenance.git(layout.root)
         facts["flops"] = count_flops(record, settings, policy, recipe.adapter is not None)
-        io.write_json(layout.training(cell, method), describe(record, settings, chosen, **facts))
+        io.write_json(
+            layout.training(cell, method),
+            describe(record, settings, chosen, validation_metric=task.metrics.VALIDATION, **facts),
+        )
         tracked.artifact(layout.training(cell, method))
         if (run / ROLLOUTS).is_file():
             tracked.table(run / ROLLOUTS)
         tracked.model(f"{cell.key}-{method}", model, provenance.directory_digest(model))
     drop_checkpoints(run)
-    scores = {row["step"]: row["coco/AP"] for row in record.validation}
-    return {"chosen_step": chosen, "validation/coco/AP": scores[chosen], **record.cost}
+    scores = {row["step"]: row["score"] for row in record.validation}
+    return {"chosen_step": chosen, f"validation/{task.metrics.VALIDATION}": scores[chosen], **record.cost}

@@ -8,21 +8,22 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 
+from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
 from vrft_core.training.checkpoints import drop_checkpoints, write_marker
 from vrft_core.training.interruption import meet
 from vrft_core.training.processes import processes
-from vrft_core.training.record import Clock, Record
+from vrft_core.training.record import ROLLOUTS, Clock, Record
 
-Log = Callable[[int, dict[str, float]], None]
-Validate = Callable[[object], float]
-METRIC = "coco/AP"
+Log = Callable[[int, dict[str, float]], object]
+Validate = Callable[[PreTrainedModel], float]
 SHOWN = ("loss", "reward")
 
 
@@ -38,7 +39,9 @@ class Logging(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not logs or "loss" not in logs:
             return
-        row = {name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)}
+        row: dict[str, float] = {
+            name: value for name, value in logs.items() if isinstance(value, int | float) and math.isfinite(value)
+        }
         self.record.log.append({**row, "step": state.global_step})
         if state.is_world_process_zero:
             self.log(state.global_step, row)
@@ -46,12 +49,12 @@ class Logging(TrainerCallback):
 
 
 class Guard(TrainerCallback):
-    """Stops before an update with a gradient that is no number, naming the examples it came from."""
+    """Stops before an update with a non-finite gradient, naming the examples it came from."""
 
     def __init__(self, batch_examples: Callable[[], list[str]]) -> None:
         self.batch_examples = batch_examples
 
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+    def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
         for parameter in model.parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
@@ -70,12 +73,19 @@ class Validation(TrainerCallback):
     """
 
     def __init__(
-        self, run: Path, record: Record, clock: Clock, validate: Validate, log: Log, patience: int | None = None
+        self,
+        run: Path,
+        record: Record,
+        clock: Clock,
+        validate: Validate,
+        metric: str,
+        log: Log,
+        patience: int | None = None,
     ) -> None:
         self.run, self.record, self.clock, self.validate, self.log = run, record, clock, validate, log
-        self.patience = patience
+        self.metric, self.patience = metric, patience
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model: Any = None, **kwargs):
         step = state.global_step
         if step % args.save_steps == 0 and step not in {row["step"] for row in self.record.validation}:
             self._validate(model, step)
@@ -84,7 +94,7 @@ class Validation(TrainerCallback):
             if exhausted(self.record, self.patience):
                 raise Exhausted
 
-    def on_save(self, args, state, control, model=None, **kwargs):
+    def on_save(self, args, state, control, model: Any = None, **kwargs):
         if control.should_training_stop and state.global_step < state.max_steps:
             self.clock.stop()
             meet()
@@ -98,6 +108,8 @@ class Validation(TrainerCallback):
         """All processes have met after saving their part; one writes."""
         if not state.is_world_process_zero:
             return
+        if (self.run / ROLLOUTS).is_file():
+            io.flush(self.run / ROLLOUTS)  # they belong to the checkpoint as its weights do
         write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
         best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
         drop_checkpoints(self.run, keep={state.global_step} | best)
@@ -105,27 +117,31 @@ class Validation(TrainerCallback):
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
-        self.record.validation.append({"step": step, METRIC: value})
+        self.record.validation.append({"step": step, "score": value})
         if processes().is_main_process:
-            self.log(step, {f"validation/{METRIC}": value})
+            self.log(step, {f"validation/{self.metric}": value})
 
 
 def best_step(record: Record) -> int:
-    """The trained checkpoint with the highest validation AP; the earliest of equals."""
+    """The trained checkpoint with the highest validation score; the earliest of equals."""
     trained = [row for row in record.validation if row["step"] > 0]
-    return max(trained, key=lambda row: (row[METRIC], -row["step"]))["step"]
+    return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
 
 
 def exhausted(record: Record, patience: int | None) -> bool:
     """Whether the last `patience` checkpoints all fell short of an earlier one."""
     trained = [row["step"] for row in record.validation if row["step"] > 0]
-    return bool(patience and trained) and len(trained) - 1 - trained.index(best_step(record)) >= patience
+    if not patience or not trained:
+        return False
+    return len(trained) - 1 - trained.index(best_step(record)) >= patience
 
 
 def diverged(what: str, value: float, step: int, examples: list[str]) -> InputError:
-    """The error that stops a run whose numbers have left the real line."""
+    """The error that stops a run whose numbers are non-finite."""
     named = ", ".join(dict.fromkeys(examples))
-    return InputError(f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or mend it")
+    return InputError(
+        f"step {step}", f"{what} is {value} for example {named}", "lower the learning rate, or fix the example"
+    )
 
 
 @contextmanager

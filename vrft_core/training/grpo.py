@@ -5,15 +5,16 @@ itself to `shared_prompt` and `vision_cache`.
 """
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from trl import GRPOTrainer
 from trl.data_utils import prepare_multimodal_messages
-from trl.models import unwrap_model_for_generation
+from trl.models.utils import unwrap_model_for_generation
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from vrft_core.params import Reuse
@@ -30,6 +31,12 @@ class ReusingGRPOTrainer(GRPOTrainer):
 
     Rows are prompts in conversational form with PIL images in `image` or `images`.
     """
+
+    args: GRPOConfig
+    model: PreTrainedModel
+    processing_class: Any  # a processor with an image processor and a tokenizer
+    num_generations: int
+    chat_template_kwargs: dict[str, Any]
 
     def __init__(self, *args: Any, reuse: Reuse | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,17 +96,15 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 self.model_wrapped,
                 self.accelerator,
                 generation_kwargs=self.generation_kwargs,
-                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+                gradient_checkpointing_kwargs=cast(dict | None, self.args.gradient_checkpointing_kwargs),  # str: CLI's
             ) as model,
             torch.no_grad(),
         ):
             bare = _bare(model)
-            inputs = text_inputs(self._prompts, self._tokenizer.pad_token_id, bare.device)
+            inputs = text_inputs(self._prompts, self._padding, bare.device)
             length = inputs["input_ids"].shape[1]
             if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
-                start = shared_prompt.prefill(
-                    bare, bare, self._prompts, self._vision_inputs, self._tokenizer.pad_token_id
-                )
+                start = shared_prompt.prefill(bare, bare, self._prompts, self._vision_inputs, self._padding)
                 generation = {
                     "input_ids": inputs["input_ids"],
                     "attention_mask": inputs["attention_mask"],
@@ -112,6 +117,10 @@ class ReusingGRPOTrainer(GRPOTrainer):
             tokens = model.generate(**generation, generation_config=self.generation_config)[:, length:]
         return [_until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
 
+    @property
+    def _padding(self) -> int:
+        return cast(int, self._tokenizer.pad_token_id)
+
     def _prepare_inputs(self, generation_batch: Any) -> dict:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
@@ -119,7 +128,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
             return inputs
         # TRL has dealt out single rows: put groups together again, in the order it drew
         self._buffered_inputs = _whole_groups(self._buffered_inputs)
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+        return self._buffered_inputs[self._step % cast(int, self.args.steps_per_generation)]  # TRL has filled it in
 
     def _compute_loss(self, model: nn.Module, inputs: dict) -> Tensor:
         self._prompts = inputs.get("prompts")
@@ -163,7 +172,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 input_ids[:, -length:],
                 mask[:, -length:],
                 self._vision_inputs,
-                self._tokenizer.pad_token_id,
+                self._padding,
             )
         types = (prompt.token_types for prompt in prompts)
         types = shared_prompt.pad_left(types, 0, input_ids.shape[1] - length).to(input_ids.device)
@@ -197,7 +206,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         return {**pixels, "mm_token_type_ids": [prompt.token_types.tolist() for prompt in prompts]}
 
 
-def _without_obstacles(trainer: GRPOTrainer, reuse: Reuse) -> Reuse:
+def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
     """Switch off what is not exact here; say why on stderr."""
     model = _bare(trainer.model)
     off: dict[str, str] = {}
@@ -234,7 +243,7 @@ def _is_sharded(trainer: GRPOTrainer) -> bool:
     return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
 
 
-def _bare(model: nn.Module) -> PreTrainedModel:
+def _bare(model: Any) -> PreTrainedModel:
     """The library's own model under an adapter."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 

@@ -1,31 +1,24 @@
 """Signs that reinforcement goes wrong before the validation score says so: measured every step, judged by the recipe.
 
-What the answers of one generation batch look like is measured here; what TRL measures anyway is only given a name.
-How much is too much stands in the recipe (`rft.guards`). A number that is none is no matter of limits: `callbacks`.
+Only what every task shares is measured here; a task's own signs are in its `diagnostics`, and what TRL measures anyway
+is only given a name. How much is too much stands in the recipe. Non-finite numbers belong to `callbacks`.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from transformers import TrainerCallback
 
-from vrft_core.answers import Box, Parsed
 from vrft_core.errors import InputError
 from vrft_core.params import Limit
 from vrft_core.training.record import Record
-
-NEAR_DUPLICATE = 0.9  # IoU from which on two boxes of one answer are the same box, as in `evaluation.diagnostics`
 
 # what a recipe may set a limit to → how the metric is called in the log and in MLflow
 METRICS = {
     "zero_variance": "frac_reward_zero_std",
     "identical": "groups/identical",
     "faulty": "answers/faulty",
-    "repeating": "answers/repeating",
-    "box_inflation": "boxes/inflation",
-    "confidence_zero": "confidence/zero",
-    "confidence_one": "confidence/one",
     "truncated": "completions/clipped_ratio",
     "length": "completions/mean_length",
     "reward": "reward",
@@ -36,51 +29,28 @@ METRICS = {
 }
 
 
-def metric(name: str) -> str:
-    """The logged metric of a guard; `zero_variance/iou` and `reward/iou` mean one reward's."""
+def metric(name: str, own: Mapping[str, str] = METRICS) -> str:
+    """The logged metric of a guard; `zero_variance/iou` and `reward/iou` mean one reward's. `own`: the task's."""
     kind, _, part = name.partition("/")
     if not part:
-        return METRICS[name]
+        return (METRICS | dict(own))[name]
     return f"rewards/{part}/{'frac_zero_std' if kind == 'zero_variance' else 'mean'}"
 
 
-def measure(
-    texts: Sequence[str], parsed: Sequence[Parsed], truths: Sequence[Sequence[Box]], group: int
-) -> dict[str, float]:
-    """What one generation batch's detection answers look like; groups of `group` completions lie side by side.
+def identical(texts: Sequence[str], group: int) -> float:
+    """Share of completions that repeat an earlier one of their group; 1 when all are alike.
 
-    - `answers/faulty`: share not written exactly as asked; `answers/<reason>`: share with that fault.
-    - `answers/repeating`: share that names a box twice (exactly, or at IoU ≥ 0.9).
-    - `boxes/inflation`: boxes offered, refused ones among them / true boxes. Left out where nothing is true.
-    - `confidence/zero`, `confidence/one`: share of boxes stated with exactly that. Left out without boxes.
-    - `groups/identical`: share of completions that repeat an earlier one of their group; 1 when all are alike.
+    Groups of `group` completions lie side by side.
     """
-    count = len(parsed)
-    reasons = Counter(reason for one in parsed for reason in one.reasons)
-    found = {f"answers/{reason}": times / count for reason, times in sorted(reasons.items())}
-    found["answers/faulty"] = sum(bool(one.reasons) for one in parsed) / count
-    found["answers/repeating"] = sum("duplicate_box" in one.reasons or _repeats(one) for one in parsed) / count
-    if true := sum(map(len, truths)):
-        found["boxes/inflation"] = sum(len(one.detections) + one.dropped for one in parsed) / true
-    stated = [box.confidence for one in parsed for box in one.detections if box.stated]
-    if stated:
-        found["confidence/zero"] = stated.count(0.0) / len(stated)
-        found["confidence/one"] = stated.count(1.0) / len(stated)
-    groups = [texts[start : start + group] for start in range(0, count, group)]
-    found["groups/identical"] = sum(group - len(set(one)) for one in groups) / (len(groups) * (group - 1))
-    return found
+    groups = [texts[start : start + group] for start in range(0, len(texts), group)]
+    return sum(group - len(set(one)) for one in groups) / (len(groups) * (group - 1))
 
 
-def _repeats(parsed: Parsed) -> bool:
-    boxes = [detection.box for detection in parsed.detections]
-    return any(_iou(a, b) >= NEAR_DUPLICATE for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-def _iou(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
+def faults(reasons: Sequence[Sequence[str]]) -> dict[str, float]:
+    """`answers/faulty`: share of answers not written exactly as asked; `answers/<reason>`: share with that fault."""
+    counts = Counter(reason for one in reasons for reason in one)
+    found = {f"answers/{reason}": times / len(reasons) for reason, times in sorted(counts.items())}
+    return found | {"answers/faulty": sum(map(bool, reasons)) / len(reasons)}
 
 
 class Watch(TrainerCallback):
@@ -90,16 +60,18 @@ class Watch(TrainerCallback):
     `Logging`, which fills the record.
     """
 
-    def __init__(self, limits: dict[str, Limit], record: Record) -> None:
+    def __init__(self, limits: Mapping[str, Limit], own: Mapping[str, str], record: Record) -> None:
         self.limits, self.record = limits, record
+        self.metrics = {name: metric(name, own) for name in limits}
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not logs or "loss" not in logs:
             return
         for name, limit in self.limits.items():
-            if metric(name) not in self.record.log[-1]:
+            if self.metrics[name] not in self.record.log[-1]:
                 continue  # nothing was generated in this step, or there was nothing to measure
-            values = [row[metric(name)] for row in self.record.log if metric(name) in row][-limit.steps - 1 :]
+            key = self.metrics[name]
+            values = [row[key] for row in self.record.log if key in row][-limit.steps - 1 :]
             broken = [limit.broken_by(value) for value in values]
             if len(broken) < limit.steps or not all(broken[-limit.steps :]):
                 continue
@@ -107,7 +79,7 @@ class Watch(TrainerCallback):
                 raise InputError(
                     f"step {state.global_step}",
                     _sentence(name, values[-1], limit),
-                    f"the recipe stops there: change the training, or rft.guards.{name}",
+                    f"the recipe stops there: change the training, or its guard {name}",
                 )
             if len(broken) == limit.steps or not broken[0]:
                 self._warn(state, name, values[-1], limit)

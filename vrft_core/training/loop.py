@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import torch
@@ -23,26 +23,27 @@ from transformers.trainer_callback import PrinterCallback
 from vrft_core import flops, io
 from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
-from vrft_core.evaluation.ranking import ranked
-from vrft_core.evaluation.scoring import match_rows
+from vrft_core.examples import in_memory, load_examples
+from vrft_core.families.form import Form
 from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
+from vrft_core.tasks.task import Task
 from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
-from vrft_core.training.checkpoints import complete_checkpoints, full_disk_named
-from vrft_core.training.data import load_examples, validation_set
+from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
 from vrft_core.training.record import Clock, Record
 
-MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], Trainer]
+MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
 
 def train(
     make_trainer: MakeTrainer,
     settings: Sft | Rft,
     recipe: Recipe,
+    task: Task,
     *,
     policy: Path,
     prompts: Path,
@@ -54,12 +55,10 @@ def train(
     """Train from the last complete checkpoint in `run`, or from the start, to `settings.steps`.
 
     `make_trainer(model, processor, examples, record)`. Checkpoints stay in `run`; see `keep`. Raises InputError when
-    an input is missing, or when a reward, a loss or a gradient is no number.
+    an input is missing, or when a reward, a loss or a gradient is non-finite.
     """
     with processes().main_process_first():
-        done = complete_checkpoints(run)
-    step, checkpoint, sealed = done[-1] if done else (0, None, {})
-    record = Record.from_dict(sealed)
+        step, checkpoint, record = _to_go_on_from(run, settings.checkpoint)
     patience = settings.patience if isinstance(settings, Sft) else None
     if step >= settings.steps or exhausted(record, patience):
         return record
@@ -72,28 +71,38 @@ def train(
     torch.set_num_threads(recipe.threads)
     _quiet()
     examples = load_examples(prompts / "train")
-    queries, truth = validation_set(load_examples(prompts / "val"), recipe.policy)
+    held_out = in_memory(load_examples(prompts / "val"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
     # Weights of 16 bits are too coarse for an update of 1e-6; those that are trained have 32 (an adapter's own have)
     model = load_model(policy, torch.float32 if recipe.adapter is None else None)
     trainer = make_trainer(model, processor, examples, record)
 
+    form, asked = Form.of(recipe), recipe.tasks[task.name]
+
     def validate(model: PreTrainedModel) -> float:
-        limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens", "samples")}
-        with split(queries) as share:
-            rows = gather_object(predict(model, processor, share, what=f"{what}: validation", **limits))
-        rows = ranked(rows, recipe.evaluation.validation_ranking)
-        return match_rows(truth, rows, sorted(truth.categories), ["coco"])["coco"].average_precision()["AP"] or 0.0
+        limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens")}
+        with split(held_out) as share:
+            rows = predict(
+                model,
+                processor,
+                share,
+                task,
+                form,
+                what=f"{what}: validation",
+                samples=asked.validation_samples,
+                **limits,
+            )
+        return task.metrics.validate(held_out, gather_object(rows), asked, form)
 
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Logging(what, record, log))
     if isinstance(settings, Rft):
-        trainer.add_callback(Watch(settings.guards, record))
+        trainer.add_callback(Watch(recipe.guards(task.name), task.diagnostics.GUARDS, record))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)
     trainer.add_callback(interruption)
-    trainer.add_callback(Validation(run, record, Clock(record), validate, log, patience))
+    trainer.add_callback(Validation(run, record, Clock(record), validate, task.metrics.VALIDATION, log, patience))
     try:
         with full_disk_named(run):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -102,10 +111,26 @@ def train(
     return record
 
 
+def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
+    """(step, checkpoint, record) of the last one that is whole and, where the best is to be chosen, still has the best.
+
+    (0, None, an empty record) where there is none.
+    """
+    done = complete_checkpoints(run, digests=processes().is_main_process)
+    steps = {step for step, *_ in done}
+    for step, checkpoint, sealed in reversed(done):
+        record = Record.from_dict(sealed)
+        trained = any(row["step"] > 0 for row in record.validation)
+        if choice == "last" or not trained or best_step(record) in steps:
+            return step, checkpoint, record
+        drop(checkpoint, f"checkpoint-{best_step(record)}, the best so far, is lost")
+    return 0, None, Record()
+
+
 def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path) -> int:
     """Copy the chosen checkpoint's weights to `destination`; returns its step.
 
-    `choice` is `last` or `validation` (the best by validation AP). An adapter keeps its two files, with the policy it
+    `choice` is `last` or `validation` (the best validation score). An adapter keeps its two files, with the policy it
     belongs to named relative to the project; full weights keep configuration and processor too. No file holds a time
     or a path of this machine.
     """
@@ -168,7 +193,7 @@ def _file_parameters(path: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, int]:
+def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any]:
     """A step's `batch_size` rows, at most `available`, over the processes at work and then over micro-batches.
 
     `unit` rows belong together and stay in one process. Raises InputError where they cannot be shared out evenly.
@@ -233,8 +258,8 @@ def lora(adapter: Adapter | None) -> Any:
     )
 
 
-class Counting:
-    """Mixed into a TRL trainer: counts what all processes consume, and stops at a loss that is no number.
+class Counting(Trainer):
+    """Mixed into a TRL trainer: counts what all processes consume, and stops at a non-finite loss.
 
     `batch_examples` are the ids of the examples in the batch at hand.
     """
@@ -246,7 +271,8 @@ class Counting:
         """`grid` [images, 3]: patches in time, height and width of each row's image."""
         cost = self.record.cost
         counted = [rows, rows, int(tokens), int(completion_tokens), int(grid.prod(dim=-1).sum())]
-        counted = self.accelerator.reduce(torch.tensor(counted, device=self.accelerator.device), "sum").tolist()
+        here = torch.tensor(counted, device=self.accelerator.device)
+        counted = cast(torch.Tensor, self.accelerator.reduce(here, "sum")).tolist()
         for name, value in zip(
             ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True
         ):

@@ -6,7 +6,7 @@ Which process does what is decided where it is done; how many are started, and w
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from accelerate import PartialState
@@ -24,5 +24,5 @@ def split(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """This process's part of `items`, in order: parts follow each other. Only the main process is heard meanwhile."""
     state = processes()
     quiet = contextlib.nullcontext() if state.is_main_process else contextlib.redirect_stderr(io.StringIO())
-    with state.split_between_processes(items) as part, quiet:
-        yield part
+    with state.split_between_processes(cast(list, items)) as part, quiet:  # any sequence will do
+        yield cast(Sequence[T], part)

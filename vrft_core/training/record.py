@@ -16,9 +16,9 @@ COUNTERS = (
 class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
-    `log`: one row a step. `validation`: {"step", "coco/AP"}. `warnings`: {"step", "guard", "value"}. `cost` counts
-    training alone: seconds, completions learned from, tokens, images and their patches, and the tokens of groups that
-    gave way to others; `validation_cost` is what choosing a checkpoint took.
+    `log`: one row a step. `validation`: {"step", "score"} (of the task's validation metric). `warnings`: {"step",
+    "guard", "value"}. `cost` counts training alone: seconds, completions learned from, tokens, images and their
+    patches, and the tokens of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
     """
 
     log: list[dict] = field(default_factory=list)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch import Tensor
 
 from vrft_core.training.grpo import ReusingGRPOTrainer, multimodal
@@ -32,16 +33,18 @@ class Group:
 
     @property
     def example_id(self) -> str:
-        return self.rows[0]["example_id"]
+        return self.rows[0]["id"]
 
 
 class ResamplingGRPOTrainer(ReusingGRPOTrainer):
     """Draws other questions for groups without variance, in up to `resample` rounds a step; 0 is TRL's own step.
 
-    Rows name their example in `example_id`. Which question comes next follows from seed and step alone, so that a
+    Rows name their example in `id`. Which question comes next follows from seed and step alone, so that a
     resumed run draws the same. In a round each process takes as many as the one that needs most, since generation and
     rewards are collective calls. TRL then gets the rows that are left with their completions, and logs these only.
     """
+
+    train_dataset: Dataset
 
     def __init__(self, *args: Any, resample: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,7 +93,7 @@ class ResamplingGRPOTrainer(ReusingGRPOTrainer):
         for name, number in shares.items():
             self._metrics["train"][f"groups/{name}"].append(number / len(asked))
         discarded = torch.tensor(answered - sum(group.tokens for group in groups), device=self.accelerator.device)
-        self.discarded_tokens = int(self.accelerator.reduce(discarded, "sum")) if extra else 0
+        self.discarded_tokens = int(cast(Tensor, self.accelerator.reduce(discarded, "sum"))) if extra else 0
         return groups
 
     def _answer(self, inputs: list[dict]) -> tuple[list[Group], list[list[bool]]]:
@@ -114,7 +117,7 @@ class ResamplingGRPOTrainer(ReusingGRPOTrainer):
         Those just found without variance come only where there are no others.
         """
         dead = {name for name, lively in zip(asked, varied, strict=True) if not lively}
-        names = list(self.train_dataset["example_id"])
+        names = list(self.train_dataset["id"])
         order = list(range(len(names)))
         random.Random(f"{self.args.seed}/{self.state.global_step}").shuffle(order)
         order = [number for number in order if names[number] not in dead] or order

@@ -7,6 +7,7 @@ decided by `rewards`; here it is only asked, checked and written down.
 import json
 import math
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,39 +18,39 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel
-from trl import GRPOConfig
+from trl.trainer.grpo_config import GRPOConfig
 
-from vrft_core import io, rewards
-from vrft_core.answers import parse_detection
+from vrft_core import io
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.params import Recipe, Rft
 from vrft_core.policy.processor import ImageProcessor
-from vrft_core.prompts import frame
+from vrft_core.tasks.task import Reward, Task
 from vrft_core.training.callbacks import diverged
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.data import grpo_columns
-from vrft_core.training.guards import measure
+from vrft_core.training.guards import faults, identical
 from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Record
 from vrft_core.training.resampling import ResamplingGRPOTrainer
 from vrft_core.training.shared_prompt import image_grid
 
-ROLLOUT = ("example_id", "category", "boxes", "width", "height")  # what of an example is needed once it is answered
+ROLLOUT = ("id", "label", "truth", "width", "height")  # what of an example is needed once it is answered
 
 
 class GrpoTrainer(Counting, ResamplingGRPOTrainer):
     """TRL's without the waste, and it writes down every completion with its rewards and advantage."""
 
-    def __init__(self, *args: Any, recipe: Recipe, record: Record, rollouts: Path, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, reader: "Reader", record: Record, rollouts: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.recipe = recipe
+        self.reader = reader
         self.record, self.rollouts, self.batch_examples = record, rollouts, []
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
-        self.batch_examples = [row["example_id"] for row in inputs]
+        self.batch_examples = [row["id"] for row in inputs]
         output = super()._generate_and_score_completions(inputs)
-        self.batch_examples = [row["example_id"] for row in self._rows]
+        self.batch_examples = [row["id"] for row in self._rows]
         self.record.cost["discarded_tokens"] += self.discarded_tokens
         self._log_constant_rewards()
         # TRL's logs span processes too
@@ -62,10 +63,7 @@ class GrpoTrainer(Counting, ResamplingGRPOTrainer):
     def _log_health(self, rows: list[dict]) -> None:
         mode = "train" if self.model.training else "eval"
         texts = [turns[0]["content"] for turns in self._logs["completion"]]
-        limits = [frame(self.recipe.policy, row["width"], row["height"]).limit for row in rows]
-        parsed = [parse_detection(text, limit) for text, limit in zip(texts, limits, strict=True)]
-        truths = [json.loads(row["boxes"]) for row in rows]
-        for name, value in measure(texts, parsed, truths, self.num_generations).items():
+        for name, value in self.reader.health(texts, rows, self.num_generations).items():
             self._metrics[mode][name].append(value)
 
     def _log_constant_rewards(self) -> None:
@@ -88,8 +86,8 @@ class GrpoTrainer(Counting, ResamplingGRPOTrainer):
             for row, turns, reward, advantage in zip(rows, logs["completion"], parts, logs["advantages"], strict=True):
                 line = {
                     "step": self.state.global_step + 1,
-                    "example_id": row["example_id"],
-                    "category": row["category"],
+                    "id": row["id"],
+                    "label": row["label"],
                     "completion": turns[0]["content"],
                     "rewards": {name: None if math.isnan(value) else value for name, value in reward.items()},
                     "advantage": advantage,
@@ -125,11 +123,12 @@ class EpochSampler(Sampler):
         return len(self.sampler)
 
 
-def make_trainer(recipe: Recipe, run: Path, seed: int):
+def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
     """A function as `loop.train` wants it. Rollouts go to `run`, those after the last checkpoint are written again."""
 
     def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> GrpoTrainer:
-        settings = recipe.rft
+        settings, weights = recipe.rft, recipe.tasks[task.name].rewards
+        reader = Reader(task, Form.of(recipe))
         if processes().is_main_process:
             _rewind(run)
         arguments = GRPOConfig(
@@ -145,16 +144,16 @@ def make_trainer(recipe: Recipe, run: Path, seed: int):
             beta=settings.beta,
             loss_type=settings.loss_type,
             scale_rewards=settings.scale_rewards,
-            reward_weights=list(settings.rewards.values()),
+            reward_weights=list(weights.values()),
         )
         return GrpoTrainer(
             model=model,
-            reward_funcs=[reward_function(name, recipe) for name in settings.rewards],
+            reward_funcs=[reader.reward_function(name) for name in weights],
             args=arguments,
             train_dataset=grpo_columns(examples),
             processing_class=processor,
             peft_config=lora(recipe.adapter),
-            recipe=recipe,
+            reader=reader,
             record=record,
             rollouts=run / ROLLOUTS,
             reuse=settings.reuse,
@@ -179,41 +178,89 @@ def generation(settings: Rft) -> dict[str, Any]:
     return {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url}
 
 
-def reward_function(name: str, recipe: Recipe) -> Callable[..., list[float | None]]:
-    """The reward called `name` with TRL's signature: columns in, one number a completion out (None: not applicable).
+class Reader:
+    """Reads each completion once for all rewards of a batch, and for what is measured of it.
 
-    Completions know the others of their group, as far as this process holds them. Raises InputError at a number that is
-    none, naming the example.
+    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept meanwhile.
     """
-    reward = rewards.get(name)
 
-    def function(completions, boxes, width, height, example_id, trainer_state=None, **_) -> list[float | None]:
-        read, values = [], []
-        groups, truths = defaultdict(list), {text: json.loads(text) for text in boxes}
-        for turns, w, h, example in zip(completions, width, height, example_id, strict=True):
-            limit = frame(recipe.policy, w, h).limit
-            completion = rewards.read(turns[0]["content"], limit=limit, thinking=recipe.prompts.thinking)
-            completion.group = groups[example]
-            completion.group.append(completion)
-            read.append(completion)
-        for completion, truth, example in zip(read, boxes, example_id, strict=True):
-            value = reward(completion, truths[truth])
-            if value is not None and not math.isfinite(value):
-                step = trainer_state.global_step + 1 if trainer_state else 0
-                raise diverged(f"reward {name!r}", value, step, [example])
-            values.append(value)
-        return values
+    def __init__(self, task: Task, form: Form) -> None:
+        self.task, self.form = task, form
+        self._key: list | None = None
+        self._read: list[Any] = []
+        self._truths: dict[str, Any] = {}
 
-    function.__name__ = name
-    return function
+    def read(self, texts: list[str], examples: list[str], width: list[int], height: list[int]) -> list[Any]:
+        """Completions as `rewards.read` gives them; each knows the others of its group that this process holds."""
+        key = [*zip(texts, examples, strict=True)]
+        if key != self._key:
+            groups: dict[str, list] = defaultdict(list)
+            self._read = []
+            for text, example, w, h in zip(texts, examples, width, height, strict=True):
+                limit = self.form.frame(w, h).limit
+                completion = self.task.rewards.read(text, limit=limit, thinking=self.form.thinking)
+                completion.group = groups[example]
+                completion.group.append(completion)
+                self._read.append(completion)
+            self._key = key
+        return self._read
+
+    def truth(self, text: str) -> Any:
+        if text not in self._truths:
+            self._truths[text] = self.task.rewards.truth(text)
+        return self._truths[text]
+
+    def reward_function(self, name: str) -> Callable[..., list[float | None]]:
+        """The reward called `name` with TRL's signature: columns in, one number a completion out.
+
+        None: it does not apply. Raises InputError at a non-finite number, naming the example.
+        """
+        reward: Reward = self.task.rewards.get(name)
+
+        def function(completions, truth, width, height, id, trainer_state=None, **_) -> list[float | None]:
+            texts = [turns[0]["content"] for turns in completions]
+            values = []
+            for completion, text, example in zip(self.read(texts, id, width, height), truth, id, strict=True):
+                value = reward(completion, self.truth(text))
+                if value is not None and not math.isfinite(value):
+                    step = trainer_state.global_step + 1 if trainer_state else 0
+                    raise diverged(f"reward {name!r}", value, step, [example])
+                values.append(value)
+            return values
+
+        function.__name__ = name
+        return function
+
+    def health(self, texts: list[str], rows: list[dict], group: int) -> dict[str, float]:
+        """What one generation batch's answers look like; groups of `group` completions lie side by side."""
+        width, height = ([row[side] for row in rows] for side in ("width", "height"))
+        read = self.read(texts, [row["id"] for row in rows], width, height)
+        found = faults([one.parsed.reasons for one in read]) | {"groups/identical": identical(texts, group)}
+        return found | self.task.diagnostics.health(read, [self.truth(row["truth"]) for row in rows])
 
 
 def _rewind(run: Path) -> None:
-    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them."""
+    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them.
+
+    Lines that are damaged are forgotten too, which is said: they are for a reader, and nothing is learned from them.
+    """
     path = run / ROLLOUTS
     if not path.exists():
         return
     done = complete_checkpoints(run)
     last = done[-1][0] if done else 0
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    io.write_jsonl(path, [row for row in map(json.loads, lines) if row["step"] <= last])
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    rows = [row for row in map(_row, lines) if row]
+    damaged = len(lines) - len(rows)
+    if damaged and last:
+        print(f"{path}: {damaged} of {len(lines)} lines are damaged; they are left out", file=sys.stderr, flush=True)
+    io.write_jsonl(path, [row for row in rows if row["step"] <= last])
+
+
+def _row(line: str) -> dict | None:
+    """A rollout; None for a damaged line."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -5,10 +5,12 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from vrft_core.params import Recipe
 from vrft_core.policy.processor import ImageProcessor
+from vrft_core.tasks.task import Task
 from vrft_core.training.data import sft_columns
 from vrft_core.training.loop import Counting, batches, lora, trl_arguments
 from vrft_core.training.record import Record
@@ -26,8 +28,8 @@ class SftTrainer(Counting, SFTTrainer):
         collate = self.data_collator
 
         def named(rows: list[dict]) -> dict:
-            ids = [row["example_id"] for row in rows]
-            return {**collate([{k: v for k, v in row.items() if k != "example_id"} for row in rows]), "ids": ids}
+            ids = [row["id"] for row in rows]
+            return {**collate([{k: v for k, v in row.items() if k != "id"} for row in rows]), "ids": ids}
 
         self.data_collator = named
 
@@ -40,7 +42,7 @@ class SftTrainer(Counting, SFTTrainer):
         return prepared
 
 
-def make_trainer(recipe: Recipe, run: Path, seed: int):
+def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
     """A function as `loop.train` wants it. Prompt and completion columns make TRL leave the prompt out of the loss."""
 
     def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> SftTrainer:

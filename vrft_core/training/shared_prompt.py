@@ -5,6 +5,7 @@ Plain functions on a bare Qwen-VL model. When they are used belongs to `grpo`; i
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +124,8 @@ def prefill(
 
 def spread(cache: Cache, rows: Tensor) -> None:
     """Select rows of all keys and values, repeats included."""
-    for layer in cache.layers:
+    layers: list[Any] = cache.layers  # each holds keys and values
+    for layer in layers:
         layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
 
 

@@ -7,18 +7,20 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import ModelOutput
 
 PATCH_BYTES = 2**28  # about 36 images of 640 × 480
 FEATURE_BYTES = 2**30  # about 380 such images in Qwen2-VL 7B, bfloat16
 T = TypeVar("T")
+# What a vision tower returns, of another class for each family: `pooler_output`, a tensor an image, and for Qwen3-VL
+# `deepstack_features`, [layers][images].
+Output: TypeAlias = Any
 
 
 class Memory(Generic[T]):
@@ -89,10 +91,10 @@ class FeatureCache:
 
     def __init__(self, limit: int = FEATURE_BYTES) -> None:
         self.limit = limit
-        self.memories: WeakKeyDictionary[PreTrainedModel, tuple[int, Memory[ModelOutput]]] = WeakKeyDictionary()
+        self.memories: WeakKeyDictionary[PreTrainedModel, tuple[int, Memory[Output]]] = WeakKeyDictionary()
 
     @torch.no_grad()
-    def features(self, model: PreTrainedModel, images: list[Patches]) -> ModelOutput:
+    def features(self, model: PreTrainedModel, images: list[Patches]) -> Output:
         """What `model` takes as mm_encoder_outputs["image"]: one entry an image, in order, repeats included.
 
         `model` is the bare model with a tower that is `frozen`.
@@ -106,7 +108,7 @@ class FeatureCache:
                 memory.put(patches.key, features)
         return join([found[patches.key] for patches in images])
 
-    def _memory(self, model: PreTrainedModel) -> Memory[ModelOutput]:
+    def _memory(self, model: PreTrainedModel) -> Memory[Output]:
         written = sum(parameter._version for parameter in model.model.visual.parameters())
         if model not in self.memories or self.memories[model][0] != written:
             self.memories[model] = written, Memory(self.limit, _tensors)
@@ -118,7 +120,7 @@ def frozen(model: PreTrainedModel) -> bool:
     return not any(parameter.requires_grad for parameter in model.model.visual.parameters())
 
 
-def encode(model: PreTrainedModel, images: list[Patches]) -> list[ModelOutput]:
+def encode(model: PreTrainedModel, images: list[Patches]) -> list[Output]:
     """The tower's output image by image; each owns its memory."""
     device = model.device
     output = model.model.get_image_features(
@@ -136,7 +138,7 @@ def encode(model: PreTrainedModel, images: list[Patches]) -> list[ModelOutput]:
     ]
 
 
-def join(outputs: list[ModelOutput]) -> ModelOutput:
+def join(outputs: list[Output]) -> Output:
     """Outputs of several images as one; refers to the same tensors."""
     pooled = [tensor for output in outputs for tensor in output.pooler_output]
     if (first := getattr(outputs[0], "deepstack_features", None)) is None:
@@ -145,6 +147,6 @@ def join(outputs: list[ModelOutput]) -> ModelOutput:
     return type(outputs[0])(pooler_output=pooled, deepstack_features=deep)
 
 
-def _tensors(output: ModelOutput) -> list[Tensor]:
+def _tensors(output: Output) -> list[Tensor]:
     deep = getattr(output, "deepstack_features", None) or []
     return [*output.pooler_output, *(tensor for layer in deep for tensor in layer)]

@@ -1,0 +1,75 @@
+"""Servers as children of this process: their words go to a file, and they end when it does, however it ends."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SECONDS_TO_STOP = 20
+LINES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Child:
+    name: str
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LINES_SHOWN:]
+        return "\n".join([f"{self.name} ended with status {self.process.returncode}; its log is {self.log}", *lines])
+
+
+def start(name: str, command: Sequence[str], folder: Path, cwd: Path, environment: Mapping[str, str]) -> Child:
+    """A process group of its own, to be started from the main thread; see `ends_with_parent`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}.log"
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=ends_with_parent(),
+        )
+    return Child(name, process, log)
+
+
+def stop(children: Sequence[Child]) -> None:
+    """End all and what they started: politely, then not."""
+    for how in (signal.SIGINT, signal.SIGKILL):
+        for child in children:
+            try:
+                os.killpg(child.process.pid, how)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while time.monotonic() < deadline and not all(child.ended for child in children):
+            time.sleep(0.2)
+
+
+def ends_with_parent() -> Callable[[], None] | None:
+    """For a Popen's `preexec_fn`: on Linux the new process gets SIGTERM when the thread that starts it ends."""
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
+
+    def ask() -> None:  # between fork and exec: nothing but system calls
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask

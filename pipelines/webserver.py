@@ -1,0 +1,85 @@
+"""`python -m pipelines.webserver --port 3000 --socket CODE`: Dagster's pages behind a guard, reports and data docs too.
+
+Reports hold what a model wrote: their pages get an origin of their own and no script, whatever they contain.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import uvicorn
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import GrpcServerTarget
+from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.version import __version__
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Scope
+
+from pipelines.browser_guard import Guard
+from pipelines.definitions import project_root
+from pipelines.pages import FOLDERS, PREFIX
+
+HOST = "127.0.0.1"
+POLL = 2000  # milliseconds between a page's questions, as in `dagster dev`
+SECONDS_TO_STOP = 3  # for requests that have not ended; a page's websocket never does
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox allow-popups",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Pages(StaticFiles):
+    """Regular files of one folder, to be read; no list of them, none that a link leads out to, none that is hidden."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(directory=folder, check_dir=False, follow_symlink=False)
+        self.config_checked = True  # the folder may be made later
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        if any(part.startswith(".") for part in Path(path).parts):
+            return "", None
+        return super().lookup_path(path)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+
+def guarded(app: ASGIApp, root: Path) -> Guard:
+    """Dagster's application with the project's pages, behind the guard. VRFT_UI_HOSTS: further host names."""
+    app.router.routes[:0] = [Mount(f"{PREFIX}/{name}", Pages(root / name)) for name in FOLDERS]
+    names = [name.strip() for name in os.environ.get("VRFT_UI_HOSTS", "").split(",") if name.strip()]
+    return Guard(app, names)
+
+
+def serve(port: int, socket: str) -> None:
+    """Until SIGINT or SIGTERM. `socket`: where the code server answers."""
+    target = GrpcServerTarget(host="localhost", port=None, socket=socket, location_name="vrft")
+    with (
+        DagsterInstance.get() as instance,
+        WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context,
+    ):
+        instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3600, max_overflow=20)
+        app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL)
+        uvicorn.run(
+            guarded(app, project_root()),
+            host=HOST,
+            port=port,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=SECONDS_TO_STOP,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--socket", required=True)
+    serve(**vars(parser.parse_args()))

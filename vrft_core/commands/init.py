@@ -1,0 +1,236 @@
+"""`vrft init`: a user's own data becomes a benchmark, and cells of it, in params.yaml.
+
+Lines are inserted as text where the blocks end: comments, order and spelling of what is there stay as they are.
+Checking the data belongs to `sources.files`.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from vrft_core import io, sampling
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell
+from vrft_core.errors import InputError
+from vrft_core.params import Benchmark, Params
+from vrft_core.sources import files
+from vrft_core.tasks import load_params, settings_models
+
+
+def init(
+    root: Path,
+    name: str,
+    train: tuple[Path, Path],
+    evaluation: tuple[Path, Path],
+    recipe: str,
+    shots: int,
+    seeds: Sequence[int],
+    categories: Sequence[str] | None,
+    task: str,
+) -> list[str]:
+    """Add benchmark `name` to params.yaml; returns lines that say what was added and what to type next.
+
+    `train` and `evaluation` are (annotation file, image folder). Without `categories`, those with enough usable
+    training images and at least one evaluation image are taken and written out. Raises InputError, with params.yaml
+    untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
+    """
+    path = root / "params.yaml"
+    params = load_params(path)
+    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
+    _check_names(params, path, name, recipe, shots, cells)
+    benchmark = {
+        "task": task,
+        "train": _split(root, *train),
+        "eval": _split(root, *evaluation),
+    }
+    source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
+    enough = 1 if params.recipes[recipe].few_shot.when_short == "all" else shots
+    benchmark["categories"], left_out = _pick(source, enough, categories)
+
+    text = _insert(path.read_text(encoding="utf-8"), ("benchmarks",), {name: benchmark})
+    for scope, rows in _grid_rows(cells, task).items():
+        text = _insert(text, ("grid", scope), rows)
+    text = _append(text, ("grid", "recipes"), recipe)
+    _check_result(params, path, text, name)
+    io.write_text(path, text)
+
+    splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in ("train", "val", "eval"))
+    return [
+        f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
+        *left_out,
+        f"next: vrft run {cells[0].key}",
+    ]
+
+
+def update(root: Path, name: str) -> list[str]:
+    """Take a benchmark's annotation files as they are now: check the data, and write their digests to params.yaml."""
+    path = root / "params.yaml"
+    params = load_params(path)
+    benchmark = params.benchmarks.get(name)
+    if benchmark is None or benchmark.train is None or benchmark.eval is None:
+        own = sorted(n for n, b in params.benchmarks.items() if b.train)
+        raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
+    files.read(benchmark, root)
+    text, said = path.read_text(encoding="utf-8"), []
+    for split in (benchmark.train, benchmark.eval):
+        new = files.digest(root / split.annotations)
+        text = text.replace(split.sha256, new)
+        said.append(f"{split.annotations}: {'unchanged' if new == split.sha256 else 'taken as it is now'}")
+    io.write_text(path, text)
+    return said
+
+
+def _split(root: Path, file: Path, images: Path) -> dict[str, str]:
+    return {
+        "annotations": _stored(root, file),
+        "images": _stored(root, images),
+        "sha256": files.digest(root / _stored(root, file)),
+    }
+
+
+def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int, cells: list[Cell]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 40:
+        raise InputError(
+            f"name {name!r}",
+            "must be lowercase letters, digits and single dashes, a letter first",
+            "for example my-data",
+        )
+    if name in params.benchmarks or name in params.recipes:
+        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name")
+    if recipe not in params.recipes:
+        raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(sorted(params.recipes))}")
+    if shots < 1:
+        raise InputError("--shots", f"must be at least 1, is {shots}", "for example --shots 4")
+    if not cells or min(cell.seed or 0 for cell in cells) < 0:
+        raise InputError("--seeds", "must be numbers of at least 0", "for example --seeds 0 1 2")
+    if len(set(cells)) < len(cells):
+        raise InputError("--seeds", "the same number twice", "each makes one cell: name different ones")
+    for cell in cells:
+        if Cell.parse(cell.key, list(params.recipes)) != cell:
+            raise InputError(f"name {name!r}", f"makes the key {cell.key} ambiguous", "choose another name")
+
+
+def _stored(root: Path, path: Path) -> str:
+    """Relative to the root where the path lies inside it, else absolute."""
+    absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
+
+
+def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Category names to sample, and a line on each group of categories that was left out."""
+    usable = sampling.usable_images(source)
+    evaluated = {category for i in source.split("eval").images for category in source.category_ids(i)}
+    count = {category["name"]: len(usable[i]) for i, category in source.categories.items()}
+    scored = {source.categories[i]["name"] for i in evaluated}
+    if names:
+        if unknown := [name for name in names if name not in count]:
+            raise InputError(
+                "--categories", f"the data has no category {unknown[0]!r}", f"known: {_some(sorted(count))}"
+            )
+        short = [f"{name} ({count[name]})" for name in dict.fromkeys(names) if count[name] < enough]
+        if short:
+            raise InputError(
+                "--categories",
+                f"too few usable training images for {enough} shots, validation images set aside: {_some(short)}",
+                "lower --shots, or leave these out",
+            )
+        if unscored := [name for name in names if name not in scored]:
+            raise InputError(
+                "--categories",
+                f"the evaluation images show no {_some(unscored)}",
+                "leave it out, or evaluate on more images",
+            )
+        return list(dict.fromkeys(names)), []
+    taken = [name for name in sorted(count) if count[name] >= enough and name in scored]
+    if not taken:
+        best = max(sorted(count), key=lambda name: (name in scored, count[name]))
+        raise InputError(
+            "--shots",
+            f"no category has {enough} usable training images (validation images set aside) and an evaluation image; "
+            f"the most is {count[best]} ({best!r})",
+            "lower --shots, or annotate more images",
+        )
+    short = [f"{name} ({count[name]})" for name in sorted(count) if 0 < count[name] < enough]
+    unscored = [name for name in sorted(count) if count[name] >= enough and name not in scored]
+    unseen = [name for name in sorted(count) if not count[name]]
+    reasons = {
+        f"fewer than {enough} usable training images (lower --shots to include them)": short,
+        "no evaluation image": unscored,
+    }
+    reasons["no usable training image"] = unseen
+    return taken, [f"left out, {reason}: {', '.join(group)}" for reason, group in reasons.items() if group]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _grid_rows(cells: list[Cell], task: str) -> dict[str, dict[str, dict]]:
+    first = cells[0]
+    setup = {"benchmark": first.benchmark, "recipe": first.recipe, "task": task, "data": first.data}
+    return {
+        "data": {first.at("data").key: {"benchmark": first.benchmark, "data": first.data}},
+        "setups": {first.at("setup").key: setup},
+        "cells": {cell.key: {**setup, "shots": cell.shots, "seed": cell.seed} for cell in cells},
+        "studies": {first.at("study").key: {**setup, "shots": first.shots, "seeds": [cell.seed for cell in cells]}},
+    }
+
+
+def _insert(text: str, at: tuple[str, ...], rows: dict[str, dict]) -> str:
+    """Put `rows` at the end of the block mapping that lies under the keys `at`."""
+    node = _node(text, at)
+    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
+        raise InputError("params.yaml", f"{'.'.join(at)} must be a block with one row a line", "spread it over lines")
+    lines = text.splitlines(keepends=True)
+    end = node.end_mark.line
+    while not lines[end - 1].split("#")[0].strip():
+        end -= 1
+    if not lines[end - 1].endswith("\n"):
+        lines[end - 1] += "\n"
+    indent = " " * node.value[0][0].start_mark.column
+    new = [indent + line for key, row in rows.items() for line in _block(key, row)]
+    return "".join(lines[:end] + new + lines[end:])
+
+
+def _append(text: str, at: tuple[str, ...], item: str) -> str:
+    """Put `item` at the end of the list that lies under the keys `at`, unless it is there."""
+    node = _node(text, at)
+    assert isinstance(node, yaml.SequenceNode)
+    if item in [entry.value for entry in node.value]:
+        return text
+    end = node.value[-1].end_mark.index
+    separator = ", " if node.flow_style else "\n" + " " * node.start_mark.column + "- "
+    return text[:end] + separator + item + text[end:]
+
+
+def _node(text: str, at: tuple[str, ...]) -> yaml.Node:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key in at:
+        node = next(value for k, value in node.value if k.value == key)
+    return node
+
+
+def _block(key: str, row: dict) -> list[str]:
+    """A grid row on one line; a benchmark with one field a line."""
+
+    def flow(value) -> str:
+        return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9).strip()
+
+    if "train" not in row:
+        return [f"{key}: {flow(row)}\n"]
+    return [f"{key}:\n"] + [f"  {k}: {v if isinstance(v, str) else flow(v)}\n" for k, v in row.items()]
+
+
+def _check_result(before: Params, path: Path, text: str, name: str) -> None:
+    """The new text must mean the old parameters and the new rows, nothing else. Raises InputError as Params.load."""
+    after = Params.parse(text, path, settings_models())
+    old, new = before.model_dump(), after.model_dump()
+    del new["benchmarks"][name]
+    new["grid"]["recipes"] = new["grid"]["recipes"][: len(old["grid"]["recipes"])]
+    for rows in ("data", "setups", "cells", "studies"):
+        new["grid"][rows] = {k: v for k, v in new["grid"][rows].items() if v["benchmark"] != name}
+    if old != new:
+        raise InputError(path, "could not be extended without changing other rows", "add the benchmark by hand")

@@ -1,0 +1,239 @@
+"""`vrft plan`: what a cell's trainings will cost, before anything is loaded, and whether they can be run at all.
+
+Memory, FLOPs and time are estimates from the model's shape; none was measured on a GPU. Nothing is decided here.
+"""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from vrft_core import flops
+from vrft_core.architectures import outline
+from vrft_core.cell import Cell
+from vrft_core.errors import InputError
+from vrft_core.families.form import Form
+from vrft_core.params import Params, Recipe, Rft, Sft
+from vrft_core.policy import curriculum
+from vrft_core.policy.model import PATCH_SIZE
+from vrft_core.report.charts import brief
+from vrft_core.tasks import Task, get_task
+
+# name → (dense bfloat16 FLOP/s, bytes a second from memory, GiB of memory), from the makers' data sheets
+GPUS = {
+    "h100": (989e12, 3.35e12, 80),
+    "h200": (989e12, 4.8e12, 141),
+    "a100": (312e12, 2.04e12, 80),
+    "l40s": (362e12, 0.864e12, 48),
+    "rtx4090": (165e12, 1.008e12, 24),
+}
+UTILISATION = 0.35  # share of the peak that training reaches
+BANDWIDTH = 0.3  # share of the memory's speed that generation reaches: every new token reads all weights once
+LETTERS_A_TOKEN = 3.5  # of the question, where no tokenizer is at hand
+TEMPLATE_TOKENS = 24  # the chat template with its default system turn
+TURNS = "<|im_start|>user\n<|vision_start|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"
+PARTS = ("weights", "gradients", "optimizer", "reference", "activations", "KV cache")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Tokens of one row at most."""
+
+    image: int
+    text: int
+    completion: int
+
+    @property
+    def total(self) -> int:
+        return self.image + self.text + self.completion
+
+
+def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
+    """Markdown. `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP).
+
+    Raises InputError for what cannot be run: uneven batches, a row longer than the model's context.
+    """
+    if gpu not in GPUS:
+        raise InputError("--gpu", f"no {gpu!r}", f"known: {', '.join(GPUS)}")
+    recipe = params.recipe(cell)
+    task = get_task(params.task(cell) if cell.benchmark in params.benchmarks else next(iter(recipe.tasks)))
+    model = outline(params, recipe)
+    config = model.config.text_config
+    for settings, name in ((recipe.sft, "sft"), (recipe.rft, "rft")):
+        _check(recipe, settings, name, cell, gpus)
+    sizes = {
+        "sft": _sizes(params, recipe, task, None),
+        "rft": _sizes(params, recipe, task, recipe.rft.max_completion_length),
+    }
+    evaluation = _sizes(params, recipe, task, recipe.evaluation.max_new_tokens)
+    for longest, where in ((sizes["rft"], "rft.max_completion_length"), (evaluation, "evaluation.max_new_tokens")):
+        if longest.total > config.max_position_embeddings:
+            raise InputError(
+                f"recipes.{cell.recipe}",
+                f"a prompt of {longest.text} text and {longest.image} image tokens with {longest.completion} new ones "
+                f"is longer than the model's {config.max_position_embeddings}, and would be cut",
+                f"lower policy.max_pixels or {where}",
+            )
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trained = _trained(model, recipe)
+    lines = [
+        f"# {cell.key} on {gpus} × {gpu}{', sharded' if sharded else ''}",
+        "",
+        f"{brief(total)} weights, {brief(trained)} of them trained"
+        f" ({'LoRA' if recipe.adapter else 'full'}). A row holds at most {sizes['rft'].image} image tokens, "
+        f"{'about ' if recipe.policy.hub else ''}{sizes['rft'].text} of text, {sizes['rft'].completion} new ones.",
+        "",
+        "Estimates from the model's shape; none was measured on a GPU.",
+        "",
+        "| a GPU's memory, GiB | SFT | RFT |",
+        "|---|---|---|",
+    ]
+    memory = {name: _memory(model, recipe, name, sizes[name], total, trained, gpus, sharded) for name in sizes}
+    lines += [f"| {part} | {memory['sft'][part]:.1f} | {memory['rft'][part]:.1f} |" for part in PARTS]
+    sums = {name: sum(parts.values()) for name, parts in memory.items()}
+    room = GPUS[gpu][2]
+    lines += [
+        f"| all, of {room} | {sums['sft']:.1f} | {sums['rft']:.1f} |",
+        "",
+        *(f"**{name.upper()} does not fit.** {_advice(recipe, name, sharded)}" for name in sums if sums[name] > room),
+        "",
+        "| | SFT | RFT |",
+        "|---|---|---|",
+        *_work(model, recipe, sizes, gpu, gpus, total),
+        "",
+        f"Time assumes {UTILISATION:.0%} of {GPUS[gpu][0] / 1e12:.0f} TFLOP/s in training and {BANDWIDTH:.0%} of "
+        f"{GPUS[gpu][1] / 1e12:.2f} TB/s in generation. Every completion runs its own prompt and picture here; "
+        "sharing them costs less.",
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int) -> None:
+    where, rows = f"recipes.{cell.recipe}.{name}", settings.batch_size
+    unit = settings.num_generations if isinstance(settings, Rft) else 1
+    if rows % unit:
+        raise InputError(where, f"batch_size {rows} is no multiple of num_generations {unit}", "change one of them")
+    if rows % (gpus * unit):
+        whole = f" in groups of {unit}" if unit > 1 else ""
+        raise InputError(where, f"batch_size {rows} cannot be shared out over {gpus} GPUs{whole}", "change --gpus")
+    share = rows // gpus
+    if settings.micro_batch_size and share % min(settings.micro_batch_size, share):
+        raise InputError(
+            where, f"micro_batch_size {settings.micro_batch_size} does not divide {share} rows", "change it"
+        )
+    if recipe.policy.min_pixels > recipe.policy.max_pixels:
+        raise InputError(f"recipes.{cell.recipe}.policy", "min_pixels is larger than max_pixels", "swap them")
+
+
+def _sizes(params: Params, recipe: Recipe, task: Task, completion: int | None) -> Sizes:
+    """Tokens of the longest row; without `completion`, of a target as the task would have it."""
+    policy, taught = recipe.policy, curriculum.subjects(params, recipe)
+    pixels = min([policy.max_pixels, *(one.scenes.image_size**2 for one in taught)])
+    name = "x" * 12
+    text, target = task.prompts.longest(Form.of(recipe, recipe.tasks.get(task.name)), name)
+    if taught:
+        tokenizer, known = curriculum.tokenizer(taught, recipe), curriculum.names(taught)[0]
+
+        def count(words: str) -> int:
+            return len(tokenizer(words.replace(name, known))["input_ids"])
+
+        extra = count(TURNS)
+    else:
+
+        def count(words: str) -> int:
+            return round(len(words) / LETTERS_A_TOKEN)
+
+        extra = TEMPLATE_TOKENS
+    return Sizes(pixels // (2 * PATCH_SIZE) ** 2, count(text) + extra, completion or count(target))
+
+
+def _trained(model: PreTrainedModel, recipe: Recipe) -> int:
+    """Weights that training changes; an adapter adds its own beside each layer whose name matches, as PEFT does."""
+    if recipe.adapter is None:
+        return sum(parameter.numel() for parameter in model.parameters())
+    chosen = [
+        module for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(recipe.adapter.target_modules, name)
+    ]  # fmt: skip
+    if not chosen:
+        raise InputError("adapter.target_modules", "matches no layer of the model", "see the model's module names")
+    return sum(recipe.adapter.r * (module.in_features + module.out_features) for module in chosen)
+
+
+def _memory(
+    model: PreTrainedModel,
+    recipe: Recipe,
+    method: str,
+    sizes: Sizes,
+    total: int,
+    trained: int,
+    gpus: int,
+    sharded: bool,
+) -> dict[str, float]:
+    """GiB of one GPU, by part. Adam, mixed precision: whole weights are trained in 32 bits, frozen ones held in 16.
+
+    A pass computes with copies of 16 bits; of whole weights they stay for the backward pass.
+    """
+    settings, text, full = getattr(recipe, method), model.config.text_config, recipe.adapter is None
+    spread = gpus if sharded else 1
+    share = settings.batch_size // gpus
+    micro = min(settings.micro_batch_size or share, share)
+    weights = total * 6 if full else total * 2 + trained * 4
+    layer = 2 * (6 * text.hidden_size + 4 * text.intermediate_size)  # bytes a token leaves in a layer for its gradient
+    layers = text.num_hidden_layers
+    held = 2 * text.hidden_size * layers + layer if settings.gradient_checkpointing else layer * layers
+    activations = micro * sizes.total * held
+    if full:
+        vision = model.config.vision_config
+        wide = getattr(vision, "embed_dim", vision.hidden_size)
+        depth = 2 if settings.gradient_checkpointing else vision.depth
+        activations += micro * 4 * sizes.image * 2 * (6 + 4 * 4) * wide * depth
+    activations += micro * sizes.completion * text.vocab_size * 4 * 2  # logits and their gradient
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    cache = share * sizes.total * 2 * layers * text.num_key_value_heads * head_size * 2
+    rft = method == "rft"
+    reference = total * (2 if sharded else 4) if rft and full and settings.beta else 0
+    parts = (weights / spread, trained * 4 / spread, trained * 8 / spread, reference / spread, activations, rft * cache)
+    return dict(zip(PARTS, (part / 2**30 for part in parts), strict=True))
+
+
+def _work(
+    model: PreTrainedModel, recipe: Recipe, sizes: dict[str, Sizes], gpu: str, gpus: int, total: int
+) -> list[str]:
+    shape, adapter = flops.Shape.of(model), recipe.adapter is not None
+    peak, speed, _ = GPUS[gpu]
+    loads, done, seconds = {}, {}, {}
+    for name, size in sizes.items():
+        rows = getattr(recipe, name).batch_size
+        loads[name] = flops.Load(rows, rows * size.total, rows * size.completion, rows * size.image * shape.merge)
+    done["sft"] = flops.supervised(shape, loads["sft"], adapter)
+    parts = flops.reinforced(shape, loads["rft"], adapter, recipe.rft.beta != 0, recipe.rft.num_iterations)
+    done["rft"] = sum(parts.values())
+    each = {name: value / gpus / (peak * UTILISATION) for name, value in (("sft", done["sft"]), *parts.items())}
+    seconds["sft"] = each["sft"]
+    writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH) / recipe.rft.num_iterations
+    seconds["rft"] = max(each["generation"], writing) + each["reference"] + each["update"]
+    steps = {name: getattr(recipe, name).steps for name in sizes}
+
+    def row(label: str, text) -> str:
+        return f"| {label} | {text('sft')} | {text('rft')} |"
+
+    return [
+        row("steps", lambda m: f"{steps[m]:,}"),
+        row("rows a step", lambda m: f"{loads[m].rows:,}"),
+        row("tokens, in all", lambda m: brief(loads[m].tokens * steps[m])),
+        row("FLOPs a step", lambda m: f"{done[m]:.2e}"),
+        row("FLOPs, in all", lambda m: f"{done[m] * steps[m]:.2e}"),
+        row("seconds a step, about", lambda m: f"{seconds[m]:.2g}"),
+        row("hours, about", lambda m: f"{seconds[m] * steps[m] / 3600:.2g}"),
+        f"| SFT steps with RFT's FLOPs | {round(done['rft'] * steps['rft'] / done['sft']):,} | |",
+    ]
+
+
+def _advice(recipe: Recipe, method: str, sharded: bool) -> str:
+    settings = getattr(recipe, method)
+    ways = [] if sharded or recipe.adapter else ["spread it (--sharded)"]
+    ways += [] if settings.gradient_checkpointing else ["gradient_checkpointing: true"]
+    ways += ["a smaller micro_batch_size", "fewer pixels"] + ([] if recipe.adapter else ["an adapter"])
+    return f"What helps: {', '.join(ways)}."

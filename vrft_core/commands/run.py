@@ -1,0 +1,92 @@
+"""`vrft run`: bring one cell (or a study over seeds) up to date and say what came out.
+
+`dvc repro` decides what is stale and runs `vrft stage …`; here its output becomes a line a stage.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
+from vrft_core.params import Params
+from vrft_core.sources import files
+from vrft_core.storage import project_folders, refuse_unwritable
+
+_SAID = (
+    (re.compile(r"Running stage '(.+)'"), "running"),
+    (re.compile(r"Stage '(.+)' didn't change"), "cached"),
+    (re.compile(r"Stage '(.+)' is cached"), "cached, restored"),
+)
+
+
+def run(layout: Layout, params: Params, cell: Cell) -> Path:
+    """Reproduce the report of a cell or study; returns the folder of its report.
+
+    Raises InputError for a wider scope and for a user's files that have changed, and SystemExit with the stage's own
+    exit status when a stage fails: it has said why.
+    """
+    if cell.scope not in ("cell", "study"):
+        raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
+    if (benchmark := params.benchmarks[cell.benchmark]).train:
+        files.refuse_changed(benchmark, layout.root)
+    refuse_unwritable(project_folders(layout.root))
+    stage = "report" if cell.scope == "cell" else "study"
+    known: set[str] = set()
+    while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:
+        pass  # another process had a lock of DVC's, and has let go
+    if status:
+        raise SystemExit(status)
+    return layout.report(cell)
+
+
+def _repro(root: Path, target: str, known: set[str]) -> int | None:
+    """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status.
+
+    None where another process works on the same files, after waiting for it; `known`: as in `wait_for_dvc`.
+    """
+    binaries = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+        "DVC_NO_ANALYTICS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "dvc", "repro", target]
+    process = subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout  # piped
+    errors: list[str] = []
+    reader = Thread(target=_pass_on, args=(process.stderr, errors))
+    reader.start()
+    try:
+        for line in process.stdout:
+            for pattern, word in _SAID:
+                if match := pattern.search(line):
+                    print(f"{match[1]}: {word}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    reader.join()
+    if not process.wait():
+        return 0
+    exited = re.search(r"exited with (\d+)", "".join(errors))
+    if not exited and DVC_IS_BUSY.search("".join(errors)):
+        wait_for_dvc(root, "".join(errors), known)
+        return None
+    if not exited:
+        print("".join(errors), end="", file=sys.stderr)
+    return int(exited[1]) if exited else 1
+
+
+def _pass_on(stream, errors: list[str]) -> None:
+    """Stages' own lines go on as they come; DVC's closing words are kept back."""
+    for line in stream:
+        if errors or line.startswith("ERROR:"):
+            errors.append(line)
+        else:
+            print(line, end="", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Model families: what an answer's numbers mean to each of them. Loading weights belongs to `policy`."""

@@ -1,0 +1,186 @@
+"""Locks between processes: who waits says for whom. What a lock protects is said where it is taken.
+
+The kernel holds them, so that one ends with its process, however that ends. DVC's own lock files are only read.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+EVERY = 0.5  # seconds between tries
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a storage that has none
+SHOWN = 120  # characters of a command line
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held. A process that inherits its file holds it too."""
+
+    file: IO[str]
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+    def held_by(self, pid: int, command: str) -> None:
+        """Say who holds it, for those who wait."""
+        about = {"pid": pid, "command": command[:SHOWN], "host": platform.node(), "since": time.time()}
+        self.file.seek(0)
+        self.file.truncate()
+        json.dump(about, self.file)
+        self.file.flush()
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
+    """Wait until no other process holds the lock file `path`, for as long as it takes.
+
+    While it waits, one line names each holder. `what` is that for which it waits; `remove`: the file goes at the end.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _taken(path, what) as lock:
+        lock.held_by(os.getpid(), command_line())
+        try:
+            yield lock
+        finally:
+            if remove:
+                path.unlink(missing_ok=True)  # before it is let go: who waits for it sees that it is gone
+
+
+@contextlib.contextmanager
+def _taken(path: Path, what: str) -> Iterator[Lock]:
+    said = None
+    while True:
+        with open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = _holder(file)
+                if holder != said:
+                    say(f"{what}: waiting for {holder}")
+                    said = holder
+                time.sleep(EVERY)
+                continue
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                say(f"{path.parent}: this storage has no file locks; let nothing else work on {what} meanwhile")
+            if not _is_there(path, file):
+                continue
+            if said:
+                say(f"{what}: goes on")
+            yield Lock(file)
+            return
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process that lives holds the lock file; one that is not there is held by nobody."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def command_line() -> str:
+    """This process's, short and readable."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+
+
+# DVC's errors: a lock for files (its rwlock), or for the whole repository, or its file of locks cut short
+DVC_IS_BUSY = re.compile(
+    r"is busy, it is being blocked by|Unable to acquire lock|RWLock-file .* (corrupted|format error)"
+)
+
+
+def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
+    """After an error of DVC's as in DVC_IS_BUSY: return when who holds the lock has let go, or might have.
+
+    `known` grows by the holders that a line has named. A file of locks that a killed process has left half written is
+    removed: DVC would refuse to work for ever.
+    """
+    folder = root / ".dvc/tmp"
+    if "RWLock-file" in said:
+        return _remove_torn(folder / "rwlock", folder / "rwlock.lock")
+    holders = dict(re.findall(r"\(PID (\d+)\): (.*)", said))
+    whole = not holders  # the lock of the whole repository, not of some files
+    if whole:
+        with contextlib.suppress(OSError, ValueError):
+            holders = {str(int((folder / "lock").read_text().split()[0])): ""}
+    named = [f"process {pid}" + (f" ({command[:SHOWN]})" if command else "") for pid, command in holders.items()]
+    words = ", ".join(named) or "another process"
+    if words not in known:
+        known.add(words)
+        say(f"DVC is busy: waiting for {words}")
+    time.sleep(EVERY)
+    while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
+        time.sleep(EVERY)
+
+
+def _remove_torn(path: Path, guard: Path) -> None:
+    time.sleep(EVERY)
+    if is_held(guard):  # it is being written now
+        return
+    try:
+        whole = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except FileNotFoundError:
+        return
+    except ValueError:
+        whole = False
+    if not whole:
+        path.unlink(missing_ok=True)
+        say(f"{path}: was left half written by a process that was killed; it is removed")
+
+
+def say(line: str) -> None:
+    print(f"vrft: {line}", file=sys.stderr, flush=True)
+
+
+def _holder(file: IO[str]) -> str:
+    try:
+        file.seek(0)
+        about = json.loads(file.read())
+        since = time.strftime("%F %T", time.localtime(about["since"]))
+        where = "" if about["host"] == platform.node() else f" on {about['host']}"
+        return f"process {about['pid']}{where} ({about['command']}), which holds {file.name} since {since}"
+    except (ValueError, KeyError, TypeError, OSError):  # it is just being written
+        return f"the process that holds {file.name}"
+
+
+def _is_there(path: Path, file: IO[str]) -> bool:
+    """Whether the file is still the one at `path`, and was not removed by who held it before."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _named(path: Path, holders: dict[str, str]) -> bool:
+    """Whether DVC's file of locks still names one of these processes, and it lives."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(re.search(rf'"pid": {pid}\b', text) and _lives(int(pid)) for pid in holders)

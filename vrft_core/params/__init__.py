@@ -1,0 +1,160 @@
+"""What params.yaml means, typed and frozen; one module a block. Unknown keys are errors.
+
+Science parameters, and what each stage needs of a machine; where a step runs is configured in `pipelines`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
+
+from vrft_core import yaml_text
+from vrft_core.cell import Cell
+from vrft_core.errors import InputError
+from vrft_core.names import Key, Name
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.params.common import Natural, Positive, Share, Strict
+from vrft_core.params.grid import Grid, Setup
+from vrft_core.params.recipes import (
+    Adapter,
+    Evaluation,
+    FewShot,
+    Hub,
+    Limit,
+    Policy,
+    Pretraining,
+    Prompts,
+    Recipe,
+    Reuse,
+    Rft,
+    Sft,
+    TaskSettings,
+)  # fmt: skip
+from vrft_core.params.resources import RecipeResources, Resources
+
+__all__ = [
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
+    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
+    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
+]  # fmt: skip
+
+
+class Params(Strict):
+    benchmarks: dict[Name, Benchmark]
+    recipes: dict[Name, Recipe]
+    grid: Grid
+    nightly: list[Key]
+    resources: dict[Name, RecipeResources] = Field(default_factory=dict)
+
+    def resources_of(self, recipe: str, stage: str) -> Resources:
+        return self.resources.get(recipe, RecipeResources()).of(stage)
+
+    def cells(self) -> list[Cell]:
+        return [Cell(c.recipe, c.benchmark, c.shots, c.seed, data=c.data) for c in self.grid.cells.values()]
+
+    def recipe(self, cell: Cell) -> Recipe:
+        return self.recipes[cell.recipe]
+
+    def benchmark(self, cell: Cell) -> Benchmark:
+        return self.benchmarks[cell.benchmark]
+
+    def task(self, cell: Cell) -> str:
+        return self.benchmark(cell).task
+
+    def task_settings(self, cell: Cell) -> TaskSettings:
+        """What the recipe says of the cell's task."""
+        return self.recipe(cell).tasks[self.task(cell)]
+
+    def parse_cell(self, key: str) -> Cell:
+        """A key of any scope that the grid knows. Raises InputError with the keys that exist."""
+        if key in self.grid.data:
+            row = self.grid.data[key]
+            return Cell(benchmark=row.benchmark, data=row.data)
+        cell = Cell.parse(key, list(self.recipes))
+        known = {c.at(cell.scope).key: c.at(cell.scope) for c in self.cells()}
+        if key not in known:
+            raise InputError("params.yaml", f"grid has no {cell.scope} {key!r}", f"known: {', '.join(sorted(known))}")
+        return known[key]
+
+    @model_validator(mode="after")
+    def _pretraining_has_data(self):
+        for name, recipe in self.recipes.items():
+            for wanted in recipe.policy.pretraining.benchmarks if recipe.policy.pretraining else ():
+                if wanted not in self.benchmarks or not self.benchmarks[wanted].embedded:
+                    raise ValueError(
+                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is no benchmark with embedded data"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _grid_agrees(self):
+        for key, row in self.grid.cells.items():
+            self._check_setup(f"grid.cells.{key}", row)
+            cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
+            if cell.key != key:
+                raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
+        cells = self.cells()
+        wanted = {
+            "recipes": {c.recipe for c in cells},
+            "data": {c.at("data").key for c in cells},
+            "setups": {c.at("setup").key for c in cells},
+            "studies": {c.at("study").key for c in cells},
+        }
+        for name, keys in wanted.items():
+            if (have := set(getattr(self.grid, name))) != keys:
+                raise ValueError(
+                    f"grid.{name} must be exactly {sorted(keys)}, as grid.cells implies; it is {sorted(have)}"
+                )
+        for key, row in self.grid.setups.items():
+            self._check_setup(f"grid.setups.{key}", row)
+        for key, study in self.grid.studies.items():
+            self._check_setup(f"grid.studies.{key}", study)
+            seeds = sorted(c.seed for c in cells if c.seed is not None and c.at("study").key == key)
+            if sorted(study.seeds) != seeds:
+                raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
+        if unknown := set(self.resources) - set(self.recipes):
+            raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
+        if unknown := set(self.nightly) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        return self
+
+    def _check_setup(self, where: str, row: Setup) -> None:
+        if row.recipe not in self.recipes:
+            raise ValueError(f"{where}: no recipe {row.recipe!r}")
+        if row.benchmark not in self.benchmarks:
+            raise ValueError(f"{where}: no benchmark {row.benchmark!r}")
+        benchmark, recipe = self.benchmarks[row.benchmark], self.recipes[row.recipe]
+        if row.task != benchmark.task:
+            raise ValueError(f"{where}.task: {row.benchmark} is {benchmark.task!r}, not {row.task!r}")
+        kind = benchmark.kind(recipe.data)
+        if kind is None:
+            raise ValueError(f"{where}: recipe {row.recipe} wants {recipe.data} data, and {row.benchmark} has none")
+        if row.data != kind:
+            raise ValueError(f"{where}.data: {row.recipe} takes the {kind} data of {row.benchmark}, not {row.data!r}")
+        if row.task not in recipe.tasks:
+            raise ValueError(f"{where}: recipes.{row.recipe}.tasks says nothing of {row.task!r}")
+
+    @model_validator(mode="after")
+    def _tasks_exist(self, info: ValidationInfo):
+        known = (info.context or {}).get("tasks")
+        for name, benchmark in self.benchmarks.items():
+            if known is not None and benchmark.task not in known:
+                raise ValueError(f"benchmarks.{name}.task: no task {benchmark.task!r}; known: {', '.join(known)}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path, tasks: Mapping[str, type[TaskSettings]]) -> "Params":
+        """`tasks`: name → what its settings mean. Raises InputError with the first wrong field."""
+        return cls.parse(yaml_text.read(path), path, tasks)
+
+    @classmethod
+    def parse(cls, text: str, path: Path, tasks: Mapping[str, type[TaskSettings]]) -> "Params":
+        """`text` as the content of `path`. Raises InputError with the first wrong field."""
+        try:
+            return cls.model_validate(yaml_text.parse(text, path), context={"tasks": tasks})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"] if part != "[key]") or "grid"
+            raise InputError(
+                path, f"{field}: {first['msg'].removeprefix('Value error, ')}", "see params.yaml's comments"
+            ) from None

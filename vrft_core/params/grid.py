@@ -1,0 +1,41 @@
+"""The grid of experiments, spelled out so that dvc.yaml can loop over it."""
+
+from vrft_core.names import Key, Name, TaskName
+from vrft_core.params.benchmarks import Kind
+from vrft_core.params.common import Natural, Positive, Strict
+
+
+class Data(Strict):
+    """Raw data that several recipes share."""
+
+    benchmark: Name
+    data: Kind
+
+
+class Setup(Strict):
+    """A benchmark run by a recipe: what all its cells share."""
+
+    benchmark: Name
+    recipe: Name
+    task: TaskName
+    data: Kind
+
+
+class CellRow(Setup):
+    shots: Positive
+    seed: Natural
+
+
+class Study(Setup):
+    shots: Positive
+    seeds: list[Natural]
+
+
+class Grid(Strict):
+    """Keys and fields must agree; `Params` checks them against each other and against benchmarks and recipes."""
+
+    recipes: list[Name]
+    data: dict[Key, Data]
+    setups: dict[Key, Setup]
+    cells: dict[Key, CellRow]
+    studies: dict[Key, Study]

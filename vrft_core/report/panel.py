@@ -1,0 +1,114 @@
+"""What a task contributes to a page, and what it may look at to make it. Plain data; the templates turn it to HTML."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from vrft_core import io
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.evaluation.scores import Scores
+from vrft_core.params import Params
+from vrft_core.tasks.task import Task
+
+MODELS = ("base", "sft", "rft")
+TRAINED = ("sft", "rft")
+MODEL_NAMES = {"base": "Base", "sft": "SFT", "rft": "RFT"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows`: {"label", "cells": [text], "note"}. A long one is folded away until it is asked for."""
+
+    caption: str
+    head: list[str]
+    rows: list[dict]
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One section of a page.
+
+    `charts`: {"title", "svg", "caption"}. `gallery`: {"label", "few_shot", "picture" (`drawing.Picture.store`),
+    "credit"} and of each model either "panels", drawn over the image ({"name", "css", "svg", "caption", "completion"}),
+    or "svg" of the image and "answers" beside it ({"name", "css", "text", "right", "completion"}).
+    """
+
+    id: str
+    title: str
+    text: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    charts: list[dict] = field(default_factory=list)
+    gallery: list[dict] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a cell's report is made of, read once. Rows are keyed by example."""
+
+    task: Task
+    settings: Any  # of the task, from the recipe
+    truth: Annotations  # the evaluation split
+    source: dict  # `info` and `licenses` of the annotation file
+    categories: list[int]
+    taught: frozenset[int]  # categories with few-shot examples
+    selection: dict  # the few-shot stage's
+    rows: dict[str, dict[str, Any]]  # model → example → its prediction, a `Row` of the task
+    metrics: dict[str, dict]
+    training: dict[str, dict]
+
+    @classmethod
+    def read(cls, layout: Layout, params: Params, cell: Cell, task: Task) -> "Inputs":
+        """Raises InputError when the models did not answer the same questions, or metrics have other names."""
+        data = io.read_json(layout.raw(cell) / "annotations.json")
+        truth = Annotations.from_dict(data).split("eval")
+        selection = io.read_json(layout.few_shot(cell) / "selection.json")
+        settings = params.task_settings(cell)
+        places = {model: layout.evaluation(cell, model) for model in MODELS}
+        rows = {
+            model: {row["id"]: row for row in io.read_jsonl(place / "predictions.jsonl")}
+            for model, place in places.items()
+        }
+        for model in TRAINED:
+            if set(rows[model]) != set(rows["base"]):
+                raise InputError(
+                    places[model] / "predictions.jsonl",
+                    "answers other questions than the untouched model",
+                    f"run the stages base_eval and {model}_eval on the same data",
+                )
+        metrics = {model: io.read_json(place / "metrics.json") for model, place in places.items()}
+        wanted = task.metrics.specs(settings)[0].name
+        for model, place in places.items():
+            if wanted not in metrics[model]["metrics"]:
+                raise InputError(
+                    place / "metrics.json",
+                    f"has no {wanted!r}: recorded under another name, or asked in another way",
+                    f"evaluate again: vrft run {cell.key}",
+                )
+        return cls(
+            task=task,
+            settings=settings,
+            truth=truth,
+            source={key: data.get(key) for key in ("info", "licenses")},
+            categories=truth.chosen(params.benchmark(cell).categories),
+            taught=frozenset(category["id"] for category in selection["categories"]),
+            selection=selection,
+            rows=rows,
+            metrics=metrics,
+            training={method: io.read_json(layout.training(cell, method)) for method in TRAINED},
+        )
+
+    def licences(self) -> dict[int, str]:
+        """id → name, as the annotation file lists them."""
+        listed = self.source["licenses"] or []
+        return {row["id"]: str(row["name"]) for row in listed if isinstance(row, dict) and {"id", "name"} <= set(row)}
+
+    def scores(self) -> dict[str, Scores]:
+        """By model."""
+        return {
+            model: self.task.metrics.scores(
+                self.truth, list(rows.values()), self.categories, self.settings, self.taught
+            )
+            for model, rows in self.rows.items()
+        }

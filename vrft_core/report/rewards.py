@@ -1,0 +1,101 @@
+"""What the rewards did while RFT trained: whether answers became better, or only better paid. Of any task."""
+
+from vrft_core.report import figures
+from vrft_core.report.followed import reward_against_score
+from vrft_core.report.panel import Panel, Table
+from vrft_core.report.text import decimal, share
+from vrft_core.report.verdict import points
+
+EDGE = 0.1  # share of the steps that count as the beginning, and as the end
+
+
+def panel(results: dict, training: dict) -> Panel:
+    """`training`: RFT's record."""
+    log = training.get("log", [])
+    tables = []
+    if rows := _rewards(log):
+        tables.append(Table("RFT's rewards while training", ["", "first tenth of the steps", "last tenth"], rows))
+    if followed := reward_against_score(log, training.get("validation", [])):
+        tables.append(_followed(followed, training.get("validation_metric", "score")))
+    if traps := results.get("adversarial"):
+        tables.append(_traps(traps))
+    text = ["A rule that pays can be gamed. These figures show whether answers became better, or only better paid."]
+    return Panel("rewards", "What the rewards did", text, tables, figures.health(log))
+
+
+def _followed(found: dict, metric: str) -> Table:
+    """Table of reward and the validation score at each checkpoint."""
+    first, last = found["checkpoints"][0], found["checkpoints"][-1]
+    rows = [
+        {
+            "label": f"Step {one['step']}",
+            "cells": [decimal(one["reward"]), points(one["score"])],
+            "note": "",
+        }
+        for one in found["checkpoints"]
+    ]
+    rows += [
+        {
+            "label": "Change, first to last",
+            "cells": [decimal(last["reward"] - first["reward"]), points(last["score"] - first["score"], True)],
+            "note": "",
+        },
+        {
+            "label": "Rank correlation",
+            "cells": [decimal(found["spearman"]), ""],
+            "note": "1: the score rose whenever the reward did. It rests on as many points as there are checkpoints.",
+        },
+        {
+            "label": "Drift",
+            "cells": [decimal(found["drift"]), ""],
+            "note": "Growth of the reward less growth of the score, each as a share of its first value: above 0 the "
+            "pay rose faster than the skill.",
+        },
+    ]
+    head = ["", "reward since the checkpoint before", f"validation {metric}"]
+    return Table("Does the validation score follow the reward?", head, rows)
+
+
+def _traps(found: dict) -> Table:
+    """Table of the fixed set of adversarial answers."""
+    named = sorted({f"{one['case']} ({one['reward']})" for one in found["mismatches"]})
+    rows = [
+        {
+            "label": "Rewards that are not what they must be",
+            "cells": [f"{len(named)}", ""],
+            "note": "; ".join(named) or f"All {found['cases']} answers were paid as specified.",
+        },
+        {
+            "label": "Worthless answers paid more than half",
+            "cells": [f"{found[key]} of {found['worthless']}" for key in ("strict_overpaid", "published_overpaid")],
+            "note": "Answers that find nothing: wrong boxes that share a number with the true one, empty names, "
+            "inverted boxes, and the like.",
+        },
+    ]
+    head = ["", "rewards used here", "as published"]
+    return Table("Answers made to be overpaid", head, rows)
+
+
+def _rewards(log: list[dict]) -> list[dict]:
+    edge = max(1, round(EDGE * len(log)))
+    first, last = log[:edge], log[-edge:]
+    rows = [
+        {"label": f"Reward: {name}", "cells": [decimal(_mean(part, key)) for part in (first, last)], "note": ""}
+        for name, key in figures.reward_parts(log).items()
+    ]
+    shares = {"Groups that teach nothing": "frac_reward_zero_std"}
+    shares |= {f"· alike in “{name}”": key for name, key in figures.constant_parts(log).items()}
+    for label, key in shares.items():
+        note = (
+            "All answers of a group were paid alike, so there was nothing to prefer."
+            if not label.startswith("·")
+            else "Groups in which this reward alone told no answer from another."
+        )
+        if any(key in row for row in log):
+            rows.append({"label": label, "cells": [share(_mean(part, key)) for part in (first, last)], "note": note})
+    return rows
+
+
+def _mean(rows: list[dict], key: str) -> float | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return sum(values) / len(values) if values else None

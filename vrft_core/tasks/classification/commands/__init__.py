@@ -1,0 +1,56 @@
+"""What the command line does with logs of classification answers: measure them, read solutions."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrft_core.commands.score import limit_of, read_log, truth_of
+from vrft_core.errors import InputError
+from vrft_core.tasks import get_task
+from vrft_core.tasks.classification.answers import parse
+from vrft_core.tasks.classification.metrics.accuracy import accuracy, judge
+from vrft_core.tasks.solutions import faults
+from vrft_core.tasks.table import measured
+
+
+def evaluate(args: Namespace) -> tuple[dict, str]:
+    """Accuracy of a log as `vrft score` reads it → the result as an object for JSON, and as a table to read.
+
+    Object: `metrics` {name: {"value", "low", "high"}}: accuracy/strict and accuracy/lenient (Visual-RFT's rule),
+    `queries`, and `confusions`. Raises InputError on rows that cannot be used.
+    """
+    if not args.answers:
+        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
+    if args.sam or args.images:
+        raise InputError("--sam, --images", "make masks, and there are none here", "leave them out")
+    rows = list(read_log(args.answers))
+    task = get_task("classification")
+    truths = [truth_of(task, row, where, limit_of(row)) for where, row in rows]
+    completions = [row["completion"] for _, row in rows]
+    judged = [judge(completion, truth) for completion, truth in zip(completions, truths, strict=True)]
+    ones = np.ones(len(rows))
+    parts = {
+        "accuracy/strict": ([row[2] for row in judged], ones),
+        "accuracy/lenient": ([row[3] for row in judged], ones),
+    }
+    found, lines = measured([row for _, row in rows], parts, shares=tuple(parts))
+    confusions = accuracy(completions, truths)["confusions"]
+    if confusions:
+        lines += ["", "   n  true → said (* right by the published rule)"]
+        for row in confusions:
+            lines.append(f"{row['count']:>4}  {row['true']} → {row['said'] or '(nothing)'}{' *' * row['lenient']}")
+    return {"queries": len(rows), "confusions": confusions, "metrics": found}, "\n".join(lines)
+
+
+def solution(row: dict, limit: tuple[float, float]) -> Any:
+    """All names of the class that a logged row's solution states. Raises ValueError with what is wrong."""
+    read = parse(row["solution"])
+    faults(read.reasons)
+    return (read.name, *(row.get("names") or ()))
+
+
+def make_map(request: object, output: Path) -> dict:
+    """`vrft presence`: there is none."""
+    raise InputError("--task", "classification asks what an image shows, not what is present", "use `vrft predict`")

@@ -1,0 +1,80 @@
+"""What a report shows of classification alone: classes, confusions, images, answers."""
+
+from pathlib import Path
+
+from vrft_core.report.panel import Inputs, Panel
+from vrft_core.tasks.classification.panels import answers, classes, confusions
+from vrft_core.tasks.classification.panels.gallery import gallery
+
+SUBJECT = "few-shot classification"
+WORDS = (
+    "Accuracy is the share of images that are called by the right name. 100 is perfect; a wrong name, two names, or "
+    "none count 0."
+)
+SMALL_PRINT = (
+    "A name is right if it is the class's own or a synonym; capitals, hyphens and articles do not matter. “Mean over "
+    "classes” counts each class alike, however many images it has. Taught classes have few-shot examples; the others "
+    "show what was kept, and the harmonic mean of the two is high only if both are. pass@k, where it is shown, is the "
+    "share of images with a right name among k sampled answers. “As published” is the rule of the Visual-RFT paper: a "
+    "part of a name is right, and so is an empty answer. It is an upper bound, to be compared with the paper's numbers "
+    "alone."
+)
+
+
+def note(details: dict) -> str:
+    """One line for the small print of a summary."""
+    asked = "The question listed all classes." if details["class_list"] else "Open questions: no list of classes."
+    return f"{asked} Strict accuracy; the lenient one is the published rule."
+
+
+def how(details: dict) -> list[str]:
+    """How it was measured, in sentences."""
+    told = (
+        "The question listed the names of all classes."
+        if details["class_list"]
+        else "The question names no class: the model has to find the name itself."
+    )
+    lines = [
+        f"Each model was asked once about each image, what it shows. {told}",
+        "An answer is right (strictly) if all of it is the class's name or one of its synonyms, whatever the capitals, "
+        "hyphens and articles. The lenient rule is the published one and is shown beside it, never mixed with it.",
+    ]
+    if details["samples"]:
+        lines.append(
+            f"Each question was answered {details['samples']} times more, by lot at temperature 1. pass@1 is the share "
+            f"of these answers that are right, pass@{details['samples']} the share of images with a right one among "
+            "them: reinforcement can only reward what is sometimes said."
+        )
+    return lines
+
+
+def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
+    """Panels of one cell; `images` is the folder of the evaluation images."""
+    per_class = classes.per_class(inputs)
+    shown = gallery(inputs, images, results["seed"])
+    few = sum(entry["few_shot"] for entry in shown)
+    return [
+        Panel(
+            "classes",
+            "By class",
+            [classes.about(per_class)],
+            [classes.table(per_class, results["details"]["base"]["samples"])],
+            classes.bars(per_class),
+        ),
+        Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
+        Panel(
+            "pictures",
+            f"{len(shown)} images, before and after",
+            [
+                f"Drawn by lot; {few} show a few-shot category. In quotes what the image shows, beside it what each "
+                "model called it."
+            ],
+            gallery=shown,
+        ),
+        Panel("answers", "The answers", [], answers.tables(results["diagnostics"])),
+    ]
+
+
+def study(results: dict) -> list[Panel]:
+    """Nothing beside what every study shows."""
+    return []

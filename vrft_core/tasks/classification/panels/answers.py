@@ -1,0 +1,66 @@
+"""Tables of what the answers look like, and of how certain they are. Nothing is computed anew."""
+
+from collections.abc import Callable, Mapping
+
+from vrft_core.report.panel import MODEL_NAMES, Table
+from vrft_core.report.text import decimal, share
+
+
+def tables(each: Mapping[str, dict]) -> list[Table]:
+    """`each`: model → its diagnostics."""
+
+    def row(label: str, text: Callable[[dict], str], note: str = "") -> dict:
+        return {"label": label, "cells": [text(each[model]) for model in MODEL_NAMES], "note": note}
+
+    rows = [
+        row(
+            "Answers with a fault of form",
+            lambda d: share(d["answers_with_reasons"]),
+            "Not written exactly as asked; what could be read was used. Each fault that occurred has a line below.",
+        )
+    ]
+    for reason in sorted({reason for d in each.values() for reason in d["reasons"]}):
+        rows.append(row(f"· {reason.replace('_', ' ')}", lambda d, r=reason: f"{d['reasons'].get(r, 0):,}"))
+    rows += [
+        row("Answers without a name", lambda d: share(d["names"]["empty"])),
+        row(
+            "Names of no class",
+            lambda d: share(d["names"]["unknown"]),
+            "Of the names given: neither a class's own name nor a synonym.",
+        ),
+        row("Different names given", lambda d: f"{d['names']['different']:,}"),
+        row(
+            "Share of the most frequent name",
+            lambda d: share(d["names"]["one_name"]),
+            "Far above the share of any class, the model says it whatever it sees.",
+        ),
+        row("Length of a name, characters", lambda d: decimal(d["names"]["length"], 1)),
+        row("Length of an answer, tokens", lambda d: decimal(d["tokens"], 1)),
+        row("Answers cut off", lambda d: share(d["cut_off"]), "No end to the answer or to the thought."),
+    ]
+    if any(d["identical_samples"] is not None for d in each.values()):
+        rows.append(
+            row(
+                "Questions whose sampled answers are all alike",
+                lambda d: share(d["identical_samples"]),
+                "All of them the greedy answer: reinforcement finds nothing to prefer there.",
+            )
+        )
+    certain = [
+        row("Mean", lambda d: decimal(d["certainty"]["mean"])),
+        row(
+            "Calibration error (ECE)",
+            lambda d: decimal(d["certainty"]["calibration"]["ece"]),
+            "Mean gap between the probability and how often the name is right; 0 is perfect.",
+        ),
+        row(
+            "Tells right from wrong (AUROC)",
+            lambda d: decimal(d["certainty"]["auroc"]),
+            "Chance that a right name is more probable than a wrong one; 0.5 is a coin toss.",
+        ),
+    ]
+    head = ["", *MODEL_NAMES.values()]
+    return [
+        Table("The answers on the evaluation images", head, rows),
+        Table("The probability the models give to the names they write", head, certain),
+    ]

@@ -1,0 +1,82 @@
+"""Accuracy by class: bars for each frequency group, and everything as a table."""
+
+from vrft_core.report import charts, figures
+from vrft_core.report.charts import Bars
+from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
+from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.verdict import points
+
+MOST_ROWS = 30  # classes in one chart; the table holds them all
+
+
+def per_class(inputs: Inputs) -> dict[str, dict]:
+    """label → {"frequency", "images", "few_shot", "accuracy": {model: …}, "pass": of the untouched model}"""
+    each = {model: inputs.metrics[model]["per_class"] for model in MODELS}
+    return {
+        name: {
+            "frequency": row["frequency"],
+            "images": row["images"],
+            "few_shot": row["category_id"] in inputs.taught,
+            "accuracy": {model: each[model][name]["strict"] for model in MODELS},
+            "pass": row["pass"],
+        }
+        for name, row in each["base"].items()
+    }
+
+
+def about(per_class: dict) -> str:
+    few = sum(row["few_shot"] for row in per_class.values())
+    rest = "; the others were never trained on here and show what was kept or lost" if few < len(per_class) else ""
+    counts = sorted({row["images"] for row in per_class.values()})
+    images = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
+    return (
+        f"★ marks the {few} classes with few-shot examples{rest}. A single class's accuracy rests on "
+        f"{images} images: differences between single bars are often chance."
+    )
+
+
+def bars(per_class: dict) -> list[dict]:
+    """Bars for each frequency group."""
+    found = []
+    for letter, words in FREQUENCY_NAMES.items():
+        rows = [(name, row) for name, row in per_class.items() if row["frequency"] == letter]
+        if not rows:
+            continue
+        caption = "1 class." if len(rows) == 1 else f"{len(rows)} classes."
+        if len(rows) > MOST_ROWS:
+            rows = sorted(rows, key=lambda item: -_gap(item[1]))[:MOST_ROWS]
+            caption += f" Shown: the {MOST_ROWS} where RFT and SFT differ most; the table below has them all."
+        drawn = [
+            Bars(
+                name,
+                {model: figures.times100(row["accuracy"][model]) for model in MODEL_NAMES},
+                "★" if row["few_shot"] else "",
+            )
+            for name, row in sorted(rows)
+        ]
+        title = words[0].upper() + words[1:]
+        chart = charts.bars(title, drawn, MODEL_NAMES, "accuracy, per cent", high=100)
+        found.append(figures.figure(title, chart, caption))
+    return found
+
+
+def table(per_class: dict, samples: int) -> Table:
+    drawn = [f"Base, pass@{samples}"] if samples else []
+    rows = [
+        {
+            "label": f"{name}{' ★' if row['few_shot'] else ''}",
+            "cells": [
+                row["frequency"],
+                str(row["images"]),
+                *(points(row["accuracy"][model]) for model in MODELS),
+                *([points(row["pass"])] if samples else []),
+            ],
+            "note": "",
+        }
+        for name, row in sorted(per_class.items())
+    ]
+    return Table("Accuracy by class", ["Class", "Group", "Images", *MODEL_NAMES.values(), *drawn], rows, folded=True)
+
+
+def _gap(row: dict) -> float:
+    return abs(row["accuracy"]["rft"] - row["accuracy"]["sft"])

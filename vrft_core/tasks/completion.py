@@ -1,0 +1,24 @@
+"""What a reward is handed: one completion, read once. How it is read is in each task's `answers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Completion:
+    """A completion's text, what it says, and whether a thought was asked for.
+
+    `group` holds all answers to the same question, this one among them; empty where they are not known, which only a
+    reward over the group minds. `pairings` is where detection rewards leave the matching of boxes for each other:
+    {gate: (truth, pairs)}.
+    """
+
+    __slots__ = ("group", "pairings", "parsed", "text", "thinking")
+
+    def __init__(self, text: str, parsed: Any, thinking: bool = True) -> None:
+        self.text = text
+        self.parsed = parsed
+        self.thinking = thinking
+        self.group: Sequence[Completion] = ()
+        self.pairings: dict[float, tuple] = {}

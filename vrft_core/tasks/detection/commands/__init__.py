@@ -1,0 +1,42 @@
+"""What the command line does with detection files: evaluate them, read solutions, make presence maps."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vrft_core.errors import InputError
+from vrft_core.tasks.detection.answers import parse
+from vrft_core.tasks.detection.commands.evaluate import evaluate_files
+from vrft_core.tasks.solutions import faults
+
+if TYPE_CHECKING:
+    from vrft_core.commands.predict import Request
+
+
+def evaluate(args: Namespace) -> tuple[dict, str]:
+    """`vrft evaluate` of a detections file."""
+    if not (args.ground_truth and args.detections):
+        raise InputError("--ground-truth, --detections", "are missing", f"--rules {args.rules} needs both")
+    return evaluate_files(
+        args.rules,
+        args.ground_truth,
+        args.detections,
+        args.categories,
+        args.published_lvis,
+        args.ranked_by,
+        args.split,
+    )
+
+
+def make_map(request: "Request", output: Path) -> dict:
+    """`vrft presence`."""
+    from vrft_core.tasks.detection.commands.presence_map import make_map as make
+
+    return make(request, output)
+
+
+def solution(row: dict, limit: tuple[float, float]) -> Any:
+    """The true boxes that a logged row's solution states. Raises ValueError with what is wrong."""
+    read = parse(row["solution"], limit)
+    faults(read.reasons)
+    return [detection.box for detection in read.detections]

@@ -1,0 +1,66 @@
+"""AP by category: bars for each frequency group, and everything as a table."""
+
+from vrft_core.report import charts, figures
+from vrft_core.report.charts import Bars
+from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
+from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.verdict import points
+
+MOST_ROWS = 30  # categories in one chart; the table holds them all
+
+
+def per_category(inputs: Inputs) -> dict[str, dict]:
+    """name → {"frequency", "boxes", "few_shot", "AP": {model: …}}"""
+    named = {c["id"]: c["name"] for c in inputs.selection["categories"]}
+    taught = {name for i, own in named.items() for name in (own, f"{own} ({i})")}
+    each = {model: inputs.metrics[model]["per_category"] for model in MODELS}
+    return {
+        name: {
+            "frequency": row["frequency"],
+            "boxes": row["boxes"],
+            "few_shot": name in taught,
+            "AP": {model: each[model][name]["AP"] for model in MODELS},
+        }
+        for name, row in each["base"].items()
+    }
+
+
+def bars(per_category: dict) -> list[dict]:
+    """Bars for each frequency group, and a table of everything behind them."""
+    found = []
+    for letter, words in FREQUENCY_NAMES.items():
+        rows = [(name, row) for name, row in per_category.items() if row["frequency"] == letter and row["boxes"]]
+        if not rows:
+            continue
+        caption = "1 category." if len(rows) == 1 else f"{len(rows)} categories."
+        if len(rows) > MOST_ROWS:
+            rows = sorted(rows, key=lambda item: -_gap(item[1]))[:MOST_ROWS]
+            caption += f" Shown: the {MOST_ROWS} where RFT and SFT differ most; the table below has them all."
+        drawn = [
+            Bars(
+                name.replace("_", " "),
+                {m: figures.times100(row["AP"][m]) for m in MODEL_NAMES},
+                "★" if row["few_shot"] else "",
+            )
+            for name, row in sorted(rows, key=lambda item: item[0])
+        ]
+        title = words[0].upper() + words[1:]
+        found.append(figures.figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points"), caption))
+    return found
+
+
+def table(per_category: dict, title: str) -> Table:
+    rows = [
+        {
+            "label": f"{name}{' ★' if row['few_shot'] else ''}",
+            "cells": [row["frequency"], str(row["boxes"]), *(points(row["AP"][model]) for model in MODELS)],
+            "note": "",
+        }
+        for name, row in sorted(per_category.items())
+    ]
+    return Table(f"{title} by category", ["Category", "Group", "Objects", *MODEL_NAMES.values()], rows, folded=True)
+
+
+def _gap(row: dict) -> float:
+    ap = row["AP"]
+    return abs((ap["rft"] or 0) - (ap["sft"] or 0))

@@ -1,0 +1,48 @@
+"""What a recipe says of detection: what is asked, what boxes are ranked by, what answers are paid for."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from vrft_core.params import Natural, Strict, TaskSettings
+
+VERSION = 1
+RULES = ("lvis", "coco")
+
+
+class PresenceMap(Strict):
+    """A stored presence map, its path relative to the project root, and its digest: a changed one is noticed."""
+
+    map: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Settings(TaskSettings):
+    """`presence`: see `prompts.presence`; `ranking`: see `metrics.ranking`."""
+
+    MEASURED: ClassVar[tuple[str, ...]] = ("repeating", "box_inflation", "confidence_zero", "confidence_one")
+
+    presence: Literal["oracle", "self"] | PresenceMap
+    absent_share: Annotated[float, Field(gt=0, le=1)] = (
+        1.0  # of the questions about absent categories, by lot, weighted
+    )
+    ranking: Literal["stated", "likelihood", "certainty", "combined", "consistency"]
+    fitting_images: Natural = 0  # training images, the same for all models, that the ranking `combined` is fitted on
+
+    @property
+    def asked_by(self) -> str:
+        """oracle, self or map"""
+        return self.presence if isinstance(self.presence, str) else "map"
+
+    @model_validator(mode="after")
+    def _ranking_can_be_had(self):
+        if self.ranking == "consistency" and not self.samples:
+            raise ValueError("ranking `consistency` needs `samples` of 1 or more")
+        if self.ranking == "combined" and not self.fitting_images:
+            raise ValueError("ranking `combined` needs `fitting_images` of 1 or more")
+        return self
+
+    @property
+    def validation_ranking(self) -> str:
+        """What boxes are ranked by when a checkpoint is chosen: `combined` is fitted once, on the model chosen."""
+        return "certainty" if self.ranking == "combined" else self.ranking

@@ -1,0 +1,1 @@
+"""Grounding: which one region an instruction means (or 'No Objects')."""

@@ -1,0 +1,59 @@
+"""What the command line does with logs of grounding answers: measure them, read solutions."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
+from vrft_core.errors import InputError
+from vrft_core.tasks import get_task
+from vrft_core.tasks.grounding.answers import parse
+from vrft_core.tasks.grounding.commands.masks import logged_masks, mask_parts, sam_masks
+from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_ious
+from vrft_core.tasks.solutions import faults
+from vrft_core.tasks.table import measured
+
+
+def evaluate(args: Namespace) -> tuple[dict, str]:
+    """Overlap of a log as `vrft score` reads it → the result as an object for JSON, and as a table to read.
+
+    Object: `metrics` {name: {"value", "low", "high"}} and `queries`: box/mIoU and box/cIoU in the answers' frame,
+    published/mIoU (the first box anywhere in the text); where rows hold run-length masks, `mask` (predicted, null for
+    none) and `target` with an optional `ignore`, also mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and
+    published/cIoU, which heed no `ignore`. Given `--sam`, a folder of SAM's weights, masks are made from the answer's
+    box and from the published one, in the row's `image` in the folder `--images`.
+
+    Raises InputError on rows that cannot be used.
+    """
+    if not args.answers:
+        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
+    if bool(args.sam) != bool(args.images):
+        raise InputError("--sam, --images", "belong together", "give both or neither")
+    rows = list(read_log(args.answers))
+    task = get_task("grounding")
+    truths = [truth_of(task, row, where, limit_of(row)) for where, row in rows]
+    completions = [row["completion"] for _, row in rows]
+    ones = np.ones(len(rows))
+    said = [
+        (parse(text, limit_of(row)).detections or (None,))[0] for text, (_, row) in zip(completions, rows, strict=True)
+    ]
+    each, intersection, union = box_areas([one and one.box for one in said], truths)
+    published = published_ious(completions, truths, [frame_of(row) for _, row in rows])
+    parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
+    parts |= mask_parts(rows, sam_masks(rows, args.sam, args.images) if args.sam else logged_masks(rows))
+    found, lines = measured([row for _, row in rows], parts)
+    return {"queries": len(rows), "metrics": found}, "\n".join(lines)
+
+
+def make_map(request: Any, output: Path) -> dict:
+    """There are no presence maps here. Raises InputError."""
+    raise InputError("vrft presence", "makes maps of categories, and there are none here", "use a detection model")
+
+
+def solution(row: dict, limit: tuple[float, float]) -> Any:
+    """The true box that a logged row's solution states, None for 'No Objects'. Raises ValueError with what is wrong."""
+    read = parse(row["solution"], limit)
+    faults(read.reasons)
+    return None if read.says_none else read.detections[0].box

@@ -1,0 +1,69 @@
+"""What the small policy is shown of grounding before anyone fine-tunes it: expressions with careless answers."""
+
+import random
+
+import numpy as np
+
+from vrft_core.families.form import Form
+from vrft_core.params import PhraseScenes, Pretraining
+from vrft_core.policy.lessons import Lesson, Pool
+from vrft_core.policy.tokenizer import BLANK, pieces_of
+from vrft_core.progress import track
+from vrft_core.sources.scenes import phrases
+from vrft_core.tasks.grounding.prompts.questions import answer, question
+from vrft_core.tasks.wording import NO_OBJECTS
+
+CARELESS = 0.15  # share of answers that name another object of the same category
+
+
+def names(settings: PhraseScenes) -> list[str]:
+    """The categories of the objects: each must be one token."""
+    return list(settings.categories)
+
+
+def words(settings: PhraseScenes) -> list[str]:
+    """What expressions are made of."""
+    return phrases.words(settings)
+
+
+def pieces(form: Form) -> list[str]:
+    """What question and answer texts consist of between expressions, thoughts and numbers."""
+    asked = [
+        question(BLANK, thinking=thinking, rejection=rejection)
+        for thinking in (True, False)
+        for rejection in (True, False)
+    ]
+    box = f"({BLANK},{BLANK}),({BLANK},{BLANK})"
+    said = [f"<think>{BLANK}</think><answer>{box}</answer>", f"<answer>{box}</answer>", answer(None, BLANK)]
+    return [*pieces_of([*asked, *said]), NO_OBJECTS]
+
+
+def draw_pool(scenes: PhraseScenes, pretraining: Pretraining) -> Pool:
+    """The pre-training scenes and, appended, the same mirrored; each with its expressions, target and rivals."""
+    count = pretraining.images
+    drawn = [phrases.scene(scenes, "pretraining", i) for i in track(range(count), "policy: drawing phrases", count)]
+    drawn += [phrases.mirrored(one) for one in drawn]
+    images = np.stack([one.image for one in drawn])
+    objects = [[(thing.category, tuple(map(float, thing.box))) for thing in one.objects] for one in drawn]
+    return Pool(images, objects, [one.expressions for one in drawn])
+
+
+def lesson(pool: Pool, first: int, scenes: PhraseScenes, form: Form, settings: Pretraining, share: float) -> Lesson:
+    """Which object is meant? Boxes are a little off, and some answers name another object of the category."""
+    frame = form.frame(scenes.image_size, scenes.image_size)
+    spread = settings.jitter * frame.width / frame.limit[0]  # jitter is in thousandths of the image, as answers count
+    rows = range(first, first + 2 * settings.images)
+
+    def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
+        said = rng.choice(pool.notes[row])
+        asked = question(said.text, thinking=form.thinking, rejection=True)
+        thought = said.text if form.thinking else None
+        if said.target is None:
+            return asked, answer(None, thought)
+        target = said.target
+        if rng.random() < CARELESS:
+            target = rng.choice(said.candidates)
+        x1, y1, x2, y2 = (value + rng.gauss(0, spread) for value in pool.objects[row][target][1])
+        return asked, answer(frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)]), thought)
+
+    return Lesson(draw, rows, share=share)
