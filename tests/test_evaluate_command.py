@@ -285,6 +285,23 @@ def test_a_mask_that_is_none_is_named_by_its_row(tmp_path, capsys, masks):
     assert "log.jsonl:1: its masks cannot be used" in refused(capsys, evaluate_log(tmp_path, rows, "grounding"))
 
 
+def test_solutions_without_a_box_are_measured_by_what_was_rejected_alone(tmp_path, capsys):
+    nothing, box = "No Objects", "[{'Position': [0, 0, 10, 10]}]"
+    rows = [said(box, box), said(nothing, box), said(nothing, nothing), said(nothing, nothing), said(box, nothing)]
+    assert evaluate_log(tmp_path, rows, "grounding", "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    assert {name: entry["value"] for name, entry in metrics.items()} == {
+        "box/mIoU": pytest.approx(0.5),
+        "box/cIoU": pytest.approx(0.5),
+        "published/mIoU": 0.0,  # it reads no list
+        "rejection/accuracy": pytest.approx(2 / 3),
+    }
+    assert evaluate_log(tmp_path, rows[2:], "grounding", "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["metrics"]) == ["rejection/accuracy"]
+    assert evaluate_log(tmp_path, [], "grounding", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["box/mIoU"]["value"] is None
+
+
 def test_each_protocol_names_the_files_it_needs(tmp_path, capsys):
     assert "--answers" in refused(capsys, main(["evaluate", "--rules", "grounding"]))
     assert "--ground-truth" in refused(capsys, main(["evaluate", "--rules", "coco"]))

@@ -19,8 +19,9 @@ from vrft_core.tasks.table import measured
 def evaluate(args: Namespace) -> tuple[dict, str]:
     """Overlap of a log as `vrft score` reads it → the result as an object for JSON, and as a table to read.
 
-    Object: `metrics` {name: {"value", "low", "high"}} and `queries`: box/mIoU and box/cIoU in the answers' frame,
-    published/mIoU (the first box anywhere in the text); where rows hold run-length masks, `mask` (predicted, null for
+    Object: `metrics` {name: {"value", "low", "high"}} and `queries`: box/mIoU and box/cIoU in the answers' frame and
+    published/mIoU (the first box anywhere in the text), over rows whose solution is a box; rejection/accuracy, over
+    those whose solution is 'No Objects'; where rows hold run-length masks, `mask` (predicted, null for
     none) and `target` with an optional `ignore`, also mask/gIoU and mask/cIoU by LISA's rules, and published/gIoU and
     published/cIoU, which heed no `ignore`. Given `--sam`, a folder of SAM's weights, masks are made from the answer's
     box and from the published one, in the row's `image` in the folder `--images`.
@@ -35,15 +36,26 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     task = get_task("grounding")
     truths = [truth_of(task, row, where, limit_of(row)) for where, row in rows]
     completions = [row["completion"] for _, row in rows]
-    ones = np.ones(len(rows))
-    said = [
-        (parse(text, limit_of(row)).detections or (None,))[0] for text, (_, row) in zip(completions, rows, strict=True)
+    said = [parse(text, limit_of(row)) for text, (_, row) in zip(completions, rows, strict=True)]
+    meant = np.array([truth is not None for truth in truths], dtype=float)
+    boxes = [
+        one.detections[0].box if one.detections and there else None for one, there in zip(said, meant, strict=True)
     ]
-    each, intersection, union = box_areas([one and one.box for one in said], truths)
-    published = published_ious(completions, truths, [frame_of(row) for _, row in rows])
-    parts = {"box/mIoU": (each, ones), "box/cIoU": (intersection, union), "published/mIoU": (published, ones)}
+    targets = [truth or (0, 0, 0, 0) for truth in truths]
+    each, intersection, union = box_areas(boxes, targets)
+    published = published_ious(completions, targets, [frame_of(row) for _, row in rows])
+    parts = {}
+    if meant.any() or not rows:
+        parts |= {
+            "box/mIoU": (each, meant),
+            "box/cIoU": (intersection, union),
+            "published/mIoU": (published * meant, meant),
+        }
+    if not meant.all():
+        rejected = np.array([one.says_none for one in said], dtype=float)
+        parts["rejection/accuracy"] = (rejected * (1 - meant), 1 - meant)
     parts |= mask_parts(rows, sam_masks(rows, args.sam, args.images) if args.sam else logged_masks(rows))
-    found, lines = measured([row for _, row in rows], parts)
+    found, lines = measured([row for _, row in rows], parts, shares=["rejection/accuracy"])
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
 
 
