@@ -16,7 +16,7 @@ SMALL_PRINT = (
     "classes” counts each class alike, however many images it has. Taught classes have few-shot examples; the others "
     "show what was kept, and the harmonic mean of the two is high only if both are. pass@k, where it is shown, is the "
     "share of images with a right name among k sampled answers. “As published” is the rule of the Visual-RFT paper: a "
-    "part of a name is right, and so is an empty answer. It is an upper bound, to be compared with the paper's numbers "
+    "part of a name is right, and so is an empty answer; it knows no synonyms. To be compared with the paper's numbers "
     "alone."
 )
 
