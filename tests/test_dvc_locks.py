@@ -45,7 +45,7 @@ def holder():
 def root(tmp_path_factory) -> Path:
     """A project with its raw data made and recorded."""
     project = small_project(tmp_path_factory.mktemp("locks") / "project")
-    run("dvc", "repro", "-q", "raw@lvis-mini", cwd=project)
+    run("dvc", "repro", "-q", "raw@lvis-embedded", cwd=project)
     return project
 
 
@@ -58,9 +58,9 @@ def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
 
 @pytest.mark.parametrize("program", [HOLD_FILES, HOLD_ALL], ids=["its files", "the repository"])
 def test_dagsters_side_waits_for_another_process(program, root, holder, capfd):
-    process = holder(program, str(root), str(root / "data/raw/lvis-mini"))
+    process = holder(program, str(root), str(root / "data/raw/lvis-embedded"))
     project, found = DvcProject(root=str(root)), []
-    thread = threading.Thread(target=lambda: found.append(project.up_to_date("raw@lvis-mini")))
+    thread = threading.Thread(target=lambda: found.append(project.up_to_date("raw@lvis-embedded")))
     thread.start()
     said = ""
     deadline = time.monotonic() + 60
@@ -100,7 +100,7 @@ def test_vrft_run_waits_for_another_process(program, root, holder):
 def test_a_file_of_locks_that_a_killed_process_left_half_written_blocks_nobody(left, root, capfd):
     path = root / ".dvc/tmp/rwlock"
     path.write_text(left)
-    assert DvcProject(root=str(root)).up_to_date("raw@lvis-mini")
+    assert DvcProject(root=str(root)).up_to_date("raw@lvis-embedded")
     assert "half written by a process that was killed; it is removed" in capfd.readouterr().err
     path.write_text(left)
     said = root / "said"
@@ -108,7 +108,7 @@ def test_a_file_of_locks_that_a_killed_process_left_half_written_blocks_nobody(l
         command = [sys.executable, "-m", "vrft_core.cli", "run", CELL]
         running = subprocess.Popen(command, cwd=root, stdout=file, stderr=file, start_new_session=True)
     try:
-        wait(lambda: "raw@lvis-mini: cached" in said.read_text(), 400)
+        wait(lambda: "raw@lvis-embedded: cached" in said.read_text(), 400)
     finally:
         os.killpg(running.pid, 9)
         running.wait()
@@ -139,5 +139,5 @@ def test_dagster_and_dvc_at_the_same_time_both_come_to_their_end(tmp_path):
     said = [(root / f"said{number}").read_text() for number in range(3)]
     assert statuses == [0, 0, 0], "\n".join(said)
     recorded = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
-    assert {"raw@lvis-mini", f"prompts@{CELL}", "prompts@lvis-mini-1shot-s1"} <= set(recorded)
+    assert {"raw@lvis-embedded", f"prompts@{CELL}", "prompts@lvis-mini-1shot-s1"} <= set(recorded)
     assert sum(text.count("vrft stage raw") for text in said) == 1, "the second finds it done"
