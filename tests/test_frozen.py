@@ -32,6 +32,11 @@ WHOLE = {
     "train": "19f65cfd4eaaf54318e26747c90e9721702adf9c5abf73622c07c44415c4620c",
     "val": "b9bc14359804db9f4c9cffe3a6169762a8afdfa460328d03ad1ae6eb8ed69655",
 }
+WITH_NEGATIVES = {
+    "few_shot": "89eb3816971b2a72d14f854d8a6f301be2eb73599b9ff3fd6b6e7cfe71bd0c77",
+    "train": "b425cf6ca2563f6bf832f45312a443c77fedc1d9dc06040f8ef5e4a73149d9fa",
+    "val": "579f2fdf786e770ad1e5c2fd6288817b3a6bd7f4690bb926244b68b9b5d90ecd",
+}
 SCORED = {
     "oracle": {
         "questions": 29,
@@ -87,12 +92,24 @@ def test_data_samples_and_examples_of_a_small_project(made):
     assert digests(made) == SMALL
 
 
+def as_before_negatives(params: dict) -> None:
+    recipe = params["recipes"]["mini"]
+    recipe["few_shot"]["negatives"] = 0
+    recipe["evaluation"]["validation_images"] = 200
+    recipe["tasks"]["detection"]["presence"] = "oracle"
+
+
 @pytest.mark.slow
-def test_data_samples_and_examples_of_the_recipe_as_it_is_shipped(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(as_before_negatives, WHOLE), (lambda params: None, WHOLE | WITH_NEGATIVES)],
+    ids=["without negatives", "as shipped"],
+)
+def test_data_samples_and_examples_of_the_whole_recipe(tmp_path, change, expected):
     root = small_project(tmp_path / "project")
     (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    edit_params(root, lambda params: None)
-    assert digests(make(root)) == WHOLE
+    edit_params(root, change)
+    assert digests(make(root)) == expected
 
 
 @pytest.mark.parametrize("presence", list(SCORED))
