@@ -67,8 +67,14 @@ def _start(root: Path, name: str, selection: str) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (root / LOGS / f"{name}.log").open("wb") as log:
         return subprocess.Popen(
-            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT,
+            start_new_session=True, preexec_fn=_heed_interrupts,
+        )  # fmt: skip
+
+
+def _heed_interrupts() -> None:
+    """A shell's background job ignores them, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _percent(log: str) -> str:
