@@ -69,6 +69,7 @@ def ends_with_parent() -> Callable[[], None] | None:
 
     def ask() -> None:  # between fork and exec: nothing but system calls
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it; Dagster ends its own by it
         if os.getppid() != parent:
             os._exit(1)
 
