@@ -26,6 +26,7 @@ def add(text: str, at: Sequence[str], rows: Mapping[str, Any], after: Mapping[st
         return text
     if not entries:
         return _fill(text, key, node, [*new.values()])
+    assert isinstance(node, yaml.CollectionNode)
     places: dict[int, list[str]] = {}
     for name, line in new.items():
         behind = (after or {}).get(name)
@@ -43,6 +44,7 @@ def append(text: str, at: Sequence[str], items: Iterable[Any]) -> str:
         return text
     if not entries:
         return _fill(text, key, node, new, listed=True)
+    assert isinstance(node, yaml.CollectionNode)
     return _apply(text, [_behind(text, node, entries[-1], new)])
 
 
@@ -54,6 +56,7 @@ def remove(text: str, at: Sequence[str], names: Collection[Any]) -> str:
     gone = [n for n, entry in enumerate(entries) if entry[0] in wanted]
     if not gone:
         return text
+    assert isinstance(node, yaml.CollectionNode)
     empty = "{}" if isinstance(node, yaml.MappingNode) else "[]"
     if node.flow_style:
         if len(gone) == len(entries):

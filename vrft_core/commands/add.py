@@ -97,6 +97,10 @@ def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, s
     if kind is None:
         problem = f"recipe {recipe} wants {how.data} data, and benchmark {benchmark} has none"
         raise InputError(path, problem, remedy)
+    if how.few_shot.published and not row.published:
+        sets = [name for name, other in params.benchmarks.items() if other.published and other.task == row.task]
+        problem = f"recipe {recipe} takes few-shot sets that their authors published, and {benchmark} is none"
+        raise InputError(path, problem, f"take {', '.join(sets) or 'another recipe'}")
     if row.task not in how.tasks:
         problem = f"recipes.{recipe}.tasks says nothing of {row.task}, the task of {benchmark}"
         raise InputError(path, problem, remedy)

@@ -11,6 +11,14 @@ SHOTS = (1, 2, 4, 8, 16)
 TABLES: dict[int, list[tuple[str, str, tuple[int, ...]]]] = {
     2: [(name, "qwen2-vl-2b", SHOTS) for name in ("flowers102", "pets37", "aircraft100", "cars196")],
     3: [("coco", "qwen2-vl-2b", SHOTS), ("coco", "qwen2-vl-7b", (4,))],
+    4: [("lvis-rare", "qwen2-vl-2b", (10,)), ("lvis-rare", "qwen2-vl-7b", (10,))],
+    6: [  # a number of shots that takes all of the 239 training images
+        (name, recipe, (239,))
+        for name in ("reasonseg-first", "reasonseg-first-val")
+        for recipe in ("qwen2-vl-2b-reasonseg", "qwen2-vl-7b-reasonseg")
+    ],
+    7: [("coco-ovd", recipe, (92,)) for recipe in ("qwen2-vl-2b-ovd", "qwen2-vl-7b-ovd")],  # of 65: 5,980 rows
+    8: [("lvis-ovd", recipe, (92,)) for recipe in ("qwen2-vl-2b-ovd", "qwen2-vl-7b-ovd")],
 }
 
 
