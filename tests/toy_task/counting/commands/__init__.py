@@ -4,12 +4,15 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from vrft_core.annotations import Annotations
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.counting.answers import parse
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
+from vrft_core.tasks.task import Example
 
 
 def evaluate(args: Namespace) -> tuple[dict, str]:
@@ -34,3 +37,13 @@ def solution(row: dict, limit: tuple[float, float]) -> int | None:
     read = parse(row["solution"])
     faults(read.reasons)
     return read.count
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """A count marks nothing."""
+    return []
+
+
+def contradictions(truth: Annotations) -> list[str]:
+    """None: a count is compared with the boxes themselves."""
+    return []
