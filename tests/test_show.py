@@ -1,4 +1,4 @@
-"""`vrft show`: the training examples of a cell on a sheet, in their own words, with the boxes of the expected answer."""
+"""`vrft show`: the training examples of a cell on a sheet, in their own words, with the boxes of the answer."""
 
 import re
 from html import unescape

@@ -109,6 +109,18 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
+def needed(params: Params, cell: Cell) -> dict[str, float]:
+    """GiB that `sft` and `rft` each hold at once on one device; the numbers of `weights`, and of those `trained`."""
+    recipe, model = params.recipe(cell), outline(params, params.recipe(cell))
+    task, trained = get_task(params.task(cell)), _trained(model, recipe)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    found: dict[str, float] = {"weights": total, "trained": trained}
+    for name, completion in (("sft", None), ("rft", recipe.rft.max_completion_length)):
+        sizes = _sizes(params, recipe, task, completion)
+        found[name] = sum(_memory(model, recipe, name, sizes, total, trained, 1, False).values())
+    return found
+
+
 def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int) -> None:
     where, rows = f"recipes.{cell.recipe}.{name}", settings.batch_size
     unit = settings.num_generations if isinstance(settings, Rft) else 1

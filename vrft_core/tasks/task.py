@@ -277,8 +277,8 @@ class Commands(Protocol):
         """What an example's truth marks in its image, xyxy pixels; nothing where it marks nothing."""
         ...
 
-    def contradictions(self, truth: Annotations) -> list[str]:
-        """Labels that cannot all be right, a sentence each, naming their images."""
+    def contradictions(self, truth: Annotations) -> list[tuple[set[int], str]]:
+        """Labels that cannot all be right: the images they are of, and a sentence that names them."""
         ...
 
 

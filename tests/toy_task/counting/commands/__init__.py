@@ -44,6 +44,6 @@ def boxes(example: Example, form: Form) -> list[list[float]]:
     return []
 
 
-def contradictions(truth: Annotations) -> list[str]:
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
     """None: a count is compared with the boxes themselves."""
     return []

@@ -64,15 +64,18 @@ def boxes(example: Example, form: Form) -> list[list[float]]:
     return []
 
 
-def contradictions(truth: Annotations) -> list[str]:
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
     """Images with the same bytes and another class, and images with two classes."""
-    classes: dict[str, dict[int, str]] = {}
+    classes: dict[str, dict[int, int]] = {}
     for image_id, image in truth.images.items():
         for category in truth.category_ids(image_id):
-            classes.setdefault(image["sha256"], {}).setdefault(category, image["file_name"])
+            classes.setdefault(image["sha256"], {}).setdefault(category, image_id)
     found = []
     for named in classes.values():
         if len(named) > 1:
-            said = [f"{file} is {truth.categories[i]['name']!r}" for i, file in sorted(named.items())[:2]]
-            found.append(f"{' and '.join(said)}, with the same bytes")
+            said = [
+                f"{truth.images[image]['file_name']} is {truth.categories[category]['name']!r}"
+                for category, image in sorted(named.items())[:2]
+            ]
+            found.append((set(named.values()), f"{' and '.join(said)}, with the same bytes"))
     return found

@@ -52,7 +52,7 @@ def boxes(example: Example, form: Form) -> list[list[float]]:
     return [frame.to_pixels(box) for box in json.loads(example.truth)["boxes"]]
 
 
-def contradictions(truth: Annotations) -> list[str]:
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
     """Two categories with the same box, to half a pixel, in one image."""
     found = []
     for image_id, rows in truth.by_image.items():
@@ -62,5 +62,5 @@ def contradictions(truth: Annotations) -> list[str]:
         for categories in places.values():
             if len(categories) > 1:
                 named = " and ".join(repr(truth.categories[i]["name"]) for i in sorted(categories)[:2])
-                found.append(f"{truth.images[image_id]['file_name']}: one box is {named}")
+                found.append(({image_id}, f"{truth.images[image_id]['file_name']}: one box is {named}"))
     return found

@@ -81,7 +81,7 @@ def boxes(example: Example, form: Form) -> list[list[float]]:
     return [] if box is None else [form.frame(example.width, example.height).to_pixels(box)]
 
 
-def contradictions(truth: Annotations) -> list[str]:
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
     """An expression that means two regions of one image, case and spaces apart."""
     found = []
     for image_id, rows in truth.by_image.items():
@@ -90,5 +90,9 @@ def contradictions(truth: Annotations) -> list[str]:
             region = None if row.get("absent") else tuple(round(value) for value in row["bbox"])
             meant.setdefault(" ".join(row["expression"].lower().split()), set()).add(region)
         file = truth.images[image_id]["file_name"]
-        found += [f"{file}: {said!r} means {len(where)} regions" for said, where in meant.items() if len(where) > 1]
+        found += [
+            ({image_id}, f"{file}: {said!r} means {len(where)} regions")
+            for said, where in meant.items()
+            if len(where) > 1
+        ]
     return found
