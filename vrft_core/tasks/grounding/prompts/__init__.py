@@ -38,7 +38,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
     return asked_by(DEFAULT, truth, categories, known=True)
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen expressions."""
     return sampling.pairs(selection)
 
