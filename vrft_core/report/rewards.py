@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from vrft_core.report import figures
 from vrft_core.report.followed import reward_against_score
 from vrft_core.report.panel import Panel, Table
-from vrft_core.report.rows import CellResults, Followed, FollowedCheckpoint, Rescored, TableRow
+from vrft_core.report.rows import CellResults, Followed, FollowedCheckpoint, TableRow
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
 
 if TYPE_CHECKING:
+    from vrft_core.evaluation.adversarial import Rescored
     from vrft_core.training.record import Description, Step
 
 EDGE = 0.1  # share of the steps that count as the beginning, and as the end
@@ -66,7 +67,7 @@ def _conclusions(found: Followed, first: FollowedCheckpoint, last: FollowedCheck
     ]
 
 
-def _traps(found: Rescored) -> Table:
+def _traps(found: "Rescored") -> Table:
     """Table of the fixed set of adversarial answers."""
     overpaid = (found["strict_overpaid"], found["published_overpaid"])
     named = sorted({f"{one['case']} ({one['reward']})" for one in found["mismatches"]})
