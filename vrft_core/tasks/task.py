@@ -33,10 +33,9 @@ from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     import pandas as pd
 
+    from vrft_core.commands.evaluate import Measurement
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
     from vrft_core.policy.lessons import Lesson, Pool
@@ -261,7 +260,7 @@ class Frames(Protocol):
 
 
 class Commands(Protocol):
-    def evaluate(self, args: "Namespace") -> tuple[dict, str]:
+    def evaluate(self, wanted: "Measurement") -> tuple[dict, str]:
         """What `vrft evaluate` prints: an object for JSON, and a table to read."""
         ...
 

@@ -1,9 +1,9 @@
 """What the command line does with detection files: evaluate them, read solutions, make presence maps."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft_core.commands.evaluate import Measurement
 from vrft_core.errors import InputError
 from vrft_core.tasks.detection.answers import parse
 from vrft_core.tasks.detection.commands.evaluate import evaluate_files
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from vrft_core.commands.predict import Request
 
 
-def evaluate(args: Namespace) -> tuple[dict, str]:
+def evaluate(wanted: Measurement) -> tuple[dict, str]:
     """`vrft evaluate` of a detections file."""
-    if not (args.ground_truth and args.detections):
-        raise InputError("--ground-truth, --detections", "are missing", f"--rules {args.rules} needs both")
+    if not (wanted.ground_truth and wanted.detections):
+        raise InputError("--ground-truth, --detections", "are missing", f"--rules {wanted.rules} needs both")
     return evaluate_files(
-        args.rules,
-        args.ground_truth,
-        args.detections,
-        args.categories,
-        args.published_lvis,
-        args.ranked_by,
-        args.split,
+        wanted.rules,
+        wanted.ground_truth,
+        wanted.detections,
+        wanted.categories,
+        wanted.published_lvis,
+        wanted.ranked_by,
+        wanted.split,
     )
 
 
