@@ -165,3 +165,12 @@ def test_the_script_and_the_module_are_one():
     from vrft_core.cli import __main__
 
     assert __main__.main is cli.main
+
+
+def test_who_waits_for_a_lock_is_told_the_module_that_was_started(tmp_path):
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker/__init__.py").touch()
+    (tmp_path / "worker/__main__.py").write_text("from vrft_core import locks; print(locks.command_line())")
+    command, path = [sys.executable, "-m", "worker", "stage", "raw"], f"{tmp_path}:{ROOT}"
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    assert done.stdout == "worker stage raw\n"
