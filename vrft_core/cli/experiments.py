@@ -65,12 +65,37 @@ def run(project: Project, cell: str) -> None:
 
 
 @experiments.command()
+@click.argument("cell", metavar="[CELL]", type=CellKey(), required=False)
+@as_json
+def status(project: Project, cell: str | None, as_json: bool) -> None:
+    """Show the grid: which stages are made, stale, running or failed.
+
+    Also each report's headline metric for RFT, with its 95 % interval. CELL: only this cell, or the cells of this
+    study, benchmark and recipe, or recipe.
+    """
+    from vrft_core.cli.status import table
+    from vrft_core.commands.status import status as look
+
+    params = project.params
+    wider = project.cell(cell, "cell", "study", "setup", "recipe") if cell else None
+    chosen = [one for one in params.cells() if wider is None or one.at(wider.scope) == wider]
+    studies = list(dict.fromkeys(one.at("study") for one in chosen)) if not wider or wider.scope != "cell" else []
+    rows, why = look(project.layout, params, [*chosen, *studies])
+    if as_json:
+        print_json({"cells": [vars(row) for row in rows], "note": why})
+        return
+    click.echo(table(rows))
+    if why:
+        click.echo(f"{why}.")
+
+
+@experiments.command()
 @click.argument("stage", metavar="STAGE", type=StageName())
 @click.option("--cell", required=True, metavar="CELL", type=CellKey(), help="For example lvis-mini-1shot-s0.")
 @as_json
 def stage(project: Project, stage: str, cell: str, as_json: bool) -> None:
     """Run one stage of one cell, even if it is up to date."""
-    from vrft_core.commands.summary import one_line
+    from vrft_core.commands.texts import one_line
     from vrft_core.stages import run_stage
 
     if stage in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
