@@ -31,37 +31,67 @@ def asking(function):
             "--categories", cls=Several, metavar="NAME …",
             help="What to look for. Default: what is annotated, or the cell's categories.",
         ),
-        click.option("--output", "--out", type=FILE, required=True, metavar="FILE", help="JSON lines, one a question."),
     )):  # fmt: skip
         function = option(function)
     return function
 
 
 @models.command()
+@click.argument("words", nargs=-1, metavar="[CELL] [IMAGES] [CATEGORY]...")
 @asking
+@click.option(
+    "--out", "--output", "output", type=FILE, metavar="PATH",
+    help="An image file: boxes drawn on it. A folder: an image each. Else: JSON lines. Default: print.",
+)  # fmt: skip
 @click.option(
     "--presence", metavar="PROTOCOL",
     help="What to ask: oracle, self, or a presence map's file. Default: every category of every image; oracle for a "
     "cell's own images.",
 )  # fmt: skip
 @as_json
-def predict(project: Project, presence: str | None, output: Path, as_json: bool, **asked) -> None:
-    """Ask a model about images: a cell's model or any other.
+def predict(
+    project: Project, words: tuple[str, ...], presence: str | None, output: Path | None, as_json: bool, **asked
+) -> None:
+    """Ask a model about images, and draw what it finds.
 
-    Resumes after an interruption."""
-    from vrft_core.commands.predict import predict as answer
+    \b
+    vrft predict lvis-mini-1shot-s0 photo.jpg cat dog --out boxed.png
+    vrft predict lvis-mini-1shot-s0 photos/ --out boxed/
+    vrft predict --model models/mini/policy photo.jpg cat --out found.jsonl
 
+    IMAGES is one file or a folder; without it, a cell's evaluation images. Resumes after an interruption.
+    """
+    from vrft_core.commands import predict as answer
+
+    if words:
+        asked = _with_words(asked, list(words))
     request = _request(project, "predict", **asked)
     own = asked["cell"] and not asked["images"]
-    found = answer(request, presence or (request.task.prompts.DEFAULT if own else None), output)
+    protocol = presence or (request.task.prompts.DEFAULT if own else None)
+    if output is None:
+        if as_json:
+            raise InputError("--json", "needs --out", "name the file of answers")
+        click.echo("\n".join(answer.predict_lines(request, protocol)))
+        return
+    drawn = answer.is_image(output) or output.is_dir() or not output.suffix
+    found = (answer.predict_boxed if drawn else answer.predict)(request, protocol, output)
     if as_json:
         print_json({"output": str(output), **found})
     else:
-        click.echo(f"{output}: answers to {found['questions']} questions about {found['images']} images")
+        what = "boxes drawn from answers" if drawn else "answers"
+        click.echo(f"{output}: {what} to {found['questions']} questions about {found['images']} images")
+
+
+def _with_words(asked: dict, words: list[str]) -> dict:
+    """Options from `CELL IMAGES CATEGORY …`; what an option has said already is not expected among them."""
+    cell = asked["cell"] or (None if asked["model"] else words.pop(0))
+    images = asked["images"] or (Path(words.pop(0)) if words else None)
+    return asked | {"cell": cell, "images": images, "categories": (*asked["categories"], *words)}
 
 
 @models.command()
 @asking
+@click.option("--output", "--out", type=FILE, required=True, metavar="FILE", help="JSON: image id → categories.")
 @as_json
 def presence(project: Project, output: Path, as_json: bool, **asked) -> None:
     """Write a map of the categories a model claims to see."""
@@ -90,12 +120,14 @@ def _request(
     categories: tuple[str, ...],
 ) -> "Request":
     """Which model is asked about which images."""
-    from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request
+    from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request, trained_by
     from vrft_core.tasks import get_task
 
     names = list(categories) or None
     if cell and model:
         raise InputError("--model", f"and --cell {cell} each name a model", "give one of the two")
+    if model and not adapter and (owner := trained_by(project.layout, project.params, model)):
+        (cell, method), model = owner, None
     if cell:
         if adapter or recipe:
             option = "--adapter" if adapter else "--recipe"

@@ -35,6 +35,7 @@ from vrft_core.params import Pretraining, TaskSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vrft_core.commands.boxed import Mark
     from vrft_core.commands.evaluate import Measurement
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
@@ -266,6 +267,10 @@ class Commands(Protocol):
 
     def make_map(self, request: Any, output: Path) -> dict:
         """What `vrft presence` does."""
+        ...
+
+    def marks(self, row: Any, settings: Any) -> "list[Mark]":
+        """What a prediction row shows over its image, best first."""
         ...
 
     def solution(self, row: dict, limit: tuple[float, float]) -> Truth:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
@@ -22,6 +23,11 @@ def evaluate(wanted: Measurement) -> tuple[dict, str]:
     parts = {"count/exact": (right, [1.0] * len(rows))}
     found, lines = measured([row for _, row in rows], parts, shares=tuple(parts))
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """The number said."""
+    return [] if row["count"] is None else [Mark(str(row["count"]), None, None)]
 
 
 def make_map(request: Any, output: Path) -> dict:

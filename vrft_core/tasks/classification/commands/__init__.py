@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
@@ -49,6 +50,11 @@ def solution(row: dict, limit: tuple[float, float]) -> Any:
     read = parse(row["solution"])
     faults(read.reasons)
     return (read.name, *(row.get("names") or ()))
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """The name said, with the probability with which it was written."""
+    return [Mark(row["said"], None, row["certainty"])] if row["said"] else []
 
 
 def make_map(request: object, output: Path) -> dict:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.errors import InputError
 from vrft_core.tasks.detection.answers import parse
@@ -33,6 +34,13 @@ def make_map(request: "Request", output: Path) -> dict:
     from vrft_core.tasks.detection.commands.presence_map import make_map as make
 
     return make(request, output)
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """Boxes with the scores that rank them in evaluation, where a row has these; else what it states."""
+    scores = row.get("rankings", {}).get(settings.ranking) or row["scores"]
+    found = [Mark(row.get("category", ""), box, score) for box, score in zip(row["boxes"], scores, strict=True)]
+    return sorted(found, key=lambda mark: -(mark.score or 0))
 
 
 def solution(row: dict, limit: tuple[float, float]) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
@@ -58,6 +59,11 @@ def evaluate(wanted: Measurement) -> tuple[dict, str]:
     parts |= mask_parts(rows, masks)
     found, lines = measured([row for _, row in rows], parts, shares=["rejection/accuracy"])
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """The one box; these answers state no confidence."""
+    return [] if row["box"] is None else [Mark(row["expression"], row["box"], None)]
 
 
 def make_map(request: Any, output: Path) -> dict:
