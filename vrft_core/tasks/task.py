@@ -33,10 +33,10 @@ from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     import pandas as pd
 
+    from vrft_core.commands.boxed import Mark
+    from vrft_core.commands.evaluate import Measurement
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
     from vrft_core.policy.lessons import Lesson, Pool
@@ -264,12 +264,16 @@ class Frames(Protocol):
 
 
 class Commands(Protocol):
-    def evaluate(self, args: "Namespace") -> tuple[Mapping[str, Any], str]:
+    def evaluate(self, wanted: "Measurement") -> tuple[Mapping[str, Any], str]:
         """What `vrft evaluate` prints: an object for JSON, and a table to read."""
         ...
 
     def make_map(self, request: Any, output: Path) -> Mapping[str, Any]:
         """What `vrft presence` does."""
+        ...
+
+    def marks(self, row: Any, settings: Any) -> "list[Mark]":
+        """What a prediction row shows over its image, best first."""
         ...
 
     def solution(self, row: Mapping[str, Any], limit: tuple[float, float]) -> Truth:
