@@ -10,6 +10,7 @@ from small_project import edit_params, run, small_project
 
 from pipelines.definitions import build_definitions
 from vrft_core import io, yaml_edit, yaml_text
+from vrft_core.cli import main
 from vrft_core.commands import add as command
 from vrft_core.commands.add import add, remove
 from vrft_core.errors import InputError
@@ -174,6 +175,21 @@ def test_a_key_that_could_mean_another_recipe_is_refused(root):
     edit_params(root, shadow)
     assert "could mean another recipe" in refused(root, "my-other", "mini")
     add(root, "my", "other-mini")
+
+
+def test_they_are_commands(root, capsys):
+    before = (root / "params.yaml").read_bytes()
+    what = ["lvis", "--recipe", "mini", "--shots", "4", "8", "--seeds", "0", "1"]
+
+    assert main(["--root", str(root), "add", *what]) == 0
+    assert "added 4 cells" in capsys.readouterr().out
+    assert main(["--root", str(root), "remove", *what]) == 0
+    assert (root / "params.yaml").read_bytes() == before
+
+    assert main(["--root", str(root), "add", "icons", "--recipe", "qwen2-vl-2b"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.endswith("recipe qwen2-vl-2b wants official data, and benchmark icons has none; take mini\n")
 
 
 # --- removing --------------------------------------------------------------------------------------------------------
