@@ -6,7 +6,7 @@ Pure functions: files in, frames out. A task adds frames of its own (`frames`); 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -22,7 +22,7 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return cast(pd.Series, frame[name])
 
 
-def raw(directory: Path, expect: Mapping[str, int] | None = None) -> Frames:
+def raw(directory: Path, expect: Mapping[Any, int] | None = None) -> Frames:
     """Of a source: `images`, `categories`, `split_leaks` (images found in two splits), `sizes` (of each split).
 
     `expect`: images of a split, and the number of `categories`, where a protocol has them. A source whose categories
@@ -53,9 +53,9 @@ def _official_counts(info: dict) -> bool:
     return "official" in (info.get("counts"), (info.get("official") or {}).get("counts"))
 
 
-def _sizes(images: pd.DataFrame, categories: int, expect: Mapping[str, int]) -> pd.DataFrame:
+def _sizes(images: pd.DataFrame, categories: int, expect: Mapping[Any, int]) -> pd.DataFrame:
     """A row a split, and one for the categories; only validation images may be missing altogether."""
-    found = {split: int((images["split"] == split).sum()) for split in SPLITS} | {"categories": categories}
+    found = {split: len(images[images["split"] == split]) for split in SPLITS} | {"categories": categories}
     return pd.DataFrame(
         [
             {"of": name, "found": count, "expected": expect.get(name, count), "least": int(name != "val")}

@@ -40,7 +40,7 @@ def alike(ours: Mapping[str, np.ndarray | None], theirs: Mapping[str, np.ndarray
     for name, bits in ours.items():
         if bits is not None and names:
             apart = np.count_nonzero(hashes != bits, axis=1)
-            found += [(name, names[i], int(apart[i])) for i in np.flatnonzero(apart <= ALIKE)]
+            found += [(name, names[i], int(apart[i])) for i in np.flatnonzero(apart <= ALIKE).tolist()]
     return sorted(found, key=lambda row: (row[2], row[:2]))
 
 

@@ -122,20 +122,21 @@ class Validation(TrainerCallback):
             self.log(step, {f"validation/{self.metric}": value})
 
 
-def scored(record: Record) -> list[dict]:
-    """The validation scores of trained checkpoints; none where no image is there to validate on."""
-    return [row for row in record.validation if row["step"] > 0 and row["score"] is not None]
+def scored(record: Record) -> dict[int, float]:
+    """Step → validation score of the trained checkpoints; nothing where no image is there to validate on."""
+    rows = [(row["step"], row["score"]) for row in record.validation if row["step"] > 0]
+    return {step: score for step, score in rows if score is not None}
 
 
 def best_step(record: Record) -> int:
     """The trained checkpoint with the highest validation score; the earliest of equals."""
-    trained = scored(record)
-    return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
+    scores = scored(record)
+    return max(scores, key=lambda step: (scores[step], -step))
 
 
 def exhausted(record: Record, patience: int | None) -> bool:
     """Whether the last `patience` checkpoints all fell short of an earlier one."""
-    trained = [row["step"] for row in scored(record)]
+    trained = list(scored(record))
     if not patience or not trained:
         return False
     return len(trained) - 1 - trained.index(best_step(record)) >= patience
