@@ -1,7 +1,8 @@
 """`vrft init`: a user's own data becomes a benchmark, and cells of it, in params.yaml.
 
-Lines are inserted as text where the blocks end: comments, order and spelling of what is there stay as they are.
-Checking the data belongs to `sources.files`.
+A labelled folder of any format, or annotation files with their image folders. Lines are inserted as text where the
+blocks end: comments, order and spelling of what is there stay as they are. Checking the data belongs to
+`sources.folders` and `sources.files`.
 """
 
 import os
@@ -12,12 +13,16 @@ from pathlib import Path
 import yaml
 
 from vrft_core import io, sampling
-from vrft_core.annotations import Annotations
+from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
+from vrft_core.commands import contact_sheet
 from vrft_core.errors import InputError
-from vrft_core.params import Benchmark, Params
-from vrft_core.sources import files
-from vrft_core.tasks import load_params, settings_models
+from vrft_core.params import Benchmark, Folder, Params
+from vrft_core.sources import files, folders, formats
+from vrft_core.sources.formats.labels import Tree
+from vrft_core.tasks import get_task, load_params, settings_models, task_for
+
+FEW = 50  # evaluation images: with fewer there is a warning
 
 
 def init(
@@ -37,16 +42,91 @@ def init(
     training images and at least one evaluation image are taken and written out. Raises InputError, with params.yaml
     untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
     """
-    path = root / "params.yaml"
-    params = load_params(path)
-    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
-    _check_names(params, path, name, recipe, shots, cells)
+    params, cells = _cells(root, name, recipe, shots, seeds)
     benchmark = {
         "task": task,
         "train": _split(root, *train),
         "eval": _split(root, *evaluation),
     }
     source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
+    return _add(root, params, cells, benchmark, source, categories)
+
+
+def init_folder(
+    root: Path,
+    folder: Path,
+    name: str | None,
+    recipe: str,
+    shots: int,
+    seeds: Sequence[int],
+    categories: Sequence[str] | None,
+    task: str | None,
+) -> list[str]:
+    """Add a labelled folder, whose format is found out, as `init` does; also draws nine examples.
+
+    Without `name` the benchmark is called as the folder, without `task` the labels decide. Raises InputError as
+    `init`, for what `formats.find` and `folders.read` refuse, and for labels that do not fit the task.
+    """
+    name = name or _called(folder)
+    params, cells = _cells(root, name, recipe, shots, seeds)
+    format = formats.find(Tree(folder))
+    found = folders.read(folder, format)
+    task = task or task_for(found.kind)
+    if found.kind != get_task(task).checks.LABELS:
+        raise InputError(
+            "--task", f"{task!r} needs {get_task(task).checks.LABELS}, the folder has {found.kind}", "leave it out"
+        )
+    stored = {"path": _stored(root, folder), "format": format, "sha256": folders.digest(folder, format)}
+    source = Annotations.from_dict(found.data)
+    added = _add(root, params, cells, {"task": task, "folder": stored}, source, categories)
+    sheet = root / "reports" / f"{name}-examples.png"
+    contact_sheet.draw(sheet, found)
+    return [
+        _found(folder, format, source, found.kind),
+        *found.remarks,
+        *added[:-1],
+        f"nine examples: {sheet}",
+        added[-1],
+    ]
+
+
+def _found(folder: Path, format: str, source: Annotations, kind: str) -> str:
+    """What a folder holds, in one line."""
+    rows, names = sum(map(len, source.by_image.values())), [row["name"] for row in source.categories.values()]
+    what = (
+        f"{rows} {kind}" if kind == "expressions" else f"{rows} boxes" if kind == "boxes" else f"{len(names)} classes"
+    )
+    of = "" if kind == "expressions" else f" ({_some(names)})"
+    splits = ", ".join(f"{len(source.split(split).images)} {split}" for split in SPLITS)
+    return f"{folder}: {formats.get(format).TITLE}, {len(source.images)} images, {what}{of}; {splits}"
+
+
+def _called(folder: Path) -> str:
+    """A benchmark's name from that of a folder."""
+    words = re.findall("[a-z0-9]+", Path(os.path.abspath(folder)).name.lower())
+    name = "-".join(words)[:40].strip("-")
+    return name if re.match("[a-z]", name) else f"data-{name}".strip("-")
+
+
+def _cells(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int]) -> tuple[Params, list[Cell]]:
+    """The parameters as they are, and the cells to add. Raises InputError for names that cannot be added."""
+    params = load_params(root / "params.yaml")
+    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
+    _check_names(params, root / "params.yaml", name, recipe, shots, cells)
+    return params, cells
+
+
+def _add(
+    root: Path,
+    params: Params,
+    cells: list[Cell],
+    benchmark: dict,
+    source: Annotations,
+    categories: Sequence[str] | None,
+) -> list[str]:
+    """Write the benchmark and its cells to params.yaml; returns lines that say so, the next command last."""
+    path, (first, task) = root / "params.yaml", (cells[0], benchmark["task"])
+    name, recipe, shots = first.benchmark, first.recipe, first.shots
     enough = 1 if params.recipes[recipe].few_shot.when_short == "all" else shots
     benchmark["categories"], left_out = _pick(source, enough, categories)
 
@@ -57,10 +137,15 @@ def init(
     _check_result(params, path, text, name)
     io.write_text(path, text)
 
-    splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in ("train", "val", "eval"))
+    splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in SPLITS)
+    scored = len(source.split("eval").images)
+    few = (
+        f"warning: {scored} evaluation images: only large differences can be told from chance; {FEW} or more are better"
+    )
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
         *left_out,
+        *([few] if scored < FEW else []),
         f"next: vrft run {cells[0].key}",
     ]
 
@@ -70,8 +155,10 @@ def update(root: Path, name: str) -> list[str]:
     path = root / "params.yaml"
     params = load_params(path)
     benchmark = params.benchmarks.get(name)
+    if benchmark and benchmark.folder:
+        return [_update_folder(path, root, benchmark.folder)]
     if benchmark is None or benchmark.train is None or benchmark.eval is None:
-        own = sorted(n for n, b in params.benchmarks.items() if b.train)
+        own = sorted(n for n, b in params.benchmarks.items() if b.train or b.folder)
         raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
     files.read(benchmark, root)
     text, said = path.read_text(encoding="utf-8"), []
@@ -81,6 +168,13 @@ def update(root: Path, name: str) -> list[str]:
         said.append(f"{split.annotations}: {'unchanged' if new == split.sha256 else 'taken as it is now'}")
     io.write_text(path, text)
     return said
+
+
+def _update_folder(path: Path, root: Path, folder: Folder) -> str:
+    folders.read(root / folder.path, folder.format)
+    new = folders.digest(root / folder.path, folder.format)
+    io.write_text(path, path.read_text(encoding="utf-8").replace(folder.sha256, new))
+    return f"{folder.path}: {'unchanged' if new == folder.sha256 else 'taken as it is now'}"
 
 
 def _split(root: Path, file: Path, images: Path) -> dict[str, str]:
@@ -214,12 +308,12 @@ def _node(text: str, at: tuple[str, ...]) -> yaml.Node:
 
 
 def _block(key: str, row: dict) -> list[str]:
-    """A grid row on one line; a benchmark with one field a line."""
+    """A row of the grid on one line; a benchmark with one field a line."""
 
     def flow(value) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9).strip()
 
-    if "train" not in row:
+    if "benchmark" in row:
         return [f"{key}: {flow(row)}\n"]
     return [f"{key}:\n"] + [f"  {k}: {v if isinstance(v, str) else flow(v)}\n" for k, v in row.items()]
 
