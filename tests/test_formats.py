@@ -52,6 +52,7 @@ def test_the_same_labels_in_any_format_give_the_same_bytes(tmp_path, photos):
     assert len([name for name in made["yolo"] if name.endswith(".png")]) == len(photos)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="no ../shared/data/coco_photos")
 def test_photographs_of_coco_in_four_formats_give_the_same_bytes(tmp_path):
     photos = []

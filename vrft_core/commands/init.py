@@ -1,8 +1,7 @@
 """`vrft init`: a user's own data becomes a benchmark, and cells of it, in params.yaml.
 
-A labelled folder of any format, or annotation files with their image folders. Lines are inserted as text where the
-blocks end: comments, order and spelling of what is there stay as they are. Checking the data belongs to
-`sources.folders` and `sources.files`.
+Lines are inserted as text where the blocks end: comments, order and spelling of what is there stay as they are.
+Checking the data belongs to `sources.files`; labelled folders to `init_folder`.
 """
 
 import os
@@ -15,14 +14,11 @@ import yaml
 from vrft_core import io, sampling
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
-from vrft_core.commands import contact_sheet
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Folder, Params
-from vrft_core.sources import files, folders, formats
-from vrft_core.sources.formats.labels import Tree
-from vrft_core.tasks import get_task, load_params, settings_models, task_for
-
-FEW = 50  # evaluation images: with fewer there is a warning
+from vrft_core.report.verdict import FEW_IMAGES
+from vrft_core.sources import files, folders
+from vrft_core.tasks import load_params, settings_models
 
 
 def init(
@@ -42,73 +38,17 @@ def init(
     training images and at least one evaluation image are taken and written out. Raises InputError, with params.yaml
     untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
     """
-    params, cells = _cells(root, name, recipe, shots, seeds)
+    params, cells = cells_of(root, name, recipe, shots, seeds)
     benchmark = {
         "task": task,
         "train": _split(root, *train),
         "eval": _split(root, *evaluation),
     }
     source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
-    return _add(root, params, cells, benchmark, source, categories)
+    return add_benchmark(root, params, cells, benchmark, source, categories)
 
 
-def init_folder(
-    root: Path,
-    folder: Path,
-    name: str | None,
-    recipe: str,
-    shots: int,
-    seeds: Sequence[int],
-    categories: Sequence[str] | None,
-    task: str | None,
-) -> list[str]:
-    """Add a labelled folder, whose format is found out, as `init` does; also draws nine examples.
-
-    Without `name` the benchmark is called as the folder, without `task` the labels decide. Raises InputError as
-    `init`, for what `formats.find` and `folders.read` refuse, and for labels that do not fit the task.
-    """
-    name = name or _called(folder)
-    params, cells = _cells(root, name, recipe, shots, seeds)
-    format = formats.find(Tree(folder))
-    found = folders.read(folder, format)
-    task = task or task_for(found.kind)
-    if found.kind != get_task(task).checks.LABELS:
-        raise InputError(
-            "--task", f"{task!r} needs {get_task(task).checks.LABELS}, the folder has {found.kind}", "leave it out"
-        )
-    stored = {"path": _stored(root, folder), "format": format, "sha256": folders.digest(folder, format)}
-    source = Annotations.from_dict(found.data)
-    added = _add(root, params, cells, {"task": task, "folder": stored}, source, categories)
-    sheet = root / "reports" / f"{name}-examples.png"
-    contact_sheet.draw(sheet, found)
-    return [
-        _found(folder, format, source, found.kind),
-        *found.remarks,
-        *added[:-1],
-        f"nine examples: {sheet}",
-        added[-1],
-    ]
-
-
-def _found(folder: Path, format: str, source: Annotations, kind: str) -> str:
-    """What a folder holds, in one line."""
-    rows, names = sum(map(len, source.by_image.values())), [row["name"] for row in source.categories.values()]
-    what = (
-        f"{rows} {kind}" if kind == "expressions" else f"{rows} boxes" if kind == "boxes" else f"{len(names)} classes"
-    )
-    of = "" if kind == "expressions" else f" ({_some(names)})"
-    splits = ", ".join(f"{len(source.split(split).images)} {split}" for split in SPLITS)
-    return f"{folder}: {formats.get(format).TITLE}, {len(source.images)} images, {what}{of}; {splits}"
-
-
-def _called(folder: Path) -> str:
-    """A benchmark's name from that of a folder."""
-    words = re.findall("[a-z0-9]+", Path(os.path.abspath(folder)).name.lower())
-    name = "-".join(words)[:40].strip("-")
-    return name if re.match("[a-z]", name) else f"data-{name}".strip("-")
-
-
-def _cells(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int]) -> tuple[Params, list[Cell]]:
+def cells_of(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int]) -> tuple[Params, list[Cell]]:
     """The parameters as they are, and the cells to add. Raises InputError for names that cannot be added."""
     params = load_params(root / "params.yaml")
     cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
@@ -116,7 +56,7 @@ def _cells(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int])
     return params, cells
 
 
-def _add(
+def add_benchmark(
     root: Path,
     params: Params,
     cells: list[Cell],
@@ -139,13 +79,11 @@ def _add(
 
     splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in SPLITS)
     scored = len(source.split("eval").images)
-    few = (
-        f"warning: {scored} evaluation images: only large differences can be told from chance; {FEW} or more are better"
-    )
+    few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
         *left_out,
-        *([few] if scored < FEW else []),
+        *([few] if scored < FEW_IMAGES else []),
         f"next: vrft run {cells[0].key}",
     ]
 
@@ -179,9 +117,9 @@ def _update_folder(path: Path, root: Path, folder: Folder) -> str:
 
 def _split(root: Path, file: Path, images: Path) -> dict[str, str]:
     return {
-        "annotations": _stored(root, file),
-        "images": _stored(root, images),
-        "sha256": files.digest(root / _stored(root, file)),
+        "annotations": stored_path(root, file),
+        "images": stored_path(root, images),
+        "sha256": files.digest(root / stored_path(root, file)),
     }
 
 
@@ -207,7 +145,7 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
             raise InputError(f"name {name!r}", f"makes the key {cell.key} ambiguous", "choose another name")
 
 
-def _stored(root: Path, path: Path) -> str:
+def stored_path(root: Path, path: Path) -> str:
     """Relative to the root where the path lies inside it, else absolute."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
@@ -222,19 +160,19 @@ def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tupl
     if names:
         if unknown := [name for name in names if name not in count]:
             raise InputError(
-                "--categories", f"the data has no category {unknown[0]!r}", f"known: {_some(sorted(count))}"
+                "--categories", f"the data has no category {unknown[0]!r}", f"known: {some(sorted(count))}"
             )
         short = [f"{name} ({count[name]})" for name in dict.fromkeys(names) if count[name] < enough]
         if short:
             raise InputError(
                 "--categories",
-                f"too few usable training images for {enough} shots, validation images set aside: {_some(short)}",
+                f"too few usable training images for {enough} shots, validation images set aside: {some(short)}",
                 "lower --shots, or leave these out",
             )
         if unscored := [name for name in names if name not in scored]:
             raise InputError(
                 "--categories",
-                f"the evaluation images show no {_some(unscored)}",
+                f"the evaluation images show no {some(unscored)}",
                 "leave it out, or evaluate on more images",
             )
         return list(dict.fromkeys(names)), []
@@ -258,7 +196,7 @@ def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tupl
     return taken, [f"left out, {reason}: {', '.join(group)}" for reason, group in reasons.items() if group]
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

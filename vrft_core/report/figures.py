@@ -1,5 +1,7 @@
 """From results and training logs to the page's charts, each with a title and a caption that says how to read it."""
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from vrft_core.report import charts
@@ -178,3 +180,8 @@ def times100(value: float | None) -> float | None:
 
 def figure(title: str, svg: Markup, caption: str) -> dict:
     return {"title": title, "svg": svg, "caption": caption}
+
+
+def drawn(figures: Sequence[dict]) -> list[dict]:
+    """Without the empty ones."""
+    return [one for one in figures if 'class="nothing"' not in one["svg"]]

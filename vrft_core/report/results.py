@@ -10,7 +10,7 @@ from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
-from vrft_core.report.verdict import needs, verdict
+from vrft_core.report.verdict import needs, stops, verdict
 
 SEED = 0  # of the halves behind intervals
 _COMMON = {"metrics", "queries", "images", "diagnostics", "task", "version"}  # of an evaluation; the rest is the task's
@@ -28,7 +28,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "shots": cell.shots,
         "seed": cell.seed,
         **_common(inputs, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(found, spec, inputs.metrics["base"]["images"], stops({cell.seed: inputs.training})),
         "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
@@ -62,7 +62,12 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
         **_common(first, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(
+            found,
+            spec,
+            first.metrics["base"]["images"],
+            stops({one["seed"]: one["training"] for one in reports}),
+        ),
         "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
         **found,
         "details": [one["details"] for one in reports],
@@ -91,9 +96,13 @@ def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
 
 
 def _common(inputs: Inputs, models: dict) -> dict:
-    """What pages and summaries need to name things. A metric that no model has a value of gets no column."""
+    """What pages and summaries need to name things.
+
+    A metric that no model has a value of gets no column, nor one of a frequency where the data knows none.
+    """
     specs = inputs.task.metrics.specs(inputs.settings)
-    columns = inputs.task.metrics.columns(inputs.settings)
+    hidden = {spec.name for spec in specs if spec.banded and not inputs.frequencies}
+    columns = [pair for pair in inputs.task.metrics.columns(inputs.settings) if pair[0] not in hidden]
     return {
         "task": inputs.task.name,
         "version": inputs.task.settings.VERSION,

@@ -171,7 +171,7 @@ def _document(images: Sequence[Image], labelled: Labelled) -> tuple[dict, dict[i
         for row in sorted((_row(number, image, label, ids) for label in image.item.labels if not label.crowd), key=_key)
     ]
     data = {
-        "info": {"source": "own", "labels": labelled.kind},
+        "info": {"source": "own", "labels": labelled.kind, "frequencies": False},
         "licenses": [],
         "images": [_image(number, image, ids, labelled.kind) for number, image in enumerate(ordered, 1)],
         "annotations": [{"id": number, **row} for number, row in enumerate(rows, 1)],

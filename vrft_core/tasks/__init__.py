@@ -8,7 +8,7 @@ from vrft_core.errors import InputError
 from vrft_core.params import Params, TaskSettings
 from vrft_core.tasks.task import Task
 
-__all__ = ["DEFAULT", "Task", "get_task", "load_params", "names", "settings_models", "task_for", "task_of_rules"]
+__all__ = ["DEFAULT", "Task", "get_task", "load_params", "names", "settings_models", "task_of_rules"]
 
 DEFAULT = "detection"  # what a user's own data are taken for, unless told otherwise
 
@@ -34,11 +34,6 @@ def task_of_rules(rules: str) -> Task:
     if rules not in known:
         raise InputError("--rules", f"no {rules!r}", f"known: {', '.join(known)}")
     return get_task(known[rules])
-
-
-def task_for(labels: str) -> str:
-    """The task that a user's own images with these labels (boxes, classes, expressions) are for."""
-    return next(name for name in (DEFAULT, *names()) if labels == get_task(name).checks.LABELS)
 
 
 def settings_models() -> dict[str, type[TaskSettings]]:

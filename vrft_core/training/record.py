@@ -17,13 +17,15 @@ class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
     `log`: one row a step. `validation`: {"step", "score"} (of the task's validation metric). `warnings`: {"step",
-    "guard", "value"}. `cost` counts training alone: seconds, completions learned from, tokens, images and their
-    patches, and the tokens of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
+    "guard", "value"}. `stopped`: the same of the guard that ended the training, and "limit" (what it says in words).
+    `cost` counts training alone: seconds, completions learned from, tokens, images and their patches, and the tokens
+    of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
     """
 
     log: list[dict] = field(default_factory=list)
     validation: list[dict] = field(default_factory=list)
     warnings: list[dict] = field(default_factory=list)
+    stopped: dict | None = None
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
 

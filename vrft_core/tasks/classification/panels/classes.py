@@ -3,7 +3,7 @@
 from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
-from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.text import frequency_groups
 from vrft_core.report.verdict import points
 
 MOST_ROWS = 30  # classes in one chart; the table holds them all
@@ -35,11 +35,11 @@ def about(per_class: dict) -> str:
     )
 
 
-def bars(per_class: dict) -> list[dict]:
-    """Bars for each frequency group."""
+def bars(per_class: dict, frequencies: bool) -> list[dict]:
+    """Bars for each frequency group, where there are `frequencies`."""
     found = []
-    for letter, words in FREQUENCY_NAMES.items():
-        rows = [(name, row) for name, row in per_class.items() if row["frequency"] == letter]
+    for letter, title in frequency_groups(frequencies).items():
+        rows = [(name, row) for name, row in per_class.items() if letter in (None, row["frequency"])]
         if not rows:
             continue
         caption = "1 class." if len(rows) == 1 else f"{len(rows)} classes."
@@ -54,19 +54,18 @@ def bars(per_class: dict) -> list[dict]:
             )
             for name, row in sorted(rows)
         ]
-        title = words[0].upper() + words[1:]
         chart = charts.bars(title, drawn, MODEL_NAMES, "accuracy, per cent", high=100)
         found.append(figures.figure(title, chart, caption))
     return found
 
 
-def table(per_class: dict, samples: int) -> Table:
+def table(per_class: dict, samples: int, frequencies: bool) -> Table:
     drawn = [f"Base, pass@{samples}"] if samples else []
     rows = [
         {
             "label": f"{name}{' ★' if row['few_shot'] else ''}",
             "cells": [
-                row["frequency"],
+                *([row["frequency"]] if frequencies else []),
                 str(row["images"]),
                 *(points(row["accuracy"][model]) for model in MODELS),
                 *([points(row["pass"])] if samples else []),
@@ -75,7 +74,8 @@ def table(per_class: dict, samples: int) -> Table:
         }
         for name, row in sorted(per_class.items())
     ]
-    return Table("Accuracy by class", ["Class", "Group", "Images", *MODEL_NAMES.values(), *drawn], rows, folded=True)
+    head = ["Class", *(["Group"] if frequencies else []), "Images", *MODEL_NAMES.values(), *drawn]
+    return Table("Accuracy by class", head, rows, folded=True)
 
 
 def _gap(row: dict) -> float:

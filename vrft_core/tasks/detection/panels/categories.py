@@ -3,7 +3,7 @@
 from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
-from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.text import frequency_groups
 from vrft_core.report.verdict import points
 
 MOST_ROWS = 30  # categories in one chart; the table holds them all
@@ -25,11 +25,13 @@ def per_category(inputs: Inputs) -> dict[str, dict]:
     }
 
 
-def bars(per_category: dict) -> list[dict]:
-    """Bars for each frequency group, and a table of everything behind them."""
+def bars(per_category: dict, frequencies: bool) -> list[dict]:
+    """Bars for each frequency group, where there are `frequencies`."""
     found = []
-    for letter, words in FREQUENCY_NAMES.items():
-        rows = [(name, row) for name, row in per_category.items() if row["frequency"] == letter and row["boxes"]]
+    for letter, title in frequency_groups(frequencies).items():
+        rows = [
+            (name, row) for name, row in per_category.items() if row["boxes"] and letter in (None, row["frequency"])
+        ]
         if not rows:
             continue
         caption = "1 category." if len(rows) == 1 else f"{len(rows)} categories."
@@ -44,21 +46,25 @@ def bars(per_category: dict) -> list[dict]:
             )
             for name, row in sorted(rows, key=lambda item: item[0])
         ]
-        title = words[0].upper() + words[1:]
         found.append(figures.figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points"), caption))
     return found
 
 
-def table(per_category: dict, title: str) -> Table:
+def table(per_category: dict, title: str, frequencies: bool) -> Table:
     rows = [
         {
             "label": f"{name}{' ★' if row['few_shot'] else ''}",
-            "cells": [row["frequency"], str(row["boxes"]), *(points(row["AP"][model]) for model in MODELS)],
+            "cells": [
+                *([row["frequency"]] if frequencies else []),
+                str(row["boxes"]),
+                *(points(row["AP"][model]) for model in MODELS),
+            ],
             "note": "",
         }
         for name, row in sorted(per_category.items())
     ]
-    return Table(f"{title} by category", ["Category", "Group", "Objects", *MODEL_NAMES.values()], rows, folded=True)
+    head = ["Category", *(["Group"] if frequencies else []), "Objects", *MODEL_NAMES.values()]
+    return Table(f"{title} by category", head, rows, folded=True)
 
 
 def _gap(row: dict) -> float:
