@@ -172,7 +172,7 @@ def test_one_split_is_divided_always_alike_whatever_the_names_of_files(tmp_path)
     assert splits[0] == splits[1]
     count = {split: list(splits[0].values()).count(split) for split in ("train", "val", "eval")}
     assert count["train"] > count["eval"] > 0 and count["val"] > 0
-    assert any("divided here" in remark for remark in first.remarks)
+    assert any("set aside" in remark for remark in first.remarks)
     scored = {i["id"] for i in first.data["images"] if i["split"] == "eval"}
     assert {r["category_id"] for r in first.data["annotations"] if r["image_id"] in scored} == {1, 2, 3}
 
@@ -237,6 +237,7 @@ FAULTS = [
     ("yolo", "labels/*.txt", "0", "7", "line 1: class 7 has no name"),
     ("yolo", "labels/*.txt", " 0.", " nan ", "line 1: must be a class"),
     ("yolo", "labels/*.txt", " 0.", " 0.9", "line 1: box"),
+    ("yolo", "data.yaml", "names:", "kpt_shape: [17, 3]\nnames:", "key points are not read"),
     ("yolo", "data.yaml", "names:", "names: 3\nold:", "data.yaml: names"),
     ("voc", "*.xml", "<annotation>", BOMB, "line 1: is no XML that is read here: declares a document type"),
     ("voc", "*.xml", "</object>", "", "is no XML that is read here"),

@@ -47,7 +47,8 @@ def divide(images: Sequence[Image], folder: Path) -> tuple[list[Image], list[str
         remarks.append(f"left out: {len(images) - len(kept)} images that are also in another split")
     if "eval" not in own.values():
         _hold_out(kept, "eval", EVALUATION_SHARE)
-        remarks.append("divided here: no split of its own to evaluate on")
+        scored = sum(image.split == "eval" for image in kept)
+        remarks.append(f"no split of its own to evaluate on: {scored} images are set aside for that")
     if "val" not in own.values():
         _hold_out(kept, "val", VALIDATION_SHARE)
     for split, use in (("train", "learn from"), ("val", "validate on"), ("eval", "evaluate on")):

@@ -85,6 +85,8 @@ def read(folder: Path, format: str) -> Source:
         _check(image, labelled.kind, problems)
     problems.refuse()
     images, remarks = divide(sorted(images, key=lambda image: image.item.name), folder)
+    if empty := sum(not image.item.labels for image in images):
+        remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")
     _name(images)
     return Source(*_document(images, labelled), labelled.kind, remarks)
 

@@ -70,6 +70,9 @@ class Tree:
             for name in names
             if (Path(folder) / name).is_file()
         ]
+        for name in found:
+            if not name.isprintable():
+                raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
         self.files = sorted(name for name in found if not any(p.startswith((".", "__")) for p in name.split("/")))
         self.images = [name for name in self.files if name.lower().endswith(SUFFIXES)]
         self._by_last: dict[str, list[str]] = {}

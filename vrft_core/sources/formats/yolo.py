@@ -80,6 +80,8 @@ def _settings(tree: Tree) -> tuple[str, dict[str, Any]] | None:
 
 def _names(tree: Tree) -> dict[int, str]:
     settings = _settings(tree)
+    if settings and "kpt_shape" in settings[1]:
+        raise InputError(tree.root / settings[0], "kpt_shape: labels of key points are not read", "export boxes")
     if settings is None:
         file = next(name for name in tree.files if name.split("/")[-1] == "classes.txt")
         return dict(enumerate(tree.text(file).splitlines()))
