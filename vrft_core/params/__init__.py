@@ -13,7 +13,7 @@ from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.names import Key, Name
-from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
 from vrft_core.params.recipes import (
@@ -34,9 +34,9 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
-    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
-    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
+    "Limit", "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
 _SHOWN = 12  # keys in a message

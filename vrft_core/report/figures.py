@@ -1,6 +1,6 @@
 """From results and training logs to the page's charts, each with a title and a caption that says how to read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -180,3 +180,8 @@ def times100(value: float | None) -> float | None:
 
 def figure(title: str, svg: Markup, caption: str) -> Figure:
     return {"title": title, "svg": svg, "caption": caption}
+
+
+def drawn(figures: Sequence[Figure]) -> list[Figure]:
+    """Without the empty ones."""
+    return [one for one in figures if 'class="nothing"' not in one["svg"]]

@@ -1,6 +1,7 @@
 """The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,8 +13,8 @@ from markupsafe import Markup
 
 from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
-from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs
-from vrft_core.report.rows import CellResults, Details, Results, StudyResults, TableRow
+from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
+from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
 
@@ -30,17 +31,18 @@ FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
-    verdict = results["verdict"]
     return _render(
         "cell.html.j2",
         results,
         inputs,
         remark=ONE_SEED,
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
+        differences=_differences(results),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
-        learning=figures.learning(inputs.training),
-        panels=[*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])],
+        learning=figures.drawn(figures.learning(inputs.training)),
+        panels=_drawn(
+            [*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])]
+        ),
         method=_method(results, inputs, results["details"]["base"], results["training"]),
     )
 
@@ -48,6 +50,7 @@ def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
 def study_page(results: StudyResults, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
+    metric = verdict["metric"]
     labels = [row["label"] for row in _cost(per_seed[0]["training"])]
     rows = []
     for one in per_seed:
@@ -59,12 +62,24 @@ def study_page(results: StudyResults, inputs: Inputs) -> str:
         results,
         inputs,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
-        by_seed=figures.seeds(per_seed, results["differences"], verdict["metric"]),
+        differences=_differences(results),
+        by_seed=[] if verdict["nothing"] else figures.drawn([figures.seeds(per_seed, results["differences"], metric)]),
         cost={"head": labels, "rows": rows},
-        panels=inputs.task.panels.study(results),
+        panels=_drawn(inputs.task.panels.study(results)),
         method=_method(results, inputs, results["details"][0]["base"], per_seed[0]["training"]),
     )
+
+
+def _drawn(panels: list[Panel]) -> list[Panel]:
+    """Without their empty charts."""
+    return [replace(panel, charts=figures.drawn(panel.charts)) for panel in panels]
+
+
+def _differences(results: Results) -> list[Figure]:
+    """The chart of the differences; none where no model finds anything."""
+    verdict = results["verdict"]
+    chart = figures.differences(results["differences"], verdict["metric"], verdict["title"])
+    return [] if verdict["nothing"] else figures.drawn([chart])
 
 
 def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
@@ -89,6 +104,12 @@ def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
 
 def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
+    if stopped := record.get("stopped"):
+        why = "the best on the validation split" if step < stopped["step"] else "the only one"
+        return (
+            f"{name}: a guard of the recipe ended the training at step {stopped['step']}: {stopped['limit']}. "
+            f"The checkpoint of step {step} was evaluated, {why} saved until then."
+        )
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
     best = next((row["score"] for row in record["validation"] if row["step"] == step), None)

@@ -250,6 +250,7 @@ class Panels(Protocol):
 class Checks(Protocol):
     """Plain data, read whenever definitions are loaded: no heavy import here."""
 
+    LABELS: str  # what a user's own images must be labelled with: boxes, classes or expressions
     DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
     EXPECTATIONS: "Mapping[str, Mapping[str, Sequence[Expectation]]]"  # stage → frame → what must hold
     LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means

@@ -95,7 +95,8 @@ class Validation(TrainerCallback):
                 raise Exhausted
 
     def on_save(self, args, state, control, model: Any = None, **kwargs):
-        if control.should_training_stop and state.global_step < state.max_steps:
+        interrupted = control.should_training_stop and not self.record.stopped
+        if interrupted and state.global_step < state.max_steps:
             self.clock.stop()
             meet()
         else:
@@ -123,8 +124,13 @@ class Validation(TrainerCallback):
 
 
 def best_step(record: Record) -> int:
-    """The trained checkpoint with the highest validation score; the earliest of equals."""
+    """The trained checkpoint with the highest validation score; the earliest of equals.
+
+    The one at which a guard ended the training counts only where there is no other.
+    """
     trained = [row for row in record.validation if row["step"] > 0]
+    if record.stopped:
+        trained = [row for row in trained if row["step"] < record.stopped["step"]] or trained
     return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
 
 

@@ -52,7 +52,7 @@ def train(
     what: str,
     log: Log,
 ) -> Record:
-    """Train from the last complete checkpoint in `run`, or from the start, to `settings.steps`.
+    """Train from the last complete checkpoint in `run`, or from the start, to `settings.steps` or to a guard's stop.
 
     `make_trainer(model, processor, examples, record)`. Checkpoints stay in `run`; see `keep`. Raises InputError when
     an input is missing, or when a reward, a loss or a gradient is non-finite.
@@ -60,7 +60,7 @@ def train(
     with processes().main_process_first():
         step, checkpoint, record = _to_go_on_from(run, settings.checkpoint)
     patience = settings.patience if isinstance(settings, Sft) else None
-    if step >= settings.steps or exhausted(record, patience):
+    if step >= settings.steps or exhausted(record, patience) or record.stopped:
         return record
     if torch.cuda.device_count() > 1 and processes().num_processes == 1:
         raise InputError(
@@ -121,7 +121,7 @@ def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
     for step, checkpoint, sealed in reversed(done):
         record = Record.from_dict(sealed)
         trained = any(row["step"] > 0 for row in record.validation)
-        if choice == "last" or not trained or best_step(record) in steps:
+        if (choice == "last" and not record.stopped) or not trained or best_step(record) in steps:
             return step, checkpoint, record
         drop(checkpoint, f"checkpoint-{best_step(record)}, the best so far, is lost")
     return 0, None, Record()
@@ -130,12 +130,12 @@ def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
 def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path) -> int:
     """Copy the chosen checkpoint's weights to `destination`; returns its step.
 
-    `choice` is `last` or `validation` (the best validation score). An adapter keeps its two files, with the policy it
-    belongs to named relative to the project; full weights keep configuration and processor too. No file holds a time
-    or a path of this machine.
+    `choice` is `last` or `validation` (the best validation score; taken too where a guard ended the training). An
+    adapter keeps its two files, with the policy it belongs to named relative to the project; full weights keep
+    configuration and processor too. No file holds a time or a path of this machine.
     """
     last = complete_checkpoints(run)[-1][0]
-    step = last if choice == "last" else best_step(record)
+    step = last if choice == "last" and not record.stopped else best_step(record)
     checkpoint = run / f"checkpoint-{step}"
     with io.new_directory(destination) as directory:
         if (checkpoint / ADAPTER_CONFIG).is_file():
@@ -157,11 +157,7 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
     """The training record as it is written to disk."""
     described = {
         **facts,
-        "log": record.log,
-        "validation": record.validation,
-        "warnings": record.warnings,
-        "cost": record.cost,
-        "validation_cost": record.validation_cost,
+        **record.to_dict(),
         "steps": record.validation[-1]["step"],
         "chosen_step": chosen,
         "checkpoint": settings.checkpoint,

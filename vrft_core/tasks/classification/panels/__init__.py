@@ -66,8 +66,8 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             "classes",
             "By class",
             [classes.about(per_class)],
-            [classes.table(per_class, details["base"]["samples"])],
-            classes.bars(per_class),
+            [classes.table(per_class, details["base"]["samples"], inputs.frequencies)],
+            classes.bars(per_class, inputs.frequencies),
         ),
         Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
         Panel(

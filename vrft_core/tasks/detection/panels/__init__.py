@@ -83,8 +83,8 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             "categories",
             "By category",
             [_about_categories(results["measured"])],
-            [categories.table(per_category, results["verdict"]["title"])],
-            categories.bars(per_category),
+            [categories.table(per_category, results["verdict"]["title"], inputs.frequencies)],
+            categories.bars(per_category, inputs.frequencies),
         ),
         Panel(
             "pictures",
