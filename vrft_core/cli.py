@@ -99,7 +99,7 @@ def export(args: argparse.Namespace) -> None:
 
 def baseline(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.commands.nightly import record_baseline
+    from vrft_core.commands.baseline import record_baseline
     from vrft_core.tasks import load_params
 
     params = load_params(args.root / "params.yaml")
@@ -108,14 +108,33 @@ def baseline(args: argparse.Namespace) -> None:
 
 def nightly(args: argparse.Namespace) -> None:
     from vrft_core.cell import Layout
-    from vrft_core.commands.nightly import nightly as compare
+    from vrft_core.commands.nightly import nightly as evaluate_all
     from vrft_core.tasks import load_params
 
-    params = load_params(args.root / "params.yaml")
     with _dagster_pipes() as report:
-        numbers = compare(Layout(args.root), params, params.parse_cell(args.cell))
-        report(numbers)
-    print(json.dumps({"cell": args.cell, **numbers}))
+        night = evaluate_all(Layout(args.root), load_params(args.root / "params.yaml"), args.cells)
+        report({"passed": night["passed"], "sentence": night["sentence"]})
+    print(night["sentence"])
+    if not night["passed"] and "DAGSTER_PIPES_CONTEXT" not in os.environ:  # there the asset's checks say it
+        sys.exit(1)
+
+
+def promote(args: argparse.Namespace) -> None:
+    from vrft_core.cell import Layout
+    from vrft_core.commands.promote import promote as judge
+    from vrft_core.commands.promote import roll_back
+    from vrft_core.tasks import load_params
+
+    if bool(args.cell) == bool(args.rollback):
+        raise InputError("vrft promote", "takes a cell, or --rollback MODEL", "for example lvis-mini-1shot-s0")
+    if args.rollback:
+        print(roll_back(Layout(args.root), args.rollback))
+        return
+    params = load_params(args.root / "params.yaml")
+    good, lines = judge(Layout(args.root), params, params.parse_cell(args.cell))
+    print("\n".join(lines))
+    if not good:
+        sys.exit(1)
 
 
 def init(args: argparse.Namespace) -> None:
@@ -254,9 +273,14 @@ def parser() -> argparse.ArgumentParser:
     good.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
     good.set_defaults(run=baseline)
 
-    night = commands.add_parser("nightly", help="evaluate a cell's RFT model again and compare with the baseline")
-    night.add_argument("cell", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    night = commands.add_parser("nightly", help="is every RFT model as good as its baseline? Exit status 1 where not")
+    night.add_argument("cells", nargs="*", metavar="KEY", help="default: all cells under `nightly` in params.yaml")
     night.set_defaults(run=nightly)
+
+    best = commands.add_parser("promote", help="make a cell's RFT model the registry's champion, if its checks pass")
+    best.add_argument("cell", nargs="?", metavar="KEY", help="for example lvis-mini-1shot-s0")
+    best.add_argument("--rollback", metavar="MODEL", help="go back to the champion before, for example of lvis-mini")
+    best.set_defaults(run=promote)
 
     ask = commands.add_parser("predict", help="boxes in any images, from a cell's model or any other; resumes")
     ask.add_argument(
