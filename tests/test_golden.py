@@ -39,6 +39,12 @@ def test_elsewhere_there_is_a_tolerance(value, passed):
     assert (found["passed"], found["exact"]) == (passed, False)
 
 
+def test_a_gpu_agrees_with_itself_within_the_tolerance_only():
+    recorded = RECORDED | {"processor": "GPU X"}
+    found = compare_curves(with_reward(1.51, processor="GPU X"), recorded)
+    assert (found["passed"], found["exact"]) == (True, False)
+
+
 def test_changed_packages_are_named_beside_a_difference():
     found = compare_curves(with_reward(9.0, versions={"torch": "2", "trl": "1"}), RECORDED)
     assert found["said"].endswith("(packages changed: torch 1 → 2, trl none → 1)")

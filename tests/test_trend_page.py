@@ -21,7 +21,7 @@ def night(day: int, value: float = 0.45, verdict: str = "good", **changes) -> di
     whole = {
         "at": f"2026-01-{day:02}T02:00:00+00:00", "passed": verdict == "good", "sentence": f"night {day}",
         "cells": {CELL: row}, "rewards": {"x": {"passed": True, "said": ""}}, "golden": None, "data": None,
-        "commit": "0123456789abcdef", "run": "f" * 32,
+        "commit": "0123456789abcdef", "run": f"http://127.0.0.1:5000/#/experiments/2/runs/{'f' * 32}",
     }  # fmt: skip
     return whole | changes
 
@@ -46,7 +46,8 @@ def test_it_shows_the_last_verdict_every_night_and_the_mean_of_the_seven_before(
     assert "50.0" in page.text, "tonight"
     assert "46.0" in page.text, "nights 3 to 9"
     assert ("href", "../lvis-mini-1shot/s0/report/report.html") in page.attributes
-    assert "0123456789" in page.text and "f" * 32 in page.text
+    assert ("href", f"http://127.0.0.1:5000/#/experiments/2/runs/{'f' * 32}") in page.attributes
+    assert "0123456789" in page.text
 
 
 def test_a_failed_night_and_a_cell_that_was_never_evaluated_are_shown():
@@ -56,7 +57,7 @@ def test_a_failed_night_and_a_cell_that_was_never_evaluated_are_shown():
 
 
 def test_it_is_self_contained_and_allows_no_script():
-    page = html([night(1)])
+    page = html([night(1, run=None)])
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
     assert not re.search(r"<script|<link|https?://|@import|url\(", page)
 
@@ -68,7 +69,7 @@ def test_hostile_fields_are_text(field):
 
 
 def test_hostile_names_of_cells_metrics_and_verdicts_are_text():
-    whole = night(1)
+    whole = night(1, run=None)
     row = whole["cells"].pop(CELL)
     row |= {"title": HOSTILE, "verdict": HOSTILE, "metrics": {HOSTILE: {**row["metrics"]["m"], "label": HOSTILE}}}
     whole["cells"][f"javascript:alert(1)//-{HOSTILE}"] = row
@@ -76,6 +77,11 @@ def test_hostile_names_of_cells_metrics_and_verdicts_are_text():
     assert "img" not in page.tags and "b" not in page.tags and "script" not in page.tags
     assert [value for name, value in page.attributes if name == "href" and not value.startswith("../")] == []
     assert [name for name, _ in page.attributes if name.startswith("on")] == []
+
+
+def test_a_run_is_linked_by_http_only():
+    page = Seen(html([night(1, run="javascript:alert(1)")]))
+    assert "javascript" not in str(page.attributes)
 
 
 def test_a_sparkline_draws_the_band_and_names_itself():

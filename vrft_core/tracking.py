@@ -108,9 +108,9 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
 
 
 def log_night(layout: Layout, night: Mapping) -> str | None:
-    """A nightly evaluation as a finished run of the experiment `nightly`; its id, None where it is not recorded.
+    """A nightly evaluation as a finished run of the experiment `nightly`; the address of its page, None without a run.
 
-    A store that cannot be reached costs a warning.
+    A store that cannot be reached costs a warning. Where the store is a file, the address is `make ui`'s.
     """
     if not _installed():
         return None
@@ -128,11 +128,14 @@ def log_night(layout: Layout, night: Mapping) -> str | None:
     tags |= {"mlflow.source.git.commit": night["commit"]} if night["commit"] else {}
     try:
         with _store(layout) as client:
-            run = client.create_run(experiment(client, layout, "nightly"), run_name=night["at"])
+            where = experiment(client, layout, "nightly")
+            run = client.create_run(where, run_name=night["at"])
             metrics = [Metric(name, float(v), _now(), 0) for name, v in numbers.items() if _is_number(v)]
             client.log_batch(run.info.run_id, metrics, tags=[RunTag(name, text) for name, text in tags.items()])
             client.set_terminated(run.info.run_id, "FINISHED")
-            return run.info.run_id
+            uri = _public(tracking_uri(layout))
+            pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
+            return f"{pages.rstrip('/')}/#/experiments/{where}/runs/{run.info.run_id}"
     except InputError as error:
         say(f"{error}; the night is not recorded there")
         return None

@@ -1,7 +1,7 @@
 """The page of the nights: the last verdict, a sparkline for each metric of each cell, and a row a night.
 
 Self-contained HTML without scripts. Everything that comes from files is escaped; links lead to reports by relative
-paths that are made here, never to addresses from outside.
+paths that are made here, and to MLflow by http alone.
 """
 
 from collections.abc import Sequence
@@ -96,8 +96,10 @@ def _report(key: str) -> str:
 
 def _row(night: dict) -> dict:
     parts = [*night["rewards"].values(), night["golden"], night["data"]]
+    link = str(night["run"] or "")
     return {
         **night,
+        "link": link if link.startswith(("http://", "https://")) else None,
         "verdicts": {key: row["verdict"] for key, row in night["cells"].items()},
         "others": all(one["passed"] for one in parts if one is not None),
     }
