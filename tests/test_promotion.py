@@ -146,8 +146,7 @@ def test_a_registered_model_predicts_where_this_project_is_not_importable(projec
     model, processor = policies.load(layout.model(cell, "rft"))
     mine = said_by(model, processor, image, question, params.recipe(cell).evaluation.max_new_tokens)
     assert answer["text"] == mine, "the words that the project's own code gets from these weights"
-    with tracking.open_store(layout) as client:
-        kept = Path(client.get_logged_model(champion(layout).model_id).artifact_location.removeprefix("file://"))
+    kept = Path(champion(layout).source.removeprefix("file://"))
     files = [path.name for path in kept.rglob("*") if path.is_file()]
     assert "served_model.py" in files and any(name.endswith(".safetensors") for name in files)
     assert [name for name in files if name.endswith((".pkl", ".pickle", ".bin", ".pt"))] == [], "no pickled code"

@@ -14,7 +14,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
 from vrft_core.commands import nightly as command
 from vrft_core.commands.baseline import record_baseline
-from vrft_core.commands.nightly import compare, evaluate, judge, nightly
+from vrft_core.commands.nightly import check_data, compare, evaluate, judge, nightly
 from vrft_core.errors import InputError
 from vrft_core.evaluation.regression import p_worse
 from vrft_core.params import Nightly
@@ -331,3 +331,11 @@ def test_the_job_promote_is_red_and_says_why_where_a_model_cannot_be_promoted(tm
     assert not done.success
     [failure] = [event.step_failure_data for event in done.all_events if event.is_step_failure]
     assert "no trained model here; run `vrft run lvis-mini-1shot-s0` first" in failure.user_failure_data.description
+
+
+@pytest.mark.slow
+def test_data_suites_that_cannot_run_are_said_in_one_line(tmp_path):
+    root = small_project(tmp_path / "project")
+    with pytest.raises(InputError, match="data suites: .*no such file") as caught:
+        check_data(Layout(root), [CELL])
+    assert "\n" not in str(caught.value)

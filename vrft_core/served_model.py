@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import mlflow.pyfunc
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 BOX = re.compile(rf"[\[(]\s*({NUMBER})\s*,\s*({NUMBER})\s*,\s*({NUMBER})\s*,\s*({NUMBER})\s*[\])]")
@@ -38,7 +38,7 @@ def boxes_in(text: str, limit: tuple[float, float], size: tuple[int, int]) -> li
     return found
 
 
-class Answering(mlflow.pyfunc.PythonModel):
+class Answering(PythonModel):
     def load_context(self, context: Any) -> None:
         from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
@@ -87,4 +87,4 @@ class Answering(mlflow.pyfunc.PythonModel):
         return float(width * self.pixels.patch_size), float(height * self.pixels.patch_size)
 
 
-mlflow.models.set_model(Answering())
+set_model(Answering())

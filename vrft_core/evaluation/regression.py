@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 
-from scipy.special import log_ndtr, stdtr, stdtrit
+from scipy.special import log_ndtr, stdtr, stdtridf, stdtrit
 
 _TAIL = 0.975  # of the 95 % intervals
 _Z = float(stdtrit(inf, _TAIL))
@@ -58,11 +58,7 @@ def _degrees_of_freedom(quantile: float) -> float:
     most = 1e6
     if quantile <= float(stdtrit(most, _TAIL)):
         return inf
-    from scipy.optimize import brentq
-
-    if quantile >= float(stdtrit(1.0, _TAIL)):
-        return 1.0
-    return float(brentq(lambda df: float(stdtrit(df, _TAIL)) - quantile, 1.0, most))
+    return max(float(stdtridf(_TAIL, quantile)), 1.0)
 
 
 def holm(p_values: Mapping[str, float], alpha: float) -> set[str]:
