@@ -1,6 +1,7 @@
 """The registry: who may become champion, the way back, and a registered model that needs nothing of this project."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,13 @@ def test_a_good_model_becomes_champion_its_version_says_where_it_came_from_and_t
     assert version.tags["dvc.md5"] == provenance.directory_digest(layout.model(first, "rft"))
     assert version.tags["curves"] == layout.training(first, "rft").relative_to(layout.root).as_posix()
     assert aliases(layout) == {"champion": "1"}
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    with tracking.open_store(layout) as client:
+        traces = client.search_traces(locations=[client.get_run(version.run_id).info.experiment_id])
+    assert len(traces) == 20
+    inputs = traces[0].data.spans[0].inputs["messages"][0]["content"]
+    assert "content_type=image%2Fpng" in inputs[1]["image_url"]["url"], "kept as an attachment, which the page shows"
+    assert traces[0].info.tags["vrft.model"] == f"{MODEL}/1"
 
     assert promote(layout, params, first)[0] and aliases(layout) == {"champion": "1"}, "twice is once"
 

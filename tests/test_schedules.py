@@ -336,6 +336,6 @@ def test_the_job_promote_is_red_and_says_why_where_a_model_cannot_be_promoted(tm
 @pytest.mark.slow
 def test_data_suites_that_cannot_run_are_said_in_one_line(tmp_path):
     root = small_project(tmp_path / "project")
-    with pytest.raises(InputError, match="data suites: .*no such file") as caught:
+    with pytest.raises(InputError, match=r"data suites: .*no such file") as caught:
         check_data(Layout(root), [CELL])
     assert "\n" not in str(caught.value)

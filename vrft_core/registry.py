@@ -6,13 +6,17 @@ this project. Which version may become champion is decided by `commands.promote`
 Aliases: `champion` is what is used; `challenger` is the newest one that has not (yet) passed.
 """
 
+import base64
+import contextlib
+import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from vrft_core import io, tracking
 from vrft_core.cell import Layout
@@ -145,6 +149,51 @@ def _own_run(client, layout: Layout, model: str):
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def log_traces(layout: Layout, version: Version, predictions: Sequence[Mapping[str, Any]]) -> None:
+    """Predictions as MLflow traces with their images, tagged with the version, in its experiment.
+
+    Each is {"name", "question", "image": bytes of a PNG, "answer", "expected", "numbers": {name: value}}.
+    """
+    with tracking.open_store(layout) as client, _global_store(tracking.tracking_uri(layout)):
+        import mlflow
+
+        made = client.get_model_version(version.model, version.number)
+        experiment = client.get_run(made.run_id).info.experiment_id
+        for one in predictions:
+            address = f"data:image/png;base64,{base64.b64encode(one['image']).decode()}"
+            content = [
+                {"type": "text", "text": one["question"]},
+                {"type": "image_url", "image_url": {"url": address}},
+            ]
+            span = client.start_trace(
+                one["name"],
+                span_type="LLM",
+                inputs={"messages": [{"role": "user", "content": content}]},
+                attributes={"expected": one["expected"], **one["numbers"]},
+                tags={"vrft.model": f"{version.model}/{version.number}", "vrft.cell": version.tags["vrft.cell"]},
+                experiment_id=experiment,
+            )
+            said = {"choices": [{"message": {"role": "assistant", "content": one["answer"]}}]}
+            client.end_trace(span.trace_id, outputs=said)
+        mlflow.flush_trace_async_logging()
+
+
+@contextlib.contextmanager
+def _global_store(uri: str) -> Iterator[None]:
+    """MLflow's tracing knows the process's own store only; that of before is put back."""
+    import mlflow
+
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: whatever the environment says
+        if before is None:
+            os.environ.pop(name, None)
 
 
 def _save(folder: Path, form: Mapping, example: Mapping, write_weights: Callable[[Path], None]) -> Path:

@@ -7,6 +7,8 @@ or evaluated here: the gates read what `vrft run`, the data suites and the basel
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 from vrft_core import io, nights, provenance, registry, tracking
 from vrft_core.annotations import Annotations
@@ -15,12 +17,16 @@ from vrft_core.commands.baseline import METHOD, PREDICTIONS, load_baseline
 from vrft_core.commands.export import export
 from vrft_core.commands.nightly import check_data, compare
 from vrft_core.errors import InputError
+from vrft_core.evaluation.instructive import Instructive, instructive
 from vrft_core.evaluation.regression import p_worse
 from vrft_core.families.form import Form
+from vrft_core.images import open_rgb
 from vrft_core.params import Params
 from vrft_core.report.verdict import points
 from vrft_core.sampling import targets
 from vrft_core.tasks import get_task
+
+SIDE = 512  # px, of an image in a trace, at most
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ def promote(layout: Layout, params: Params, cell: Cell) -> tuple[bool, list[str]
         raise InputError(trained, "no trained model here", f"run `vrft run {cell.key}` first, or `dvc pull`")
     gates = list(_gates(layout, params, cell))
     version = _register(layout, params, cell)
+    if version.created:
+        _show(layout, params, cell, version)
     name = f"{version.model} version {version.number}"
     lines = [f"{'passed' if gate.passed else 'FAILED'}  {gate.name}: {gate.said}" for gate in gates]
     if not all(gate.passed for gate in gates):
@@ -137,6 +145,37 @@ def _register(layout: Layout, params: Params, cell: Cell) -> registry.Version:
         layout, setup, text, tags, asked, _example(layout, params, cell, form),
         lambda folder: export(layout, params, cell, METHOD, folder),
     )  # fmt: skip
+
+
+def _show(layout: Layout, params: Params, cell: Cell, version: registry.Version) -> None:
+    """The most instructive predictions, against the untouched model's, where both were evaluated."""
+    files = [layout.evaluation(cell, method) / PREDICTIONS for method in (METHOD, "base")]
+    if not all(path.is_file() for path in files):
+        return
+    raw, task, settings = layout.raw(cell), get_task(params.task(cell)), params.task_settings(cell)
+    everything = Annotations.load(raw / "annotations.json")
+    truth, categories = everything.split("eval"), everything.chosen(params.benchmark(cell).categories)
+    form = Form.of(params.recipe(cell), settings, params.benchmark(cell).subject)
+    pairs = task.prompts.questions(truth, categories, settings, layout.root)
+    examples = list(task.prompts.examples(pairs, truth, images=raw / "images", form=form))
+    found = instructive(task, form, examples, *map(io.read_jsonl, files))
+    registry.log_traces(layout, version, [_trace(one) for one in found])
+
+
+def _trace(one: Instructive) -> dict:
+    image = one.example.image
+    picture = open_rgb(image) if isinstance(image, Path) else image
+    picture.thumbnail((SIDE, SIDE))
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return {
+        "name": f"{one.example.label}: {'gained' if one.gain > 0 else 'lost' if one.gain < 0 else 'as before'}",
+        "question": one.example.question,
+        "image": buffer.getvalue(),
+        "answer": one.completion,
+        "expected": one.example.answer,
+        "numbers": {"earned": one.earned, "earned by the untouched model": one.earned_before},
+    }
 
 
 def _example(layout: Layout, params: Params, cell: Cell, form: Form) -> dict:
