@@ -1,8 +1,10 @@
 """The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
@@ -11,8 +13,12 @@ from markupsafe import Markup
 from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
 from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs
+from vrft_core.report.rows import CellResults, Details, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 ONE_SEED = (
     "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
@@ -22,7 +28,7 @@ SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and th
 FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 
-def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
+def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
     verdict = results["verdict"]
     return _render(
@@ -39,7 +45,7 @@ def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
     )
 
 
-def study_page(results: dict, inputs: Inputs) -> str:
+def study_page(results: StudyResults, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
     labels = [row["label"] for row in _cost(per_seed[0]["training"])]
@@ -61,9 +67,9 @@ def study_page(results: dict, inputs: Inputs) -> str:
     )
 
 
-def _cost(training: dict[str, dict]) -> list[dict]:
-    """Rows {"label", "cells": [SFT, RFT]}."""
-    wanted = (
+def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
+    """Cells: SFT, RFT."""
+    wanted: tuple[tuple[str, Callable[[Description], str]], ...] = (
         ("Computing time (CPU)", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
         ("Time on the clock", lambda r: _seconds(r["cost"].get("wall_seconds"))),
         ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
@@ -75,11 +81,13 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
         ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
-    rows = [{"label": label, "cells": [text(training[method]) for method in TRAINED]} for label, text in wanted]
+    rows: list[TableRow] = [
+        {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
+    ]
     return [row for row in rows if any(cell != "–" for cell in row["cells"])]
 
 
-def _chosen(method: str, record: dict) -> str:
+def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
@@ -91,7 +99,7 @@ def _chosen(method: str, record: dict) -> str:
     )
 
 
-def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, dict]) -> list[str]:
+def _method(results: Results, inputs: Inputs, details: Details, training: "Mapping[str, Description]") -> list[str]:
     measured = results["measured"]
     rule = {record.get("checkpoint") for record in training.values()}
     metric = training["rft"].get("validation_metric", "the task's validation score")
@@ -113,7 +121,7 @@ def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, di
     ]
 
 
-def _attribution(source: dict) -> list[str]:
+def _attribution(source: Mapping[str, Any]) -> list[str]:
     """What the data set's makers ask to be said, in their words; licences by name where there are no words."""
     info = source.get("info") or {}
     if isinstance(info.get("attribution"), str):
@@ -124,7 +132,7 @@ def _attribution(source: dict) -> list[str]:
     return [f"Licences of the images as the data set states them: {', '.join(names)}."] if names else []
 
 
-def _render(template: str, results: dict, inputs: Inputs, **values: object) -> str:
+def _render(template: str, results: Results, inputs: Inputs, **values: object) -> str:
     part = inputs.task.panels
     return (
         environment()
@@ -182,7 +190,7 @@ def _brief(value: float | None) -> str:
     return "–" if value is None else brief(value)
 
 
-def _parameters(parameters: dict) -> str:
+def _parameters(parameters: Mapping[str, int]) -> str:
     if not parameters:
         return "–"
     return f"{brief(parameters['trainable'])} of {brief(parameters['total'])}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from vrft_core.evaluation.intervals import needed_images, needed_seeds
 from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
+from vrft_core.report.rows import Verdict
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
@@ -34,11 +35,10 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(differences: Mapping[str, Mapping[str, Ends]], spec: MetricSpec) -> dict:
+def verdict(differences: Mapping[str, Mapping[str, Ends]], spec: MetricSpec) -> Verdict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
     `differences`: by pair and metric; `spec`: the metric that decides.
-    → {"metric", "title", "outcome", "headline", "also": [sentence]}
     """
     each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
     return {
