@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.names import Key, Name
+from vrft_core.names import Name
 from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
+from vrft_core.params.nightly import Nightly
 from vrft_core.params.recipes import (
     Adapter,
     Evaluation,
@@ -35,7 +36,7 @@ from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
     "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
-    "Limit", "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "Limit", "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
     "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
@@ -51,7 +52,7 @@ class Params(Strict):
     benchmarks: dict[Name, Benchmark]
     recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[Key]
+    nightly: Nightly = Nightly()
     resources: dict[Name, RecipeResources] = Field(default_factory=dict)
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
@@ -129,8 +130,9 @@ class Params(Strict):
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
         if unknown := set(self.resources) - set(self.recipes):
             raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
-        if unknown := set(self.nightly) - set(self.grid.cells):
-            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        golden = {self.nightly.golden} - {None}
+        if unknown := ({*self.nightly.cells} | golden) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(map(str, unknown))[0]!r} in grid.cells")
         return self
 
     def _check_setup(self, where: str, row: Setup) -> None:

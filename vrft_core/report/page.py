@@ -156,7 +156,7 @@ def _attribution(source: Mapping[str, Any]) -> list[str]:
 def _render(template: str, results: Results, inputs: Inputs, **values: object) -> str:
     part = inputs.task.panels
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             results=results,
@@ -166,14 +166,14 @@ def _render(template: str, results: Results, inputs: Inputs, **values: object) -
             words=part.WORDS,
             small_print=part.SMALL_PRINT,
             attribution=_attribution(inputs.source),
-            style=_style(),
+            style=style(),
             **values,
         )
     )
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vrft_core.report"),
         autoescape=True,
@@ -191,7 +191,7 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _style() -> Markup:
+def style() -> Markup:
     return Markup(files("vrft_core.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
 
 
