@@ -1,4 +1,4 @@
-"""The JSON schema of params.yaml: it is current, it accepts the file that is here, and it refuses what params refuse."""
+"""The JSON schema of params.yaml: current, satisfied by the file that is here, and strict where params are strict."""
 
 import copy
 import json

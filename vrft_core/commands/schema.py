@@ -1,4 +1,4 @@
-"""The JSON schema of params.yaml: editors complete and check the file with it. What the models mean belongs to `params`.
+"""The JSON schema of params.yaml, for editors that complete and check it. What the models mean belongs to `params`.
 
 python -m vrft_core.commands.schema      # writes vrft_core/params/params.schema.json
 """
