@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,33 @@ def test_help_of_make_names_the_targets_of_the_readme():
 )
 def test_plans_that_are_shown_are_made(words):
     assert "FLOP" in run(sys.executable, "-m", "vrft_core.cli", *words[1:])
+
+
+@pytest.mark.slow
+def test_the_readmes_graph_is_dvcs():
+    """The same stages, and the same order: an edge that DVC has and the graph lacks is a path in it."""
+    import networkx
+
+    from pipelines.dvc_project import DvcProject
+
+    [graph] = blocks(ROOT / "README.md", "mermaid")
+    shown = networkx.DiGraph()
+    for line in graph.splitlines()[1:]:
+        steps = [step.split(" & ") for step in line.strip().split(" --> ")]
+        for sources, targets in pairwise(steps):
+            shown.add_edges_from((source, target) for source in sources for target in targets)
+    real = networkx.DiGraph()
+    for stage in DvcProject(root=str(ROOT)).stages().values():
+        real.add_edges_from((need.partition("@")[0], stage.name) for need in stage.needs)
+    assert set(shown.nodes) == set(real.nodes)
+    assert set(networkx.transitive_reduction(real).edges) == set(shown.edges)
+
+
+def test_the_readmes_first_screen_says_what_it_is_and_what_to_type():
+    first = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:45]
+    assert any(line.startswith("make demo") for line in first) and any("RFT − SFT" in line for line in first)
+
+
+def test_the_readmes_image_is_small():
+    for image in (ROOT / "docs/images").iterdir():
+        assert image.stat().st_size <= 200_000
