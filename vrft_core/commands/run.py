@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.new import link_code
 from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
@@ -38,6 +39,7 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     elif benchmark.train:
         files.refuse_changed(benchmark, layout.root)
     refuse_unwritable(project_folders(layout.root))
+    link_code(layout.root)
     stage = "report" if cell.scope == "cell" else "study"
     known: set[str] = set()
     while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:

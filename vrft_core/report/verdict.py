@@ -92,7 +92,7 @@ def needs(difference: Entry, images: int) -> str:
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
     if low is None or high is None or not value:
-        return "Nothing can be said about how many images a difference would need: none was measured."
+        return "No difference was measured, so the number of images needed cannot be estimated."
     std, se_images = difference.get("std"), difference.get("se_images")
     if std is not None and se_images is not None:
         seeds = needed_seeds(value, std, se_images)

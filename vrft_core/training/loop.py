@@ -65,8 +65,9 @@ def train(
     if torch.cuda.device_count() > 1 and processes().num_processes == 1:
         raise InputError(
             what,
-            f"one process sees {torch.cuda.device_count()} GPUs, and would multiply the batch by them",
-            "start one a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or show it one with CUDA_VISIBLE_DEVICES=0",
+            f"one process sees {torch.cuda.device_count()} GPUs and would multiply the batch size by them",
+            "start one process a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or hide the others with "
+            "CUDA_VISIBLE_DEVICES=0",
         )
     torch.set_num_threads(recipe.threads)
     _quiet()
@@ -203,7 +204,7 @@ def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any
     share = rows // count
     if rows % (count * unit):
         together = f" in groups of {unit}" if unit > 1 else ""
-        raise InputError("params.yaml", f"a step's {rows} rows cannot be shared out over {count} processes{together}",
+        raise InputError("params.yaml", f"a step's {rows} rows cannot be divided over {count} processes{together}",
                          "change batch_size, or the number of processes")  # fmt: skip
     micro = min(settings.micro_batch_size or share, share)
     if share % micro:
