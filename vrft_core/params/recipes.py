@@ -187,6 +187,8 @@ class Evaluation(Strict):
 class Recipe(Strict):
     data: Literal["embedded", "official"]
     threads: Positive
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of every pass; `auto`: bf16 on a GPU that can, else fp32
+    deterministic: bool = False  # on a GPU: only operations that give the same bits every time
     few_shot: FewShot
     prompts: Prompts
     policy: Policy
