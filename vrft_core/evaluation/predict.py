@@ -20,6 +20,7 @@ from vrft_core.evaluation.decoding import Tokens, complete
 from vrft_core.families.form import Form
 from vrft_core.progress import Progress
 from vrft_core.tasks.task import Example, Prediction, Task, Written
+from vrft_core.tasks.wording import NO_OBJECTS
 
 
 def predict(
@@ -50,7 +51,7 @@ def predict(
     progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    firsts = _watched(processor.tokenizer, task.answers.WATCHED, form)
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
     ask = partial(_ask, model, processor, examples, task, form, **limits)
     for number, batch in enumerate(batches):
@@ -68,6 +69,22 @@ def predict(
         progress.step(len(new))
     model.train(was_training)
     return [rows[index] for index in range(len(examples))]
+
+
+def _watched(tokenizer: Any, texts: Sequence[str], form: Form) -> set[int]:
+    """The tokens with which these texts begin; 'No Objects' as the form that is asked for says it.
+
+    A token with which an answer that holds a box begins, too, tells nothing and is left out.
+    """
+
+    def first(text: str) -> int:
+        return tokenizer(text, add_special_tokens=False)["input_ids"][0]
+
+    if form.native is None:
+        return {first(text) for text in texts}
+    nothing = form.native.nothing
+    firsts = {first(nothing if text == NO_OBJECTS else text) for text in texts}
+    return firsts - {first(form.native.write([[1, 2, 3, 4]], "x"))}
 
 
 def _ask(
