@@ -71,7 +71,7 @@ def test_every_family_names_classes_of_the_library():
 
 @pytest.mark.parametrize("name", list(UNITS))
 @given(width=SIDES, height=SIDES, shares=SHARES)
-def test_a_box_comes_back_from_every_frame_within_one_of_its_steps(name, width, height, shares):
+def test_a_box_comes_back_from_every_frame_within_two_of_its_steps(name, width, height, shares):
     frame = named(name, width, height, bounds=(3136, 401_408))
     box = corners(shares, width, height)
     exact = frame.to_pixels(frame.scale(box))
@@ -79,9 +79,9 @@ def test_a_box_comes_back_from_every_frame_within_one_of_its_steps(name, width, 
     said = frame.to_answer(box)
     assert 0 <= said[0] < said[2] <= frame.limit[0] and 0 <= said[1] < said[3] <= frame.limit[1]
     back = frame.to_pixels(said)
-    assert 0 <= back[0] < back[2] <= width and 0 <= back[1] < back[3] <= height
+    assert 0 <= back[0] < back[2] <= width + 1e-6 and 0 <= back[1] < back[3] <= height + 1e-6
     step = width / frame.size[0] * frame.step, height / frame.size[1] * frame.step
-    assert all(abs(new - old) <= 1.51 * step[i % 2] + 1e-6 for i, (new, old) in enumerate(zip(back, box, strict=True)))
+    assert all(abs(new - old) <= 2.01 * step[i % 2] + 1e-6 for i, (new, old) in enumerate(zip(back, box, strict=True)))
 
 
 def test_location_tokens_count_as_the_library_has_them():
