@@ -89,8 +89,13 @@ class Policy(Strict):
 
 
 class Adapter(Strict):
-    """LoRA; target_modules is a regular expression over module names."""
+    """LoRA; target_modules is a regular expression over module names.
 
+    `base_bits`: how the frozen weights are held while the adapter is trained; 4 is NF4 (QLoRA, arXiv 2305.14314), which
+    needs a CUDA GPU and bitsandbytes. The model that is evaluated has them whole.
+    """
+
+    base_bits: Literal[4, 16] = 16
     r: Positive
     alpha: Positive
     target_modules: str
