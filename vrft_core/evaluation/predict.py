@@ -23,6 +23,7 @@ from vrft_core.evaluation.decoding import Asked, Tokens, complete, read
 from vrft_core.families.form import Form
 from vrft_core.progress import Progress
 from vrft_core.tasks.task import Example, Prediction, Task, Written
+from vrft_core.tasks.wording import NO_OBJECTS
 
 T = TypeVar("T")
 Made = TypeVar("Made")
@@ -56,7 +57,7 @@ def predict(
     progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    firsts = _watched(processor.tokenizer, task.answers.WATCHED, form)
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
     ask = partial(_ask, model, processor, examples, task, form, **limits)
     missing = [(number, batch) for number, batch in enumerate(batches) if batch[0][0] not in rows]
@@ -92,6 +93,22 @@ def _read(processor: Any, examples: Sequence[Example], numbered: tuple[int, list
     batch = numbered[1]
     pictures = [examples[image[0]].picture() for image in batch]
     return read(processor, pictures, [[examples[index].question for index in image] for image in batch])
+
+
+def _watched(tokenizer: Any, texts: Sequence[str], form: Form) -> set[int]:
+    """The tokens with which these texts begin; 'No Objects' as the form that is asked for says it.
+
+    A token with which an answer that holds a box begins, too, tells nothing and is left out.
+    """
+
+    def first(text: str) -> int:
+        return tokenizer(text, add_special_tokens=False)["input_ids"][0]
+
+    if form.native is None:
+        return {first(text) for text in texts}
+    nothing = form.native.nothing
+    firsts = {first(nothing if text == NO_OBJECTS else text) for text in texts}
+    return firsts - {first(form.native.write([[1, 2, 3, 4]], "x"))}
 
 
 def _ask(
