@@ -1,6 +1,7 @@
 """`vrft add` and `vrft remove`: cells come into params.yaml and go; every other byte of it stays."""
 
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -221,9 +222,11 @@ def test_a_cell_a_study_a_setup_or_a_benchmark_is_removed_by_its_name(root, name
 
 
 def test_the_night_shift_forgets_what_is_removed(root):
-    assert grid(root).nightly == ["lvis-mini-1shot-s0"]
+    before = grid(root).nightly
+    assert before.golden == "lvis-mini-1shot-s0" in before.cells
     remove(root, "lvis-mini-1shot-s0")
-    assert grid(root).nightly == []
+    assert grid(root).nightly.cells == [key for key in before.cells if key != "lvis-mini-1shot-s0"]
+    assert grid(root).nightly.golden is None
     assert grid(root).grid.studies["lvis-mini-1shot"].seeds == [1, 2]
 
 
@@ -251,7 +254,7 @@ def test_blocks_emptied_by_hand_take_rows_again(root):
     start = text.index("  recipes: [mini]\n  data:")
     end = text.index("\nnightly")
     emptied = text[:start] + "  recipes: []\n  data: # none\n  setups:\n  cells: {}\n  studies: ~\n" + text[end:]
-    (root / "params.yaml").write_text(emptied.replace("nightly: [lvis-mini-1shot-s0]", "nightly: []"))
+    (root / "params.yaml").write_text(re.sub(r"  cells: \[.*\]\n  golden: \S+", "  cells: []\n  golden: null", emptied))
 
     add(root, "icons", "mini", shots=[1], seeds=[0])
 

@@ -48,6 +48,12 @@ def append(text: str, at: Sequence[str], items: Iterable[Any]) -> str:
     return _apply(text, [_behind(text, node, entries[-1], new)])
 
 
+def put(text: str, at: Sequence[str], value: Any) -> str:
+    """Another value for a key that is there."""
+    _, node = _find(text, at)
+    return _apply(text, [(node.start_mark.index, node.end_mark.index, _flow(value))])
+
+
 def remove(text: str, at: Sequence[str], names: Collection[Any]) -> str:
     """Rows of a mapping by their keys, or items of a list, with what is written behind them on their lines."""
     key, node = _find(text, at)

@@ -11,7 +11,7 @@ from vrft_core import io, yaml_edit, yaml_text
 from vrft_core.cell import Cell
 from vrft_core.commands import paper
 from vrft_core.errors import InputError
-from vrft_core.params import Params
+from vrft_core.params import Nightly, Params
 from vrft_core.tasks import settings_models
 
 DEFAULT = "mini"
@@ -147,7 +147,9 @@ def _with(text: str, params: Params, new: list[Cell]) -> str:
 
 
 def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> str:
-    text = yaml_edit.remove(text, ("nightly",), {cell.key for cell in gone})
+    text = yaml_edit.remove(text, ("nightly", "cells"), {cell.key for cell in gone})
+    if params.nightly.golden in {cell.key for cell in gone}:
+        text = yaml_edit.put(text, ("nightly", "golden"), None)
     text = yaml_edit.remove(text, ("grid", "cells"), {cell.key for cell in gone})
     for block, scope in (("data", "data"), ("setups", "setup"), ("studies", "study")):
         unused = {c.at(scope).key for c in gone} - {c.at(scope).key for c in left}
@@ -172,8 +174,9 @@ def _rest(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if name not in ("grid", "nightly")}
 
 
-def _kept(nightly: list[str], cells: set[str]) -> list[str]:
-    return [key for key in nightly if key in cells]
+def _kept(nightly: Nightly, cells: set[str]) -> Nightly:
+    kept = [key for key in nightly.cells if key in cells]
+    return nightly.model_copy(update={"cells": kept, "golden": nightly.golden if nightly.golden in cells else None})
 
 
 def _told(path: Path, what: str, cells: list[Cell]) -> list[str]:
