@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from own_data import init, project
 from small_project import edit_params, run, small_project
 
 from pipelines.definitions import build_definitions
@@ -247,6 +248,15 @@ def test_everything_can_go_and_come_back(root):
     for name, shots in (("lvis", 1), ("icons", 1), ("phrases", 4)):
         add(root, name, "mini", shots=[shots])
     assert grid(root).grid == before.grid
+
+
+def test_a_users_own_data_join_an_emptied_grid(tmp_path):
+    root = project(tmp_path / "project")
+    for name in ("lvis", "icons", "phrases"):
+        remove(root, name)
+    assert init(root, "--shots", "2") == 0
+    assert {cell.benchmark for cell in grid(root).cells()} == {"my-data"}
+    assert grid(root).grid.recipes == ["mini"]
 
 
 def test_blocks_emptied_by_hand_take_rows_again(root):
