@@ -47,7 +47,9 @@ def plan(project: Project, cell: str, gpu: str, gpus: int, sharded: bool) -> Non
     from vrft_core.cell import Cell
     from vrft_core.commands.plan import plan as estimate
 
-    click.echo(estimate(project.params, Cell.parse(cell, list(project.params.recipes)), gpu, gpus, sharded))
+    click.echo(
+        estimate(project.params, Cell.parse(cell, list(project.params.recipes)), gpu, gpus, sharded, project.root)
+    )
 
 
 @experiments.command()
