@@ -86,13 +86,13 @@ def stops(training: Mapping[int | None, Mapping[str, Mapping]]) -> list[str]:
     return found
 
 
-def needs(difference: Entry, images: int) -> str:
+def needs(difference: Entry, images: int, nothing: bool = False) -> str:
     """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
 
-    `difference`: of one run, or with "std" and "se_images" of several.
+    `difference`: of one run, or with "std" and "se_images" of several. `nothing`: no model finds anything.
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
-    if low is None or high is None or not value:
+    if low is None or high is None or not value or nothing:
         return "Nothing can be said about how many images a difference would need: none was measured."
     std, se_images = difference.get("std"), difference.get("se_images")
     if std is not None and se_images is not None:
