@@ -32,12 +32,11 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     """
     if cell.scope not in ("cell", "study"):
         raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
-    benchmark = params.benchmarks[cell.benchmark]
-    if benchmark.folder:
-        folders.refuse_changed(benchmark.folder, layout.root)
-    elif benchmark.train:
+    if (benchmark := params.benchmarks[cell.benchmark]).train:
         files.refuse_changed(benchmark, layout.root)
     refuse_unwritable(project_folders(layout.root))
+    if benchmark.folder:
+        folders.refuse_changed(benchmark.folder, layout.root)
     stage = "report" if cell.scope == "cell" else "study"
     known: set[str] = set()
     while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:
