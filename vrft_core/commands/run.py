@@ -31,7 +31,7 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     exit status when a stage fails: it has said why.
     """
     if cell.scope not in ("cell", "study"):
-        raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
+        raise InputError(cell.key, f"is a {cell.scope}, and a cell or a study can be run", "add shots, and a seed")
     if (benchmark := params.benchmarks[cell.benchmark]).train:
         files.refuse_changed(benchmark, layout.root)
     refuse_unwritable(project_folders(layout.root))

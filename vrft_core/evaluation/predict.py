@@ -138,7 +138,7 @@ def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
     common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
-    return cast(Prediction, common | task.answers.row(example, form, written))
+    return cast(Prediction, {**common, **task.answers.row(example, form, written)})
 
 
 def _places(tokenizer: Any, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:

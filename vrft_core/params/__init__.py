@@ -4,6 +4,7 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
@@ -38,6 +39,13 @@ __all__ = [
     "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
+_SHOWN = 12  # keys in a message
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more, see grid in params.yaml" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
 
 class Params(Strict):
     benchmarks: dict[Name, Benchmark]
@@ -70,10 +78,17 @@ class Params(Strict):
         if key in self.grid.data:
             row = self.grid.data[key]
             return Cell(benchmark=row.benchmark, data=row.data)
-        cell = Cell.parse(key, list(self.recipes))
-        known = {c.at(cell.scope).key: c.at(cell.scope) for c in self.cells()}
+        try:
+            scope = Cell.parse(key, list(self.recipes)).scope
+        except InputError:  # of no recipe here
+            scope = "cell"
+        known = {c.at(scope).key: c.at(scope) for c in self.cells()}
         if key not in known:
-            raise InputError("params.yaml", f"grid has no {cell.scope} {key!r}", f"known: {', '.join(sorted(known))}")
+            close = get_close_matches(key, known, 2)
+            question = f"is it {' or '.join(close)}? " if close else ""
+            raise InputError(
+                "params.yaml", f"grid has no {scope} {key!r}", f"{question}known: {_listed(sorted(known))}"
+            )
         return known[key]
 
     @model_validator(mode="after")

@@ -1,9 +1,11 @@
 """The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
@@ -12,8 +14,12 @@ from markupsafe import Markup
 from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
 from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
+from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 ONE_SEED = (
     "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
@@ -23,7 +29,7 @@ SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and th
 FEW_SEEDS = " With so few seeds the second part of it is rough."
 
 
-def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
+def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
     return _render(
         "cell.html.j2",
@@ -41,7 +47,7 @@ def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
     )
 
 
-def study_page(results: dict, inputs: Inputs) -> str:
+def study_page(results: StudyResults, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
     metric = verdict["metric"]
@@ -69,16 +75,16 @@ def _drawn(panels: list[Panel]) -> list[Panel]:
     return [replace(panel, charts=figures.drawn(panel.charts)) for panel in panels]
 
 
-def _differences(results: dict) -> list[dict]:
+def _differences(results: Results) -> list[Figure]:
     """The chart of the differences; none where no model finds anything."""
     verdict = results["verdict"]
     chart = figures.differences(results["differences"], verdict["metric"], verdict["title"])
     return [] if verdict["nothing"] else figures.drawn([chart])
 
 
-def _cost(training: dict[str, dict]) -> list[dict]:
-    """Rows {"label", "cells": [SFT, RFT]}."""
-    wanted = (
+def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
+    """Cells: SFT, RFT."""
+    wanted: tuple[tuple[str, Callable[[Description], str]], ...] = (
         ("Computing time (CPU)", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
         ("Time on the clock", lambda r: _seconds(r["cost"].get("wall_seconds"))),
         ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
@@ -90,11 +96,13 @@ def _cost(training: dict[str, dict]) -> list[dict]:
         ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
         ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
-    rows = [{"label": label, "cells": [text(training[method]) for method in TRAINED]} for label, text in wanted]
+    rows: list[TableRow] = [
+        {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
+    ]
     return [row for row in rows if any(cell != "–" for cell in row["cells"])]
 
 
-def _chosen(method: str, record: dict) -> str:
+def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
     if stopped := record.get("stopped"):
         why = "the best on the validation split" if step < stopped["step"] else "the only one"
@@ -112,7 +120,7 @@ def _chosen(method: str, record: dict) -> str:
     )
 
 
-def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, dict]) -> list[str]:
+def _method(results: Results, inputs: Inputs, details: Details, training: "Mapping[str, Description]") -> list[str]:
     measured = results["measured"]
     rule = {record.get("checkpoint") for record in training.values()}
     metric = training["rft"].get("validation_metric", "the task's validation score")
@@ -134,7 +142,7 @@ def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, di
     ]
 
 
-def _attribution(source: dict) -> list[str]:
+def _attribution(source: Mapping[str, Any]) -> list[str]:
     """What the data set's makers ask to be said, in their words; licences by name where there are no words."""
     info = source.get("info") or {}
     if isinstance(info.get("attribution"), str):
@@ -145,7 +153,7 @@ def _attribution(source: dict) -> list[str]:
     return [f"Licences of the images as the data set states them: {', '.join(names)}."] if names else []
 
 
-def _render(template: str, results: dict, inputs: Inputs, **values: object) -> str:
+def _render(template: str, results: Results, inputs: Inputs, **values: object) -> str:
     part = inputs.task.panels
     return (
         _environment()
@@ -203,7 +211,7 @@ def _brief(value: float | None) -> str:
     return "–" if value is None else brief(value)
 
 
-def _parameters(parameters: dict) -> str:
+def _parameters(parameters: Mapping[str, int]) -> str:
     if not parameters:
         return "–"
     return f"{brief(parameters['trainable'])} of {brief(parameters['total'])}"

@@ -3,21 +3,30 @@
 Nothing is shown here; the page and the summary are made from what this returns.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.intervals import intervals, intervals_over_seeds
+from vrft_core.evaluation.scores import Entry, Evaluation
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
+from vrft_core.report.rows import CellResults, Details, Measured, Named, Results, StudyResults
 from vrft_core.report.verdict import needs, stops, verdict
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 SEED = 0  # of the halves behind intervals
 _COMMON = {"metrics", "queries", "images", "diagnostics", "task", "version"}  # of an evaluation; the rest is the task's
 
 
-def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> dict:
+def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> CellResults:
     """Everything a cell's page says in numbers; metrics in [0, 1]."""
+    assert cell.seed is not None, "a report belongs to a cell"
     draws = params.recipe(cell).evaluation.draws
     found = intervals(inputs.scores(), draws, SEED)
     spec = inputs.task.metrics.specs(inputs.settings)[0]
@@ -42,7 +51,9 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
     }
 
 
-def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inputs], reports: list[dict]) -> dict:
+def study_results(
+    layout: Layout, params: Params, study: Cell, inputs: list[Inputs], reports: list[CellResults]
+) -> StudyResults:
     """The same over seeds: means, spreads, and intervals over images and seeds together.
 
     `reports`: what `cell_results` gave for each cell, in the order of `inputs`.
@@ -85,7 +96,7 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
     }
 
 
-def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
+def headlines(layout: Layout, cell: Cell, results: Results) -> dict[str, Any]:
     """The few numbers worth showing of a report or a study."""
     metric = results["verdict"]["metric"]
     return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
@@ -94,7 +105,7 @@ def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
     }
 
 
-def _common(inputs: Inputs, models: dict) -> dict:
+def _common(inputs: Inputs, models: Mapping[str, Mapping[str, Entry]]) -> Named:
     """What pages and summaries need to name things.
 
     A metric that no model has a value of gets no column, nor one of a frequency where the data knows none.
@@ -113,18 +124,17 @@ def _common(inputs: Inputs, models: dict) -> dict:
     }
 
 
-def _details(metrics: dict) -> dict:
+def _details(metrics: Evaluation) -> Details:
     return {name: value for name, value in metrics.items() if name not in _COMMON}
 
 
-def _training(record: dict) -> dict:
-    """The record without its curves."""
-    return {key: value for key, value in record.items() if key not in ("log", "validation", "settings")} | {
-        "validation": record.get("validation", [])
-    }
+def _training(record: "Description") -> "Description":
+    """The record without its log and settings."""
+    kept = {key: value for key, value in record.items() if key not in ("log", "settings")}
+    return cast("Description", {"validation": [], **kept})
 
 
-def _measured(inputs: Inputs, draws: int) -> dict:
+def _measured(inputs: Inputs, draws: int) -> Measured:
     base, chosen = inputs.metrics["base"], inputs.selection["categories"]
     return {
         "images": base["images"],

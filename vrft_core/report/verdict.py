@@ -1,9 +1,14 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vrft_core.evaluation.intervals import Intervals, needed_images, needed_seeds
 from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
+from vrft_core.report.rows import Verdict
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
@@ -35,12 +40,11 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> dict:
+def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> Verdict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
     `found`: "models" by model and metric, "differences" by pair and metric; `spec`: the metric that decides; `images`:
     how many were evaluated; `stopped`: see `stops`.
-    → {"metric", "title", "outcome", "nothing": whether no model finds anything, "headline", "also": [sentence]}
     """
     differences = found["differences"]
     each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
@@ -68,7 +72,7 @@ def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[s
     }
 
 
-def stops(training: Mapping[int | None, Mapping[str, Mapping]]) -> list[str]:
+def stops(training: "Mapping[int, Mapping[str, Description]]") -> list[str]:
     """A sentence on each training that a guard ended. `training`: seed → method → its record.
 
     For example: RFT was stopped at step 31 (kl is 5.2, above 5); its best checkpoint, of step 15, is compared here.

@@ -34,7 +34,7 @@ from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
-from vrft_core.training.record import Clock, Record
+from vrft_core.training.record import Clock, Description, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
@@ -153,16 +153,22 @@ def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path
     return step
 
 
-def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> dict:
+def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> Description:
     """The training record as it is written to disk."""
-    return {
+    described = {
         **facts,
-        **record.to_dict(),
+        "log": record.log,
+        "validation": record.validation,
+        "warnings": record.warnings,
+        "stopped": record.stopped,
+        "cost": record.cost,
+        "validation_cost": record.validation_cost,
         "steps": record.validation[-1]["step"],
         "chosen_step": chosen,
         "checkpoint": settings.checkpoint,
         "settings": settings.model_dump(),
     }
+    return cast(Description, described)
 
 
 def count_parameters(kept: Path, policy: Path) -> dict[str, int]:

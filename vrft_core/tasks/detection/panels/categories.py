@@ -1,19 +1,31 @@
 """AP by category: bars for each frequency group, and everything as a table."""
 
+from collections.abc import Mapping
+from typing import TypedDict
+
 from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
+from vrft_core.report.rows import Figure, TableRow
 from vrft_core.report.text import frequency_groups
 from vrft_core.report.verdict import points
+from vrft_core.tasks.detection.metrics.scores import Details
 
 MOST_ROWS = 30  # categories in one chart; the table holds them all
 
 
-def per_category(inputs: Inputs) -> dict[str, dict]:
-    """name → {"frequency", "boxes", "few_shot", "AP": {model: …}}"""
+class Category(TypedDict):
+    frequency: str
+    boxes: int
+    few_shot: bool
+    AP: dict[str, float | None]  # by model
+
+
+def per_category(details: Mapping[str, Details], inputs: Inputs) -> dict[str, Category]:
+    """By name. `details`: of each model."""
     named = {c["id"]: c["name"] for c in inputs.selection["categories"]}
     taught = {name for i, own in named.items() for name in (own, f"{own} ({i})")}
-    each = {model: inputs.metrics[model]["per_category"] for model in MODELS}
+    each = {model: details[model]["per_category"] for model in MODELS}
     return {
         name: {
             "frequency": row["frequency"],
@@ -25,7 +37,7 @@ def per_category(inputs: Inputs) -> dict[str, dict]:
     }
 
 
-def bars(per_category: dict, frequencies: bool) -> list[dict]:
+def bars(per_category: Mapping[str, Category], frequencies: bool) -> list[Figure]:
     """Bars for each frequency group, where there are `frequencies`."""
     found = []
     for letter, title in frequency_groups(frequencies).items():
@@ -50,8 +62,8 @@ def bars(per_category: dict, frequencies: bool) -> list[dict]:
     return found
 
 
-def table(per_category: dict, title: str, frequencies: bool) -> Table:
-    rows = [
+def table(per_category: Mapping[str, Category], title: str, frequencies: bool) -> Table:
+    rows: list[TableRow] = [
         {
             "label": f"{name}{' ★' if row['few_shot'] else ''}",
             "cells": [
@@ -67,6 +79,6 @@ def table(per_category: dict, title: str, frequencies: bool) -> Table:
     return Table(f"{title} by category", head, rows, folded=True)
 
 
-def _gap(row: dict) -> float:
+def _gap(row: Category) -> float:
     ap = row["AP"]
     return abs((ap["rft"] or 0) - (ap["sft"] or 0))

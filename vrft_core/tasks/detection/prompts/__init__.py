@@ -55,7 +55,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
     return oracle(truth, categories)
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen pairs, each followed by its negatives: categories that are verified absent from the same image."""
     return sampling.pairs(selection, negatives=True)
 
