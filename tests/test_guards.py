@@ -101,7 +101,7 @@ def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_
 
 
 def test_checkpoints_fall_between_generations():
-    with pytest.raises(ValidationError, match="save_steps 15 is no multiple of num_iterations 2"):
+    with pytest.raises(ValidationError, match="save_steps 15 is not a multiple of num_iterations 2"):
         type(RFT).model_validate(RFT.model_dump() | {"num_iterations": 2})
 
 

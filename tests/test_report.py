@@ -349,8 +349,8 @@ def test_the_page_says_what_it_must(made):
     record = io.read_json(layout.training(cell, "rft"))
     assert f"the one at step {record['chosen_step']} was evaluated" in " ".join(text.split())
     for words in (
-        "Computing time (CPU)", "Validation score at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
-        f"vrft run {cell.key}", "Groups that teach nothing", "alike in “iou”", "the truth (no ranking can do better)",
+        "CPU time", "Validation score at each checkpoint", "oracle", "OpenMoji", "CC BY-SA 4.0",
+        f"vrft run {cell.key}", "Groups that teach nothing", "equal in “iou”", "the truth (no ranking can do better)",
         "answer not closed",
     ):  # fmt: skip
         assert words in text, words

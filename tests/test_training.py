@@ -407,7 +407,9 @@ def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, 
 
     assert in_own_process(project, tmp_path / "run", "sft", None, 6_000, said) == 2
 
-    assert "no room left on the disk; free some and run the stage again: it goes on from step 2" in said.read_text()
+    assert (
+        "no space left on the disk; free some space and run the stage again: it resumes from step 2" in said.read_text()
+    )
     assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-2"]
     assert in_own_process(project, tmp_path / "run", "sft", None) == 0
 
@@ -421,7 +423,7 @@ def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, 
     ],
 )
 def test_a_full_disk_is_recognised_in_whatever_words(error, tmp_path):
-    with pytest.raises(InputError, match="no room left on the disk"), full_disk_named(tmp_path):
+    with pytest.raises(InputError, match="no space left on the disk"), full_disk_named(tmp_path):
         raise RuntimeError("while saving") from error
     with pytest.raises(ValueError, match="unrelated"), full_disk_named(tmp_path):
         raise ValueError("unrelated")

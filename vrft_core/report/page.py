@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from vrft_core.training.record import Description
 
 ONE_SEED = (
-    "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
+    "This is one choice of few-shot images and one run of each training. The interval covers the choice of evaluation "
     "images only; the study over several seeds says more."
 )
 SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and the choice of seeds."
-FEW_SEEDS = " With so few seeds the second part of it is rough."
+FEW_SEEDS = " With so few seeds the part that covers seeds is a rough estimate."
 
 
 def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
@@ -85,16 +85,16 @@ def _differences(results: Results) -> list[Figure]:
 def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
     """Cells: SFT, RFT."""
     wanted: tuple[tuple[str, Callable[[Description], str]], ...] = (
-        ("Computing time (CPU)", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
-        ("Time on the clock", lambda r: _seconds(r["cost"].get("wall_seconds"))),
-        ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
+        ("CPU time", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
+        ("Wall-clock time", lambda r: _seconds(r["cost"].get("wall_seconds"))),
+        ("CPU time of validation", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
         ("Training steps", lambda r: _count(r.get("steps"))),
-        ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
+        ("Sampled answers (completions)", lambda r: _count(r["cost"].get("completions"))),
         ("Images shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
         ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
-        ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
-        ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
+        ("Trained parameters, of all", lambda r: _parameters(r.get("parameters", {}))),
+        ("Evaluated checkpoint", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
     rows: list[TableRow] = [
         {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
@@ -116,7 +116,7 @@ def _chosen(method: str, record: "Description") -> str:
     reached = f" with {record.get('validation_metric', 'a score')} of {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "
-        f"the best on the validation split{reached}. The evaluation images had no part in the choice."
+        f"the best on the validation split{reached}. The evaluation images were not used for this choice."
     )
 
 
@@ -127,18 +127,18 @@ def _method(results: Results, inputs: Inputs, details: Details, training: "Mappi
     choice = (
         f"The checkpoint of both trainings was chosen on the validation split, by {metric}, with the same rule."
         if rule == {"validation"}
-        else "The last checkpoint of each training was taken." if rule == {"last"}
-        else "The two trainings chose their checkpoints by different rules; see the table of costs."
+        else "The last checkpoint of each training was evaluated." if rule == {"last"}
+        else "The two trainings chose their checkpoints by different rules; see the cost table."
     )  # fmt: skip
     return [
         f"{measured['images']:,} evaluation images, {measured['queries']:,} questions, "
         f"{measured['categories']} categories. Training, validation and evaluation share no image.",
-        "Answers are generated greedily: the likeliest word each time, so nothing depends on luck.",
+        "Answers are decoded greedily: always the most probable token, so nothing is random.",
         *inputs.task.panels.how(details),
         choice,
         f"Intervals: 95 %, from {measured['draws']:,} random halves of the evaluation images, with Student's t "
         "(docs/intervals.md). All models are scored on the same halves, so differences are paired. An interval covers "
-        "what other images of the same kind, as many as these, would give.",
+        "the value on another sample of as many images of the same kind.",
     ]
 
 
@@ -156,7 +156,7 @@ def _attribution(source: Mapping[str, Any]) -> list[str]:
 def _render(template: str, results: Results, inputs: Inputs, **values: object) -> str:
     part = inputs.task.panels
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             results=results,
@@ -166,14 +166,14 @@ def _render(template: str, results: Results, inputs: Inputs, **values: object) -
             words=part.WORDS,
             small_print=part.SMALL_PRINT,
             attribution=_attribution(inputs.source),
-            style=_style(),
+            style=style(),
             **values,
         )
     )
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vrft_core.report"),
         autoescape=True,
@@ -191,7 +191,7 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _style() -> Markup:
+def style() -> Markup:
     return Markup(files("vrft_core.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
 
 

@@ -43,8 +43,7 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
 def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> Verdict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
-    `found`: "models" by model and metric, "differences" by pair and metric; `spec`: the metric that decides; `images`:
-    how many were evaluated; `stopped`: see `stops`.
+    `spec`: the metric that decides; `images`: how many were evaluated; `stopped`: see `stops`.
     """
     differences = found["differences"]
     each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
@@ -97,7 +96,7 @@ def needs(difference: Entry, images: int, nothing: bool = False) -> str:
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
     if low is None or high is None or not value or nothing:
-        return "Nothing can be said about how many images a difference would need: none was measured."
+        return "No difference was measured, so the number of images needed cannot be estimated."
     std, se_images = difference.get("std"), difference.get("se_images")
     if std is not None and se_images is not None:
         seeds = needed_seeds(value, std, se_images)

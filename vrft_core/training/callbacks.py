@@ -55,9 +55,11 @@ class Guard(TrainerCallback):
         self.batch_examples = batch_examples
 
     def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
-        for parameter in model.parameters():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        finite: list[Any] = [torch.isfinite(gradient).all() for gradient in gradients]
+        finite = [one.full_tensor() if hasattr(one, "full_tensor") else one for one in finite]  # sharded by FSDP
+        if finite and not torch.stack(finite).all():  # the device is waited for once, not once a parameter
+            raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
 
 
 class Exhausted(Exception):

@@ -26,6 +26,7 @@ from vrft_core.evaluation.predict import predict
 from vrft_core.examples import in_memory, load_examples
 from vrft_core.families.form import Form
 from vrft_core.params import Adapter, Recipe, Rft, Sft
+from vrft_core.policy.device import autocast, in_16_bits, loaded_dtype, prepare
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.tasks.task import Task
@@ -65,24 +66,24 @@ def train(
     if torch.cuda.device_count() > 1 and processes().num_processes == 1:
         raise InputError(
             what,
-            f"one process sees {torch.cuda.device_count()} GPUs, and would multiply the batch by them",
-            "start one a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or show it one with CUDA_VISIBLE_DEVICES=0",
+            f"one process sees {torch.cuda.device_count()} GPUs and would multiply the batch size by them",
+            "start one process a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or hide the others with "
+            "CUDA_VISIBLE_DEVICES=0",
         )
-    torch.set_num_threads(recipe.threads)
+    prepare(recipe)
     _quiet()
     examples = load_examples(prompts / "train")
     held_out = in_memory(load_examples(prompts / "val"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    # Weights of 16 bits are too coarse for an update of 1e-6; those that are trained have 32 (an adapter's own have)
-    model = load_model(policy, torch.float32 if recipe.adapter is None else None)
+    model = load_model(policy, loaded_dtype(recipe, trained=True))
     trainer = make_trainer(model, processor, examples, record)
 
     form, asked = Form.of(recipe), recipe.tasks[task.name]
 
     def validate(model: PreTrainedModel) -> float:
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens")}
-        with split(held_out) as share:
+        with split(held_out) as share, autocast(recipe):
             rows = predict(
                 model,
                 processor,
@@ -157,12 +158,7 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
     """The training record as it is written to disk."""
     described = {
         **facts,
-        "log": record.log,
-        "validation": record.validation,
-        "warnings": record.warnings,
-        "stopped": record.stopped,
-        "cost": record.cost,
-        "validation_cost": record.validation_cost,
+        **record.to_dict(),
         "steps": record.validation[-1]["step"],
         "chosen_step": chosen,
         "checkpoint": settings.checkpoint,
@@ -208,7 +204,7 @@ def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any
     share = rows // count
     if rows % (count * unit):
         together = f" in groups of {unit}" if unit > 1 else ""
-        raise InputError("params.yaml", f"a step's {rows} rows cannot be shared out over {count} processes{together}",
+        raise InputError("params.yaml", f"a step's {rows} rows cannot be divided over {count} processes{together}",
                          "change batch_size, or the number of processes")  # fmt: skip
     micro = min(settings.micro_batch_size or share, share)
     if share % micro:
@@ -218,7 +214,7 @@ def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
-def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
+def trl_arguments(settings: Sft | Rft, recipe: Recipe, run: Path, seed: int) -> dict[str, Any]:
     """Arguments both TRL trainers share. TRL's own defaults assume a GPU; here the machine decides."""
     gpu = torch.cuda.is_available()
     return {
@@ -236,7 +232,7 @@ def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
         "report_to": [],
         "seed": seed,
         "use_cpu": not gpu,
-        "bf16": gpu,
+        "bf16": in_16_bits(recipe),
         "dataloader_pin_memory": gpu,
         "activation_checkpointing": settings.gradient_checkpointing,
         "remove_unused_columns": False,
@@ -276,8 +272,8 @@ class Counting(Trainer):
     def count(self, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor, grid: torch.Tensor) -> None:
         """`grid` [images, 3]: patches in time, height and width of each row's image."""
         cost = self.record.cost
-        counted = [rows, rows, int(tokens), int(completion_tokens), int(grid.prod(dim=-1).sum())]
-        here = torch.tensor(counted, device=self.accelerator.device)
+        counted = [rows, rows, tokens, completion_tokens, grid.prod(dim=-1).sum()]
+        here = torch.stack([torch.as_tensor(one, device=self.accelerator.device).long() for one in counted])
         counted = cast(torch.Tensor, self.accelerator.reduce(here, "sum")).tolist()
         for name, value in zip(
             ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True

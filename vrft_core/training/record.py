@@ -27,8 +27,10 @@ class GuardWarning(TypedDict):
     value: float
 
 
-class GuardStop(GuardWarning):
-    limit: str  # which it left, in words
+class Stop(GuardWarning):
+    """Of the guard that ended the training."""
+
+    limit: str  # what it says in words
 
 
 class Description(TypedDict):
@@ -43,7 +45,7 @@ class Description(TypedDict):
     log: NotRequired[list[Step]]  # this one and `settings` are not in a report
     validation: list[Checkpoint]
     warnings: NotRequired[list[GuardWarning]]
-    stopped: NotRequired[GuardStop | None]
+    stopped: NotRequired[Stop | None]
     cost: dict[str, float]
     validation_cost: NotRequired[dict[str, float]]
     steps: int
@@ -56,15 +58,14 @@ class Description(TypedDict):
 class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
-    `log`: one row a step. `stopped`: of a training that a guard ended. `cost` counts training alone: seconds,
-    completions learned from, tokens, images and their patches, and the tokens of groups that gave way to others;
-    `validation_cost` is what choosing a checkpoint took.
+    `log`: one row a step. `cost` counts training alone: seconds, completions learned from, tokens, images and their
+    patches, and the tokens of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
     """
 
     log: list[Step] = field(default_factory=list)
     validation: list[Checkpoint] = field(default_factory=list)
     warnings: list[GuardWarning] = field(default_factory=list)
-    stopped: GuardStop | None = None
+    stopped: Stop | None = None
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
 

@@ -39,7 +39,7 @@ def per_class(details: Mapping[str, Details], inputs: Inputs) -> dict[str, Class
 
 def about(per_class: Mapping[str, Class]) -> str:
     few = sum(row["few_shot"] for row in per_class.values())
-    rest = "; the others were never trained on here and show what was kept or lost" if few < len(per_class) else ""
+    rest = "; the others were not trained on and show what was kept or lost" if few < len(per_class) else ""
     counts = sorted({row["images"] for row in per_class.values()})
     images = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     return (
