@@ -58,10 +58,11 @@ def run(project: Project, cell: str) -> None:
     CELL is, for example, lvis-mini-1shot-s0, or lvis-mini-1shot for all its seeds.
     """
     from vrft_core.commands.run import run as reproduce
+    from vrft_core.commands.telling import result
 
-    report = reproduce(project.layout, project.params, project.cell(cell, "cell", "study"))
-    click.echo((report / "summary.md").read_text(encoding="utf-8"))
-    click.echo(f"Report: {report / 'report.html'}")
+    found = project.cell(cell, "cell", "study")
+    reproduce(project.layout, project.params, found)
+    click.echo("\n".join(result(project.layout, found)))
 
 
 @experiments.command()
