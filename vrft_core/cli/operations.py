@@ -1,8 +1,18 @@
-"""Commands that keep things going: baselines and the nightly check, records for MLflow, the shell's completion."""
+"""Commands that keep things going: baselines, the nightly check, promotion, records for MLflow, completion."""
 
 import click
 
-from vrft_core.cli.app import Project, as_json, cell_argument, dagster_pipes, print_json, under_dagster, vrft
+from vrft_core.cli.app import (
+    CellKey,
+    Project,
+    as_json,
+    cell_argument,
+    dagster_pipes,
+    print_json,
+    under_dagster,
+    vrft,
+)
+from vrft_core.errors import InputError
 
 operations = vrft.section("Operations")
 
@@ -11,34 +21,51 @@ operations = vrft.section("Operations")
 @cell_argument
 def baseline(project: Project, cell: str) -> None:
     """Record RFT predictions for the nightly comparison."""
-    from vrft_core.commands.nightly import record_baseline
+    from vrft_core.commands.baseline import record_baseline
 
     folder = record_baseline(project.layout, project.params, project.cell(cell, "cell"))
     click.echo(f"{folder}: commit it with git")
 
 
 @operations.command()
-@cell_argument
+@click.argument("cells", metavar="[CELL]...", nargs=-1, type=CellKey())
 @as_json
-def nightly(project: Project, cell: str, as_json: bool) -> int:
-    """Evaluate RFT again and compare with the baseline.
+def nightly(project: Project, cells: tuple[str, ...], as_json: bool) -> int:
+    """Is every RFT model as good as its baseline?
 
-    Exit status 1: the model got worse."""
-    from vrft_core.commands.nightly import nightly as compare
+    Without CELL: all that params.yaml lists under `nightly`, and the golden training. Exit status 1: something is not
+    as good as it was."""
+    from vrft_core.commands.nightly import nightly as evaluate_all
 
+    keys = [project.cell(cell, "cell").key for cell in cells]
     with dagster_pipes() as report:
-        found = compare(project.layout, project.params, project.cell(cell, "cell"))
-        report(found)
+        night = evaluate_all(project.layout, project.params, keys)
+        report({"passed": night["passed"], "sentence": night["sentence"]})
     if as_json:
-        print_json({"cell": cell, **found})
+        print_json(night)
     else:
-        metric = found["metric"]
-        click.echo(
-            f"{cell}: {metric} {found[metric]:.3f}, baseline {found[f'baseline {metric}']:.3f}, difference "
-            f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f}): "
-            f"{'no worse' if found['passed'] else 'worse'}"
-        )
-    return 0 if found["passed"] or under_dagster() else 1  # Dagster has a check of its own, which reads the numbers
+        click.echo(night["sentence"])
+    return 0 if night["passed"] or under_dagster() else 1  # Dagster has checks of its own, which read the night
+
+
+@operations.command()
+@click.argument("cell", metavar="[CELL]", required=False, type=CellKey())
+@click.option("--rollback", metavar="MODEL", help="Go back to the champion before, for example of lvis-mini.")
+def promote(project: Project, cell: str | None, rollback: str | None) -> int:
+    """Make a cell's RFT model the registry's champion.
+
+    Exit status 1: a data check, the comparison with the baseline or a diagnostic did not pass."""
+    from vrft_core.commands.promote import promote as judge
+    from vrft_core.commands.promote import roll_back
+
+    if cell and not rollback:
+        good, lines = judge(project.layout, project.params, project.cell(cell, "cell"))
+        click.echo("\n".join(lines))
+        return 0 if good else 1
+    if rollback and not cell:
+        click.echo(roll_back(project.layout, rollback))
+        return 0
+    raise InputError("vrft promote", "takes a cell or --rollback MODEL, one of the two", "see `vrft promote --help`")
 
 
 @operations.command()

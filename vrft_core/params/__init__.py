@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.names import Key, Name
-from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.names import Name
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
+from vrft_core.params.nightly import Nightly
 from vrft_core.params.recipes import (
     Adapter,
     Evaluation,
@@ -34,9 +35,9 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
-    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
-    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
+    "Limit", "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
 _SHOWN = 12  # keys in a message
@@ -51,7 +52,7 @@ class Params(Strict):
     benchmarks: dict[Name, Benchmark]
     recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[Key]
+    nightly: Nightly = Nightly()
     resources: dict[Name, RecipeResources] = Field(default_factory=dict)
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
@@ -97,7 +98,8 @@ class Params(Strict):
             for wanted in recipe.policy.pretraining.benchmarks if recipe.policy.pretraining else ():
                 if wanted not in self.benchmarks or not self.benchmarks[wanted].embedded:
                     raise ValueError(
-                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is no benchmark with embedded data"
+                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is not a benchmark "
+                        "with embedded data"
                     )
         return self
 
@@ -107,7 +109,7 @@ class Params(Strict):
             self._check_setup(f"grid.cells.{key}", row)
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
-                raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
+                raise ValueError(f"grid.cells.{key}: its fields give {cell.key}")
         cells = self.cells()
         wanted = {
             "recipes": {c.recipe for c in cells},
@@ -129,8 +131,9 @@ class Params(Strict):
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
         if unknown := set(self.resources) - set(self.recipes):
             raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
-        if unknown := set(self.nightly) - set(self.grid.cells):
-            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        golden = {self.nightly.golden} - {None}
+        if unknown := ({*self.nightly.cells} | golden) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(map(str, unknown))[0]!r} in grid.cells")
         return self
 
     def _check_setup(self, where: str, row: Setup) -> None:
@@ -143,11 +146,11 @@ class Params(Strict):
             raise ValueError(f"{where}.task: {row.benchmark} is {benchmark.task!r}, not {row.task!r}")
         kind = benchmark.kind(recipe.data)
         if kind is None:
-            raise ValueError(f"{where}: recipe {row.recipe} wants {recipe.data} data, and {row.benchmark} has none")
+            raise ValueError(f"{where}: recipe {row.recipe} needs {recipe.data} data, and {row.benchmark} has none")
         if row.data != kind:
             raise ValueError(f"{where}.data: {row.recipe} takes the {kind} data of {row.benchmark}, not {row.data!r}")
         if row.task not in recipe.tasks:
-            raise ValueError(f"{where}: recipes.{row.recipe}.tasks says nothing of {row.task!r}")
+            raise ValueError(f"{where}: recipes.{row.recipe}.tasks has no block {row.task!r}")
 
     @model_validator(mode="after")
     def _tasks_exist(self, info: ValidationInfo):
