@@ -4,6 +4,7 @@ import io as text_io
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from vrft_core import io
@@ -90,8 +91,8 @@ def test_on_a_terminal_a_stage_has_one_line_and_warnings_stay_above_it():
     narrator.close(failed=True)
     shown = [line.split("\x1b[K")[-1] for line in stream.getvalue().split("\n")]
     assert shown[0] == "x rft: guard kl: too high"
-    assert shown[1].startswith("✗ rft@x  ") and shown[2:] == [""]
-    assert "▶ rft@x  x rft  80/120, loss 0.1, 1m left" in stream.getvalue()
+    assert click.unstyle(shown[1]).startswith("✗ rft@x  ") and shown[2:] == [""]
+    assert "▶ rft@x  80/120, loss 0.1, 1m left" in stream.getvalue()
     assert narrator.environment() == {"VRFT_PROGRESS_SECONDS": "1"}
 
 

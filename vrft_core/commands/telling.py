@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TextIO
 
+import click
+
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.status import NEVER, OF_A_CELL, state
@@ -88,7 +90,7 @@ class Narrator:
     def skip(self, stage: str, how: str) -> None:
         with self.lock:
             self._end("✓")
-            self._say(f"✓ {stage}  {how}" if self.live else f"{stage}: {how}")
+            self._say(f"{click.style('✓', fg='green')} {stage}  {how}" if self.live else f"{stage}: {how}")
 
     def line(self, text: str) -> None:
         """What a stage said, without its line end."""
@@ -96,8 +98,10 @@ class Narrator:
             if self.stage and END_OF_STAGE.match(text):
                 return
             if self.live and (found := PROGRESS.match(text)):
+                name, _, key = self.stage.partition("@")
                 what = (found[1] or "").removesuffix(": ").rpartition(": ")[2]
-                self._in_place(f"▶ {self.stage or what}  {what}  {found[2]}")
+                own = what in ("", f"{key} {name}", name)  # the stage's own count: its name stands there already
+                self._in_place("  ".join([f"▶ {self.stage}", *([] if own else [what]), found[2]]))
             else:
                 self._say(text)
                 if self.live and self.stage:
@@ -112,7 +116,8 @@ class Narrator:
             return
         took = duration(time.monotonic() - self.began)
         word = "failed" if mark == "✗" else "done"
-        self._say(f"{mark} {self.stage}  {took}" if self.live else f"{self.stage}: {word} in {took}")
+        shown = click.style(mark, fg="red" if mark == "✗" else "green")
+        self._say(f"{shown} {self.stage}  {took}" if self.live else f"{self.stage}: {word} in {took}")
         self.stage = ""
 
     def _say(self, text: str) -> None:
