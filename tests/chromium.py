@@ -42,7 +42,7 @@ class Page:
 
     async def until(self, expression: str, seconds: float = 120) -> None:
         async with asyncio.timeout(seconds):
-            while not await self.value(expression):
+            while not await self.value(f"Boolean({expression})"):  # an element by itself would come as an empty object
                 await asyncio.sleep(0.2)
 
     async def choose(self, selector: str, file: Path) -> None:
