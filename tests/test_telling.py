@@ -9,7 +9,7 @@ import pytest
 
 from vrft_core import io
 from vrft_core.cell import Layout
-from vrft_core.commands.telling import Narrator, ahead, result
+from vrft_core.commands.telling import INTERRUPTED, Narrator, ahead, result
 from vrft_core.commands.texts import one_line, points, seconds, short
 from vrft_core.outcomes import outcome, outcome_noted
 from vrft_core.stages import STAGES, outcome_file
@@ -30,12 +30,12 @@ class Terminal(text_io.StringIO):
         return True
 
 
-def test_before_a_first_run_it_names_the_stages_and_claims_no_time(project):
+def test_before_a_first_run_it_names_the_stages_and_what_was_measured_elsewhere(project):
     layout, params = project
     said = "\n".join(ahead(layout, params, params.parse_cell(CELL)))
     assert said.startswith(f"{CELL}: 10 stages, 0 already made")
     assert "To make: raw, few_shot, prompts, policy, sft, rft, base_eval, sft_eval, rft_eval, report." in said
-    assert "No earlier run here" in said and "Ctrl-C" in said
+    assert "about ten CPU minutes, then about four a cell" in said and "Ctrl-C" in said
 
 
 def test_the_time_is_that_of_earlier_runs_of_this_cell_or_another_with_its_recipe(project):
@@ -88,12 +88,23 @@ def test_on_a_terminal_a_stage_has_one_line_and_warnings_stay_above_it():
     narrator.line("x rft: 40/120, loss 0.1, 2m10s left")
     narrator.line("x rft: guard kl: too high")
     narrator.line("x rft: 80/120, loss 0.1, 1m left")
-    narrator.close(failed=True)
+    narrator.close("failed")
     shown = [line.split("\x1b[K")[-1] for line in stream.getvalue().split("\n")]
     assert shown[0] == "x rft: guard kl: too high"
     assert click.unstyle(shown[1]).startswith("✗ rft@x  ") and shown[2:] == [""]
     assert "▶ rft@x  80/120, loss 0.1, 1m left" in stream.getvalue()
     assert narrator.environment() == {"VRFT_PROGRESS_SECONDS": "1"}
+
+
+def test_an_interruption_is_said_once_and_is_no_failure():
+    stream = text_io.StringIO()
+    narrator = Narrator(stream)
+    narrator.start("rft@x")
+    narrator.line("")
+    narrator.line(INTERRUPTED)
+    narrator.close("interrupted")
+    assert stream.getvalue().splitlines()[1].startswith("rft@x: interrupted after ")
+    assert len(stream.getvalue().splitlines()) == 2
 
 
 def test_the_result_fits_the_terminal_and_says_where_and_what_next(project):

@@ -80,11 +80,11 @@ def _repro(root: Path, target: str, known: set[str], narrator: Narrator) -> int 
                     narrator.start(match[1]) if word == "running" else narrator.skip(match[1], word)
     except KeyboardInterrupt:
         process.wait()
-        narrator.close(failed=True)
+        narrator.close("interrupted")
         raise
     reader.join()
     failed = bool(process.wait())
-    narrator.close(failed)
+    narrator.close("failed" if failed else "done")
     if not failed:
         return 0
     exited = re.search(r"exited with (\d+)", "".join(errors))

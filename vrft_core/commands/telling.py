@@ -15,6 +15,7 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.commands.status import NEVER, OF_A_CELL, state
 from vrft_core.commands.texts import interval, points
 from vrft_core.commands.texts import seconds as spoken
+from vrft_core.errors import STOPPED
 from vrft_core.outcomes import outcome
 from vrft_core.params import Params
 from vrft_core.progress import duration
@@ -24,8 +25,11 @@ from vrft_core.report.verdict import PAIRS
 from vrft_core.stages import STAGES, outcome_file
 
 PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, done in \S+)$")
+INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
+# README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
+FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
 
 
 def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
@@ -48,6 +52,8 @@ def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
             lines.append(f"About {spoken(sum(known))}, judging by earlier runs here.")
         elif known:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
+        elif params.recipe(cell).policy.pretraining and "policy" in names:
+            lines.append(f"{FIRST} Each stage shows the time it has left.")
         else:
             lines.append("No earlier run here tells how long that takes; each stage shows the time it has left.")
     lines.append("Ctrl-C stops it; finished stages and checkpoints are kept, and the same command resumes.")
@@ -95,7 +101,7 @@ class Narrator:
     def line(self, text: str) -> None:
         """What a stage said, without its line end."""
         with self.lock:
-            if self.stage and END_OF_STAGE.match(text):
+            if self.stage and (END_OF_STAGE.match(text) or not text or text == INTERRUPTED):
                 return
             if self.live and (found := PROGRESS.match(text)):
                 name, _, key = self.stage.partition("@")
@@ -107,17 +113,18 @@ class Narrator:
                 if self.live and self.stage:
                     self._in_place(f"▶ {self.stage}")
 
-    def close(self, failed: bool = False) -> None:
+    def close(self, how: str = "done") -> None:
+        """`how` the stage at hand ended: done, failed or interrupted."""
         with self.lock:
-            self._end("✗" if failed else "✓")
+            self._end("✓" if how == "done" else "✗", how)
 
-    def _end(self, mark: str) -> None:
+    def _end(self, mark: str, word: str = "done") -> None:
         if not self.stage:
             return
         took = duration(time.monotonic() - self.began)
-        word = "failed" if mark == "✗" else "done"
+        after = "in" if word == "done" else "after"
         shown = click.style(mark, fg="red" if mark == "✗" else "green")
-        self._say(f"{shown} {self.stage}  {took}" if self.live else f"{self.stage}: {word} in {took}")
+        self._say(f"{shown} {self.stage}  {took}" if self.live else f"{self.stage}: {word} {after} {took}")
         self.stage = ""
 
     def _say(self, text: str) -> None:
