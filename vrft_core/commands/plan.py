@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from vrft_core import flops
 from vrft_core.architectures import outline
 from vrft_core.cell import Cell
+from vrft_core.commands.texts import seconds as duration
 from vrft_core.errors import InputError
 from vrft_core.families import registry
 from vrft_core.families.family import SMALL_CELL
@@ -281,10 +282,10 @@ def _work_table(
         row("steps", lambda m: f"{steps[m]:,}"),
         row("rows a step", lambda m: f"{loads[m].rows:,}"),
         row("tokens, in all", lambda m: brief(loads[m].tokens * steps[m])),
-        row("FLOPs a step", lambda m: f"{done[m]:.2e}"),
-        row("FLOPs, in all", lambda m: f"{done[m] * steps[m]:.2e}"),
-        row("seconds a step, about", lambda m: f"{seconds[m]:.2g}"),
-        row("hours, about", lambda m: f"{seconds[m] * steps[m] / 3600:.2g}"),
+        row("FLOPs a step", lambda m: brief(done[m])),
+        row("FLOPs, in all", lambda m: brief(done[m] * steps[m])),
+        row("time a step, about", lambda m: duration(seconds[m])),
+        row("time in all, about", lambda m: duration(seconds[m] * steps[m])),
         f"| SFT steps with RFT's FLOPs | {round(done['rft'] * steps['rft'] / done['sft']):,} | |",
     ]
 
