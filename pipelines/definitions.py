@@ -25,8 +25,9 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def project_root() -> Path:
-    """The environment variable VRFT_ROOT, or this checkout."""
-    return Path(os.environ.get("VRFT_ROOT") or Path(__file__).parents[1]).resolve()
+    """The environment variable VRFT_ROOT, or this checkout, or where the package is installed, the current folder."""
+    checkout = Path(__file__).parents[1]
+    return Path(os.environ.get("VRFT_ROOT") or (checkout if (checkout / "dvc.yaml").is_file() else Path())).resolve()
 
 
 def step_executor() -> dg.ExecutorDefinition:

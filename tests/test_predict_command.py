@@ -212,12 +212,12 @@ def test_one_image_and_annotations_do_not_go_together(answering, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ([], "nothing says what to look for"),
-        (["--categories", "cat", "--presence", "self"], "needs to know what is there"),
+        ([], "no categories to look for"),
+        (["--categories", "cat", "--presence", "self"], "needs true annotations"),
         (["--categories", "cat", "--recipe", "huge"], "no recipe 'huge'"),
         (["--categories", "cat", "--images", "nowhere"], "holds no images"),
         (["--categories", "cat", "--method", "sft"], "--method: belongs to --cell"),
-        (["--categories", "cat", "\udcff"], "is no printable name"),
+        (["--categories", "cat", "\udcff"], "is not a printable name"),
     ],
 )
 def test_predict_names_what_is_missing(small_policy, folder, tmp_path, capsys, arguments, fault):

@@ -147,7 +147,7 @@ def _remove_torn(path: Path, guard: Path) -> None:
         whole = False
     if not whole:
         path.unlink(missing_ok=True)
-        say(f"{path}: was left half written by a process that was killed; it is removed")
+        say(f"{path}: was left incomplete by a process that was killed; it is removed")
 
 
 def say(line: str) -> None:

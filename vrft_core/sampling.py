@@ -42,7 +42,7 @@ def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | 
     by_name = {category["name"]: category for category in source.categories.values()}
     if unknown := sorted(set(names or []) - set(by_name)):
         raise InputError(
-            "params.yaml", f"categories: the annotations know no category {unknown[0]!r}", "check its spelling"
+            "params.yaml", f"categories: the annotations have no category {unknown[0]!r}", "check its spelling"
         )
     chosen = [
         category
@@ -96,7 +96,7 @@ def choose(
         have, more = len(usable[short[0]["id"]]), f" (and {len(short) - 1} more fall short)" if short[1:] else ""
         raise InputError(
             "params.yaml",
-            f"category {short[0]['name']!r} has {have} usable training images, {shots} shots want {shots}{more}",
+            f"category {short[0]['name']!r} has {have} usable training images, {shots} shots need {shots}{more}",
             "ask for fewer shots, leave the category out of `categories`"
             + (", or set few_shot.when_short to `all`" if have else ""),
         )

@@ -15,13 +15,12 @@ from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.scores import Ends
+from vrft_core.families import registry
 from vrft_core.families.form import Form
 from vrft_core.params import Params
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, stored_dtype
 from vrft_core.tasks import get_task
 
-# A class of this project wrote the folder; to others it is what it is built on.
-PROCESSORS = {"qwen2-vl": "Qwen2VLProcessor", "qwen2.5-vl": "Qwen2_5_VLProcessor", "qwen3-vl": "Qwen3VLProcessor"}
 USE = """\
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
@@ -68,7 +67,8 @@ def export(layout: Layout, params: Params, cell: Cell, method: str, directory: P
             hub = params.recipe(cell).policy.hub
             origin = {"base_model_name_or_path": hub.repo, "revision": hub.revision} if hub else {}
             io.write_json(target / "adapter" / ADAPTER_CONFIG, config | origin)
-        _name_processor(target, PROCESSORS[params.recipe(cell).policy.family])
+        # A class of this project wrote the folder; to others it is what it is built on.
+        _name_processor(target, registry.get(params.recipe(cell).policy.family).processor_class)
         io.write_text(target / "README.md", card(layout, params, cell, method))
 
 

@@ -145,9 +145,9 @@ def files_request(
         chosen = _ids(known, categories) if categories else sorted(known.categories)
         return Request(task, recipe, model, adapter, known, images, chosen)
     if not categories:
-        raise InputError("--categories", "nothing says what to look for", "name categories, or give --annotations")
+        raise InputError("--categories", "no categories to look for", "name categories, or give --annotations")
     if unreadable := [name for name in categories if not name.strip() or not name.isprintable()]:
-        raise InputError("--categories", f"{unreadable[0]!r} is no printable name", "name each category as text")
+        raise InputError("--categories", f"{unreadable[0]!r} is not a printable name", "name each category as text")
     names = [{"id": number, "name": name} for number, name in enumerate(dict.fromkeys(categories), 1)]
     rows = {"images": _found(images), "annotations": [], "categories": names}
     images = images.parent if images.is_file() else images

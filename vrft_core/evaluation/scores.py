@@ -25,6 +25,7 @@ class MetricSpec:
     kind: Kind
     better: Literal["higher", "lower"] = "higher"
     pool: str | None = None  # ap only: the metric over whose parts its bias is estimated; itself where None
+    banded: bool = False  # about the categories of one frequency alone
 
 
 class Ends(TypedDict):

@@ -13,7 +13,7 @@ from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.names import Name
-from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
 from vrft_core.params.nightly import Nightly
@@ -35,8 +35,8 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
-    "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
+    "Limit", "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
     "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
 
@@ -98,7 +98,8 @@ class Params(Strict):
             for wanted in recipe.policy.pretraining.benchmarks if recipe.policy.pretraining else ():
                 if wanted not in self.benchmarks or not self.benchmarks[wanted].embedded:
                     raise ValueError(
-                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is no benchmark with embedded data"
+                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is not a benchmark "
+                        "with embedded data"
                     )
         return self
 
@@ -108,7 +109,7 @@ class Params(Strict):
             self._check_setup(f"grid.cells.{key}", row)
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
-                raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
+                raise ValueError(f"grid.cells.{key}: its fields give {cell.key}")
         cells = self.cells()
         wanted = {
             "recipes": {c.recipe for c in cells},
@@ -145,11 +146,11 @@ class Params(Strict):
             raise ValueError(f"{where}.task: {row.benchmark} is {benchmark.task!r}, not {row.task!r}")
         kind = benchmark.kind(recipe.data)
         if kind is None:
-            raise ValueError(f"{where}: recipe {row.recipe} wants {recipe.data} data, and {row.benchmark} has none")
+            raise ValueError(f"{where}: recipe {row.recipe} needs {recipe.data} data, and {row.benchmark} has none")
         if row.data != kind:
             raise ValueError(f"{where}.data: {row.recipe} takes the {kind} data of {row.benchmark}, not {row.data!r}")
         if row.task not in recipe.tasks:
-            raise ValueError(f"{where}: recipes.{row.recipe}.tasks says nothing of {row.task!r}")
+            raise ValueError(f"{where}: recipes.{row.recipe}.tasks has no block {row.task!r}")
 
     @model_validator(mode="after")
     def _tasks_exist(self, info: ValidationInfo):

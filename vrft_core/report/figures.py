@@ -1,6 +1,6 @@
 """From results and training logs to the page's charts, each with a title and a caption that says how to read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -27,7 +27,7 @@ def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str)
     return figure(
         title,
         charts.intervals(title, rows, "points, with 95 % interval"),
-        "A bar that does not touch the line at zero is a difference that chance alone does not explain.",
+        "A bar that does not touch zero is a difference that chance alone does not explain.",
     )
 
 
@@ -63,7 +63,7 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
     return figure(
         "Validation score at each checkpoint",
         charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),
-        "On the validation split, which shares no image with the evaluation. The ringed checkpoint was evaluated. "
+        "On the validation split, which shares no image with the evaluation. The circled checkpoint was evaluated. "
         "A step of RFT costs more than one of SFT: see the table above.",
     )
 
@@ -78,15 +78,15 @@ def _rewards(record: "Description") -> Figure:
     return figure(
         "RFT: reward by training step",
         charts.lines("Reward", [*parts, total], "training step", "mean reward", limits=(0, None)),
-        "What the rules paid for the model's own answers, and the weighted total it is trained on." + _note(log),
+        "The rewards of the model's own answers, and the weighted total that it is trained on." + _note(log),
     )
 
 
 def _loss(method: str, log: "list[Step]") -> Figure:
     name = MODEL_NAMES[method]
     caption = {
-        "sft": "How surprising the right answers still are; near zero the few examples are known by heart.",
-        "rft": "The policy-gradient loss. It hovers about zero by construction and says little about progress.",
+        "sft": "Cross-entropy of the right answers. Near zero the few examples are memorised.",
+        "rft": "The policy-gradient loss. It stays near zero by construction and says little about progress.",
     }[method]
     curve = Series(name, method, _smoothed(_curve(log, "loss")), marks=False)
     return figure(
@@ -102,7 +102,7 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
         "frac_reward_zero_std",
         "share of groups",
         (0, 1),
-        "Share of groups whose answers were all paid alike: there is nothing to prefer, so nothing is learned.",
+        "Share of groups whose answers all had the same reward: none is preferred, so nothing is learned.",
     ),
     (
         "Length of the answers",
@@ -123,14 +123,14 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
         "entropy",
         "nats a token",
         (0, None),
-        "How undecided the model is; near zero it no longer tries anything new.",
+        "Entropy of the next token. Near zero the model no longer explores.",
     ),
     (
-        "Distance from the start (KL)",
+        "Divergence from the starting weights (KL)",
         "kl",
         "nats a token",
         (0, None),
-        "How far the model has moved from where it began.",
+        "Divergence from the starting weights.",
     ),
 )
 
@@ -180,3 +180,8 @@ def times100(value: float | None) -> float | None:
 
 def figure(title: str, svg: Markup, caption: str) -> Figure:
     return {"title": title, "svg": svg, "caption": caption}
+
+
+def drawn(figures: Sequence[Figure]) -> list[Figure]:
+    """Without the empty ones."""
+    return [one for one in figures if 'class="nothing"' not in one["svg"]]

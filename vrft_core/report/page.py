@@ -1,6 +1,7 @@
 """The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,8 +13,8 @@ from markupsafe import Markup
 
 from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
-from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs
-from vrft_core.report.rows import CellResults, Details, Results, StudyResults, TableRow
+from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
+from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
 
@@ -21,26 +22,27 @@ if TYPE_CHECKING:
     from vrft_core.training.record import Description
 
 ONE_SEED = (
-    "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
+    "This is one choice of few-shot images and one run of each training. The interval covers the choice of evaluation "
     "images only; the study over several seeds says more."
 )
 SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and the choice of seeds."
-FEW_SEEDS = " With so few seeds the second part of it is rough."
+FEW_SEEDS = " With so few seeds the part that covers seeds is a rough estimate."
 
 
 def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
-    verdict = results["verdict"]
     return _render(
         "cell.html.j2",
         results,
         inputs,
         remark=ONE_SEED,
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
+        differences=_differences(results),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
-        learning=figures.learning(inputs.training),
-        panels=[*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])],
+        learning=figures.drawn(figures.learning(inputs.training)),
+        panels=_drawn(
+            [*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])]
+        ),
         method=_method(results, inputs, results["details"]["base"], results["training"]),
     )
 
@@ -48,6 +50,7 @@ def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
 def study_page(results: StudyResults, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
+    metric = verdict["metric"]
     labels = [row["label"] for row in _cost(per_seed[0]["training"])]
     rows = []
     for one in per_seed:
@@ -59,27 +62,39 @@ def study_page(results: StudyResults, inputs: Inputs) -> str:
         results,
         inputs,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
-        by_seed=figures.seeds(per_seed, results["differences"], verdict["metric"]),
+        differences=_differences(results),
+        by_seed=[] if verdict["nothing"] else figures.drawn([figures.seeds(per_seed, results["differences"], metric)]),
         cost={"head": labels, "rows": rows},
-        panels=inputs.task.panels.study(results),
+        panels=_drawn(inputs.task.panels.study(results)),
         method=_method(results, inputs, results["details"][0]["base"], per_seed[0]["training"]),
     )
+
+
+def _drawn(panels: list[Panel]) -> list[Panel]:
+    """Without their empty charts."""
+    return [replace(panel, charts=figures.drawn(panel.charts)) for panel in panels]
+
+
+def _differences(results: Results) -> list[Figure]:
+    """The chart of the differences; none where no model finds anything."""
+    verdict = results["verdict"]
+    chart = figures.differences(results["differences"], verdict["metric"], verdict["title"])
+    return [] if verdict["nothing"] else figures.drawn([chart])
 
 
 def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
     """Cells: SFT, RFT."""
     wanted: tuple[tuple[str, Callable[[Description], str]], ...] = (
-        ("Computing time (CPU)", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
-        ("Time on the clock", lambda r: _seconds(r["cost"].get("wall_seconds"))),
-        ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
+        ("CPU time", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
+        ("Wall-clock time", lambda r: _seconds(r["cost"].get("wall_seconds"))),
+        ("CPU time of validation", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
         ("Training steps", lambda r: _count(r.get("steps"))),
-        ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
+        ("Sampled answers (completions)", lambda r: _count(r["cost"].get("completions"))),
         ("Images shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
         ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
-        ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
-        ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
+        ("Trained parameters, of all", lambda r: _parameters(r.get("parameters", {}))),
+        ("Evaluated checkpoint", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
     rows: list[TableRow] = [
         {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
@@ -89,13 +104,19 @@ def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
 
 def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
+    if stopped := record.get("stopped"):
+        why = "the best on the validation split" if step < stopped["step"] else "the only one"
+        return (
+            f"{name}: a guard of the recipe ended the training at step {stopped['step']}: {stopped['limit']}. "
+            f"The checkpoint of step {step} was evaluated, {why} saved until then."
+        )
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
     best = next((row["score"] for row in record["validation"] if row["step"] == step), None)
     reached = f" with {record.get('validation_metric', 'a score')} of {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "
-        f"the best on the validation split{reached}. The evaluation images had no part in the choice."
+        f"the best on the validation split{reached}. The evaluation images were not used for this choice."
     )
 
 
@@ -106,18 +127,18 @@ def _method(results: Results, inputs: Inputs, details: Details, training: "Mappi
     choice = (
         f"The checkpoint of both trainings was chosen on the validation split, by {metric}, with the same rule."
         if rule == {"validation"}
-        else "The last checkpoint of each training was taken." if rule == {"last"}
-        else "The two trainings chose their checkpoints by different rules; see the table of costs."
+        else "The last checkpoint of each training was evaluated." if rule == {"last"}
+        else "The two trainings chose their checkpoints by different rules; see the cost table."
     )  # fmt: skip
     return [
         f"{measured['images']:,} evaluation images, {measured['queries']:,} questions, "
         f"{measured['categories']} categories. Training, validation and evaluation share no image.",
-        "Answers are generated greedily: the likeliest word each time, so nothing depends on luck.",
+        "Answers are decoded greedily: always the most probable token, so nothing is random.",
         *inputs.task.panels.how(details),
         choice,
         f"Intervals: 95 %, from {measured['draws']:,} random halves of the evaluation images, with Student's t "
         "(docs/intervals.md). All models are scored on the same halves, so differences are paired. An interval covers "
-        "what other images of the same kind, as many as these, would give.",
+        "the value on another sample of as many images of the same kind.",
     ]
 
 

@@ -99,6 +99,11 @@ class Inputs:
             training={method: io.read_json(layout.training(cell, method)) for method in TRAINED},
         )
 
+    @property
+    def frequencies(self) -> bool:
+        """Whether the letters of categories mean something: those of a user's own data are by-products."""
+        return (self.source["info"] or {}).get("frequencies") is not False
+
     def licences(self) -> dict[int, str]:
         """id → name, as the annotation file lists them."""
         listed = self.source["licenses"] or []

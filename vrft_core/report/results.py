@@ -15,7 +15,7 @@ from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
 from vrft_core.report.rows import CellResults, Details, Measured, Named, Results, StudyResults
-from vrft_core.report.verdict import needs, verdict
+from vrft_core.report.verdict import needs, stops, verdict
 
 if TYPE_CHECKING:
     from vrft_core.training.record import Description
@@ -37,7 +37,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "shots": cell.shots,
         "seed": cell.seed,
         **_common(inputs, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(found, spec, inputs.metrics["base"]["images"], stops({cell.seed: inputs.training})),
         "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
@@ -73,7 +73,12 @@ def study_results(
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
         **_common(first, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(
+            found,
+            spec,
+            first.metrics["base"]["images"],
+            stops({one["seed"]: one["training"] for one in reports}),
+        ),
         "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
         **found,
         "details": [one["details"] for one in reports],
@@ -102,9 +107,13 @@ def headlines(layout: Layout, cell: Cell, results: Results) -> dict[str, Any]:
 
 
 def _common(inputs: Inputs, models: Mapping[str, Mapping[str, Entry]]) -> Named:
-    """What pages and summaries need to name things. A metric that no model has a value of gets no column."""
+    """What pages and summaries need to name things.
+
+    A metric that no model has a value of gets no column, nor one of a frequency where the data knows none.
+    """
     specs = inputs.task.metrics.specs(inputs.settings)
-    columns = inputs.task.metrics.columns(inputs.settings)
+    hidden = {spec.name for spec in specs if spec.banded and not inputs.frequencies}
+    columns = [pair for pair in inputs.task.metrics.columns(inputs.settings) if pair[0] not in hidden]
     return {
         "task": inputs.task.name,
         "version": inputs.task.settings.VERSION,

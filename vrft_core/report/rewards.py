@@ -1,4 +1,4 @@
-"""What the rewards did while RFT trained: whether answers became better, or only better paid. Of any task."""
+"""What the rewards did while RFT trained: whether answers became better, or only their rewards. For every task."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def panel(results: CellResults, training: "Description") -> Panel:
         tables.append(_followed(followed, training.get("validation_metric", "score")))
     if traps := results.get("adversarial"):
         tables.append(_traps(traps))
-    text = ["A rule that pays can be gamed. These figures show whether answers became better, or only better paid."]
+    text = ["A reward can be gamed. These figures show whether answers became better, or only their rewards."]
     return Panel("rewards", "What the rewards did", text, tables, figures.health(log))
 
 
@@ -56,13 +56,13 @@ def _conclusions(found: Followed, first: FollowedCheckpoint, last: FollowedCheck
         {
             "label": "Rank correlation",
             "cells": [decimal(found["spearman"]), ""],
-            "note": "1: the score rose whenever the reward did. It rests on as many points as there are checkpoints.",
+            "note": "1: the score rose whenever the reward did. One point a checkpoint.",
         },
         {
             "label": "Drift",
             "cells": [decimal(found["drift"]), ""],
-            "note": "Growth of the reward less growth of the score, each as a share of its first value: above 0 the "
-            "pay rose faster than the skill.",
+            "note": "Growth of the reward minus growth of the score, each as a share of its first value. Above 0 the "
+            "reward rose faster than the score: a sign that the reward is being gamed.",
         },
     ]
 
@@ -73,19 +73,19 @@ def _traps(found: "Rescored") -> Table:
     named = sorted({f"{one['case']} ({one['reward']})" for one in found["mismatches"]})
     rows: list[TableRow] = [
         {
-            "label": "Rewards that are not what they must be",
+            "label": "Rewards that differ from their specification",
             "cells": [f"{len(named)}", ""],
-            "note": "; ".join(named) or f"All {found['cases']} answers were paid as specified.",
+            "note": "; ".join(named) or f"All {found['cases']} answers were rewarded as specified.",
         },
         {
-            "label": "Worthless answers paid more than half",
+            "label": "Worthless answers with more than half the reward",
             "cells": [f"{count} of {found['worthless']}" for count in overpaid],
             "note": "Answers that find nothing: wrong boxes that share a number with the true one, empty names, "
             "inverted boxes, and the like.",
         },
     ]
     head = ["", "rewards used here", "as published"]
-    return Table("Answers made to be overpaid", head, rows)
+    return Table("Adversarial answers", head, rows)
 
 
 def _rewards(log: "list[Step]") -> list[TableRow]:
@@ -96,12 +96,12 @@ def _rewards(log: "list[Step]") -> list[TableRow]:
         for name, key in figures.reward_parts(log).items()
     ]
     shares = {"Groups that teach nothing": "frac_reward_zero_std"}
-    shares |= {f"· alike in “{name}”": key for name, key in figures.constant_parts(log).items()}
+    shares |= {f"· equal in “{name}”": key for name, key in figures.constant_parts(log).items()}
     for label, key in shares.items():
         note = (
-            "All answers of a group were paid alike, so there was nothing to prefer."
+            "All answers of a group had the same reward, so none was preferred."
             if not label.startswith("·")
-            else "Groups in which this reward alone told no answer from another."
+            else "Groups in which this reward was the same for all answers."
         )
         if any(key in row for row in log):
             rows.append({"label": label, "cells": [share(_mean(part, key)) for part in (first, last)], "note": note})

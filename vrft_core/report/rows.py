@@ -66,6 +66,7 @@ class Verdict(TypedDict):
     metric: str
     title: str
     outcome: str  # better, worse or undecided
+    nothing: bool  # whether no model finds anything
     headline: str
     also: list[str]
 

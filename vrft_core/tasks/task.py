@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vrft_core.commands.evaluate import Measurement
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
+    from vrft_core.families.formats import Native
     from vrft_core.policy.lessons import Lesson, Pool
     from vrft_core.report.panel import Inputs, Panel
     from vrft_core.report.rows import CellResults, StudyResults
@@ -144,8 +145,11 @@ class Prompts(Protocol):
 class Answers(Protocol):
     WATCHED: Sequence[str]  # texts whose probability is wanted wherever a token is written; may be empty
 
-    def parse(self, text: str, limit: tuple[float, float]) -> Any:
-        """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame."""
+    def parse(self, text: str, limit: tuple[float, float], native: "Native | None" = ...) -> Any:
+        """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame.
+
+        Tasks whose answers hold boxes read them in the form `native`, where one is given.
+        """
         ...
 
     def row(self, example: Example, form: "Form", written: Written) -> Mapping[str, Any]:
@@ -164,8 +168,13 @@ class Rewards(Protocol):
 
     def get(self, name: str) -> Reward: ...
 
-    def read(self, text: str, limit: tuple[float, float] = ..., thinking: bool = ...) -> Any:
-        """A completion parsed once, for all rewards and for `diagnostics.health`."""
+    def read(
+        self, text: str, limit: tuple[float, float] = ..., thinking: bool = ..., native: "Native | None" = ...
+    ) -> Any:
+        """A completion parsed once, for all rewards and for `diagnostics.health`.
+
+        `native`: the form of boxes that was asked for, where that is not the paper's; tasks without boxes ignore it.
+        """
         ...
 
     def truth(self, text: str) -> Truth:
@@ -250,6 +259,7 @@ class Panels(Protocol):
 class Checks(Protocol):
     """Plain data, read whenever definitions are loaded: no heavy import here."""
 
+    LABELS: str  # what a user's own images must be labelled with: boxes, classes or expressions
     DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
     EXPECTATIONS: "Mapping[str, Mapping[str, Sequence[Expectation]]]"  # stage → frame → what must hold
     LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means

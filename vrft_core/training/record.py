@@ -27,6 +27,12 @@ class GuardWarning(TypedDict):
     value: float
 
 
+class Stop(GuardWarning):
+    """Of the guard that ended the training."""
+
+    limit: str  # what it says in words
+
+
 class Description(TypedDict):
     """A training as it is described on disk: a `Record`, and what was made of it."""
 
@@ -39,6 +45,7 @@ class Description(TypedDict):
     log: NotRequired[list[Step]]  # this one and `settings` are not in a report
     validation: list[Checkpoint]
     warnings: NotRequired[list[GuardWarning]]
+    stopped: NotRequired[Stop | None]
     cost: dict[str, float]
     validation_cost: NotRequired[dict[str, float]]
     steps: int
@@ -58,6 +65,7 @@ class Record:
     log: list[Step] = field(default_factory=list)
     validation: list[Checkpoint] = field(default_factory=list)
     warnings: list[GuardWarning] = field(default_factory=list)
+    stopped: Stop | None = None
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
 

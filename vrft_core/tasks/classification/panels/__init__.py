@@ -48,9 +48,9 @@ def how(details: Details) -> list[str]:
     ]
     if details["samples"]:
         lines.append(
-            f"Each question was answered {details['samples']} times more, by lot at temperature 1. pass@1 is the share "
-            f"of these answers that are right, pass@{details['samples']} the share of images with a right one among "
-            "them: reinforcement can only reward what is sometimes said."
+            f"Each question was answered {details['samples']} more times, sampled at temperature 1. pass@1 is the "
+            f"share of these answers that are right, pass@{details['samples']} the share of images with a right one "
+            "among them: RFT can only reinforce what is sometimes said."
         )
     return lines
 
@@ -66,16 +66,16 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             "classes",
             "By class",
             [classes.about(per_class)],
-            [classes.table(per_class, details["base"]["samples"])],
-            classes.bars(per_class),
+            [classes.table(per_class, details["base"]["samples"], inputs.frequencies)],
+            classes.bars(per_class, inputs.frequencies),
         ),
         Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
         Panel(
             "pictures",
             f"{len(shown)} images, before and after",
             [
-                f"Drawn by lot; {few} show a few-shot category. In quotes what the image shows, beside it what each "
-                "model called it."
+                f"Chosen at random; {few} show a few-shot category. In quotes what the image shows, beside it what "
+                "each model called it."
             ],
             gallery=shown,
         ),

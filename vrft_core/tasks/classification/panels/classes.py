@@ -7,7 +7,7 @@ from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
 from vrft_core.report.rows import Figure, TableRow
-from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.text import frequency_groups
 from vrft_core.report.verdict import points
 from vrft_core.tasks.classification.metrics.scores import Details
 
@@ -39,7 +39,7 @@ def per_class(details: Mapping[str, Details], inputs: Inputs) -> dict[str, Class
 
 def about(per_class: Mapping[str, Class]) -> str:
     few = sum(row["few_shot"] for row in per_class.values())
-    rest = "; the others were never trained on here and show what was kept or lost" if few < len(per_class) else ""
+    rest = "; the others were not trained on and show what was kept or lost" if few < len(per_class) else ""
     counts = sorted({row["images"] for row in per_class.values()})
     images = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     return (
@@ -48,11 +48,11 @@ def about(per_class: Mapping[str, Class]) -> str:
     )
 
 
-def bars(per_class: Mapping[str, Class]) -> list[Figure]:
-    """Bars for each frequency group."""
+def bars(per_class: Mapping[str, Class], frequencies: bool) -> list[Figure]:
+    """Bars for each frequency group, where there are `frequencies`."""
     found = []
-    for letter, words in FREQUENCY_NAMES.items():
-        rows = [(name, row) for name, row in per_class.items() if row["frequency"] == letter]
+    for letter, title in frequency_groups(frequencies).items():
+        rows = [(name, row) for name, row in per_class.items() if letter in (None, row["frequency"])]
         if not rows:
             continue
         caption = "1 class." if len(rows) == 1 else f"{len(rows)} classes."
@@ -67,19 +67,18 @@ def bars(per_class: Mapping[str, Class]) -> list[Figure]:
             )
             for name, row in sorted(rows)
         ]
-        title = words[0].upper() + words[1:]
         chart = charts.bars(title, drawn, MODEL_NAMES, "accuracy, per cent", high=100)
         found.append(figures.figure(title, chart, caption))
     return found
 
 
-def table(per_class: Mapping[str, Class], samples: int) -> Table:
+def table(per_class: Mapping[str, Class], samples: int, frequencies: bool) -> Table:
     drawn = [f"Base, pass@{samples}"] if samples else []
     rows: list[TableRow] = [
         {
             "label": f"{name}{' ★' if row['few_shot'] else ''}",
             "cells": [
-                row["frequency"],
+                *([row["frequency"]] if frequencies else []),
                 str(row["images"]),
                 *(points(row["accuracy"][model]) for model in MODELS),
                 *([points(row["passed"])] if samples else []),
@@ -88,7 +87,8 @@ def table(per_class: Mapping[str, Class], samples: int) -> Table:
         }
         for name, row in sorted(per_class.items())
     ]
-    return Table("Accuracy by class", ["Class", "Group", "Images", *MODEL_NAMES.values(), *drawn], rows, folded=True)
+    head = ["Class", *(["Group"] if frequencies else []), "Images", *MODEL_NAMES.values(), *drawn]
+    return Table("Accuracy by class", head, rows, folded=True)
 
 
 def _gap(row: Class) -> float:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 SUBJECT = "few-shot object detection"
 WORDS = (
     "AP (average precision) sums up in one number, from 0 to 100, how many objects are found, how exactly they are "
-    "framed, and whether sure answers are right more often than unsure ones. Higher is better."
+    "framed, and whether confident answers are right more often than others. Higher is better."
 )
 SMALL_PRINT = (
-    "LVIS AP averages over demands on the overlap (IoU) from 0.50 to 0.95; AP50 and AP75 ask for one; rare, common and "
+    "LVIS AP averages over IoU thresholds from 0.50 to 0.95; AP50 and AP75 use one; rare, common and "
     "frequent are LVIS's groups by how many training images show a category. COCO AP follows the other established "
     "definition; it counts every box, LVIS only those in images checked for that category."
 )
@@ -36,14 +36,14 @@ RANKINGS = {
 }
 PRESENCE = {
     "oracle": "Each model was asked, one category at a time, for every category truly present in an image (the "
-    "“oracle” presence protocol). It is never asked for what is not there, so inventing objects in empty "
-    "images is not punished; real use is harder.",
+    "“oracle” presence protocol). It is never asked for what is not there, so false alarms about absent "
+    "categories cost nothing; real use is harder.",
     "self": "Each model was asked, one category at a time, for every category that is known to be in an image or "
-    "known not to be (the “self” presence protocol). It had to say itself that there is nothing; what it invents "
-    "counts as wrong.",
+    "known not to be (the “self” presence protocol). It had to say itself that nothing is there; a box about "
+    "something absent counts as wrong.",
     "map": "Each model was asked, one category at a time, for the categories that another model had claimed to "
     "see in an image (the “map” presence protocol, the paper's). What the map misses no model can find, and "
-    "where the map is wrong each of them is tempted to invent.",
+    "where the map is wrong every model is asked about something absent.",
 }
 RANKED = {
     "stated": "the confidence the model states",
@@ -83,16 +83,16 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             "categories",
             "By category",
             [_about_categories(results["measured"])],
-            [categories.table(per_category, results["verdict"]["title"])],
-            categories.bars(per_category),
+            [categories.table(per_category, results["verdict"]["title"], inputs.frequencies)],
+            categories.bars(per_category, inputs.frequencies),
         ),
         Panel(
             "pictures",
             f"{len(shown)} images, before and after",
             [
-                f"Drawn by lot; {few} show a few-shot category. Each model was asked for one category at a time; the "
-                "number on a box is the confidence it stated. A box counts as found when it overlaps an object by half "
-                "or more (IoU of 0.5)."
+                f"Chosen at random; {few} show a few-shot category. Each model was asked for one category at a time; "
+                "the number on a box is the confidence it stated. A box counts as found when it overlaps an object by "
+                "half or more (IoU of 0.5)."
             ],
             gallery=shown,
         ),
@@ -107,11 +107,7 @@ def study(results: StudyResults) -> list[Panel]:
 
 def _about_categories(measured: Measured) -> str:
     few, every = measured["few_shot_categories"], measured["categories"]
-    rest = (
-        "; the others were never trained on here and show what was kept, lost or gained by the way"
-        if every > few
-        else ""
-    )
+    rest = "; the others were not trained on and show what was kept, lost or gained" if every > few else ""
     return (
         f"★ marks the {few} categories with few-shot examples{rest}. A single category's AP rests on few objects: "
         "differences between single bars are often chance."

@@ -1,4 +1,4 @@
-"""Tables of what the answers look like, and of the confidence they state. Nothing is computed anew."""
+"""Tables of what the answers look like, and of the confidence they state. Nothing is computed here."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -32,7 +32,7 @@ def _answers(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
         row(
             "Answers with a fault of form",
             lambda d: share(d["answers_with_reasons"]),
-            "Not written exactly as asked; what could be read was used. Each fault that occurred has a line below.",
+            "Not written exactly as asked; what could be read was used. Each fault that occurred is listed below.",
         )
     ]
     for reason in sorted({reason for d in each.values() for reason in d["reasons"]}):
@@ -41,9 +41,9 @@ def _answers(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
         row(
             "Boxes for each true one",
             lambda d: decimal(d["boxes"]["inflation"]),
-            "Box inflation: above 1 the model names more than there is, below 1 it leaves things out.",
+            "Box inflation: above 1 the model predicts more boxes than there are objects, below 1 fewer.",
         ),
-        row("Boxes repeated exactly", lambda d: share(d["duplicates"]["exact"]), "The cheapest way to look busy."),
+        row("Boxes repeated exactly", lambda d: share(d["duplicates"]["exact"]), "The same box twice in one answer."),
         row("Boxes repeated nearly", lambda d: share(d["duplicates"]["near"]), "IoU of 0.9 or more."),
         row("Length of an answer, tokens", lambda d: decimal(d["tokens"], 1)),
         row("Answers cut off", lambda d: share(d["cut_off"]), "No end to the list, to the answer or to the thought."),
@@ -72,7 +72,7 @@ def _answers(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
                 "Share of the questions about something absent.",
             ),
             row(
-                "Invented boxes, for each such question",
+                "Boxes for each such question",
                 lambda d: decimal(d["hallucination"] and d["hallucination"]["boxes"]),
             ),
         ]
@@ -88,7 +88,7 @@ def _confidence(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
 
     return [
         row("Mean", lambda d: decimal(d["confidence"]["mean"])),
-        row("Exactly 1", certain("one"), "A model that is always certain puts nothing in order."),
+        row("Exactly 1", certain("one"), "A model that is always certain ranks nothing."),
         row("Exactly 0", certain("zero")),
         row(
             "Calibration error (ECE)",

@@ -7,7 +7,7 @@ from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Table
 from vrft_core.report.rows import Figure, TableRow
-from vrft_core.report.text import FREQUENCY_NAMES
+from vrft_core.report.text import frequency_groups
 from vrft_core.report.verdict import points
 from vrft_core.tasks.detection.metrics.scores import Details
 
@@ -37,11 +37,13 @@ def per_category(details: Mapping[str, Details], inputs: Inputs) -> dict[str, Ca
     }
 
 
-def bars(per_category: Mapping[str, Category]) -> list[Figure]:
-    """Bars for each frequency group, and a table of everything behind them."""
+def bars(per_category: Mapping[str, Category], frequencies: bool) -> list[Figure]:
+    """Bars for each frequency group, where there are `frequencies`."""
     found = []
-    for letter, words in FREQUENCY_NAMES.items():
-        rows = [(name, row) for name, row in per_category.items() if row["frequency"] == letter and row["boxes"]]
+    for letter, title in frequency_groups(frequencies).items():
+        rows = [
+            (name, row) for name, row in per_category.items() if row["boxes"] and letter in (None, row["frequency"])
+        ]
         if not rows:
             continue
         caption = "1 category." if len(rows) == 1 else f"{len(rows)} categories."
@@ -56,21 +58,25 @@ def bars(per_category: Mapping[str, Category]) -> list[Figure]:
             )
             for name, row in sorted(rows, key=lambda item: item[0])
         ]
-        title = words[0].upper() + words[1:]
         found.append(figures.figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points"), caption))
     return found
 
 
-def table(per_category: Mapping[str, Category], title: str) -> Table:
+def table(per_category: Mapping[str, Category], title: str, frequencies: bool) -> Table:
     rows: list[TableRow] = [
         {
             "label": f"{name}{' ★' if row['few_shot'] else ''}",
-            "cells": [row["frequency"], str(row["boxes"]), *(points(row["AP"][model]) for model in MODELS)],
+            "cells": [
+                *([row["frequency"]] if frequencies else []),
+                str(row["boxes"]),
+                *(points(row["AP"][model]) for model in MODELS),
+            ],
             "note": "",
         }
         for name, row in sorted(per_category.items())
     ]
-    return Table(f"{title} by category", ["Category", "Group", "Objects", *MODEL_NAMES.values()], rows, folded=True)
+    head = ["Category", *(["Group"] if frequencies else []), "Objects", *MODEL_NAMES.values()]
+    return Table(f"{title} by category", head, rows, folded=True)
 
 
 def _gap(row: Category) -> float:

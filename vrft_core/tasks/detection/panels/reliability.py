@@ -16,14 +16,14 @@ def reliability(models: dict[str, Sequence[Bin]]) -> Figure | None:
     curves = [Series(MODEL_NAMES[m], m, _points(bins)) for m, bins in models.items()]
     if not any(curve.points for curve in curves):
         return None
-    ideal = Series("as it should be", "s6", [(0, 0), (100, 100)], marks=False)
+    ideal = Series("calibrated", "s6", [(0, 0), (100, 100)], marks=False)
     return figures.figure(
-        "Does stated confidence mean anything?",
+        "Is the stated confidence calibrated?",
         charts.lines(
             "Reliability", [*curves, ideal], "stated confidence, %", "boxes that are right, %", limits=(0, 100)
         ),
         "Of the boxes stated with a certain confidence, how many hit an object (IoU of 0.5 or more). On the diagonal "
-        "the model knows how sure it may be; a single point at 100 % means it always claims to be certain. "
+        "the confidence is calibrated; a single point at 100 % means that the model always claims to be certain. "
         f"Points rest on {FEWEST} boxes or more.",
     )
 

@@ -31,7 +31,9 @@ def note(details: Details) -> str:
     """One line for the small print of a summary."""
     chance = details["chance"]
     return (
-        "" if chance is None else f"Whoever ignores the expression and looks for its category scores {points(chance)}."
+        ""
+        if chance is None
+        else f"Ignoring the expression and choosing any object of its category scores {points(chance)}."
     )
 
 
@@ -40,7 +42,7 @@ def how(details: Details) -> list[str]:
     found = ["Each model was asked for one expression at a time; of several boxes in an answer the first one counts."]
     if details["chance"] is not None:
         found.append(
-            f"Chance: whoever ignores the expression and picks one of the objects of its category scores "
+            f"Chance: ignoring the expression and choosing one of the objects of its category scores "
             f"{points(details['chance'])} on average."
         )
     if details["rejection"]:
@@ -63,7 +65,7 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
         Panel(
             "pictures",
             "Images, before and after",
-            ["Drawn by lot. The dashed box is what is meant; an answer is right at an IoU of 0.5 or more."],
+            ["Chosen at random. The dashed box is what is meant; an answer is right at an IoU of 0.5 or more."],
             gallery=_gallery(inputs, images, results["seed"]),
         ),
         Panel("answers", "The answers", [], [_answers(each)]),

@@ -11,7 +11,7 @@ from vrft_core import sampling
 from vrft_core.annotations import Annotations, xyxy
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
-from vrft_core.tasks.grounding.prompts.questions import answer, question
+from vrft_core.tasks.grounding.prompts.questions import answered, asked
 from vrft_core.tasks.grounding.settings import Settings
 from vrft_core.tasks.task import Example, Pair
 
@@ -77,8 +77,8 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
                 height=image["height"],
                 image=images / image["file_name"],
                 label=expression,
-                question=question(expression, thinking=form.thinking, rejection=_rejection(form)),
-                answer=answer(None if box is None else frame.to_answer(box), expression if form.thinking else None),
+                question=asked(expression, form, rejection=_rejection(form)),
+                answer=answered(None if box is None else frame.to_answer(box), expression, form),
                 truth=json.dumps(truth),
             )
 
@@ -90,5 +90,4 @@ def _rejection(form: Form) -> bool:
 def longest(form: Form, name: str) -> tuple[str, str]:
     """A question about an expression of some words, and its answer."""
     expression = f"the {name} left of the {name}"
-    asked = question(expression, thinking=form.thinking, rejection=_rejection(form))
-    return asked, answer([100, 200, 300, 400], expression if form.thinking else None)
+    return asked(expression, form, rejection=_rejection(form)), answered([100, 200, 300, 400], expression, form)
