@@ -14,6 +14,7 @@ from vrft_core import io, provenance
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.evaluation.scores import Ends
 from vrft_core.families import registry
 from vrft_core.families.form import Form
 from vrft_core.params import Params
@@ -143,11 +144,11 @@ def _results(layout: Layout, params: Params, cell: Cell, method: str) -> list[st
     return ["## Results", "", *table, "", "Points, with 95 % intervals over evaluation images.", ""]
 
 
-def _interval(entry: dict) -> str:
-    value, low, high = (entry[key] for key in ("value", "low", "high"))
+def _interval(entry: Ends) -> str:
+    value, low, high = entry["value"], entry["low"], entry["high"]
     if value is None:
         return "–"
-    return f"{100 * value:.1f}" + ("" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
+    return f"{100 * value:.1f}" + ("" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
 
 
 def _commits(trained: dict | None, exported: dict | None) -> list[str]:

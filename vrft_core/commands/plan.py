@@ -121,10 +121,10 @@ def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int
     where, rows = f"recipes.{cell.recipe}.{name}", settings.batch_size
     unit = settings.num_generations if isinstance(settings, Rft) else 1
     if rows % unit:
-        raise InputError(where, f"batch_size {rows} is no multiple of num_generations {unit}", "change one of them")
+        raise InputError(where, f"batch_size {rows} is not a multiple of num_generations {unit}", "change one of them")
     if rows % (gpus * unit):
         whole = f" in groups of {unit}" if unit > 1 else ""
-        raise InputError(where, f"batch_size {rows} cannot be shared out over {gpus} GPUs{whole}", "change --gpus")
+        raise InputError(where, f"batch_size {rows} cannot be divided over {gpus} GPUs{whole}", "change --gpus")
     share = rows // gpus
     if settings.micro_batch_size and share % min(settings.micro_batch_size, share):
         raise InputError(

@@ -203,7 +203,7 @@ class Rft(Strict):
         if "kl" in self.guards and self.beta == 0:
             raise ValueError("guards: kl is only measured where beta is not 0")
         if self.save_steps % self.num_iterations:
-            raise ValueError(f"save_steps {self.save_steps} is no multiple of num_iterations {self.num_iterations}")
+            raise ValueError(f"save_steps {self.save_steps} is not a multiple of num_iterations {self.num_iterations}")
         if not self.resample and (useless := {"resampled", "dead"} & set(self.guards)):
             raise ValueError(f"guards: {min(useless)} is only measured where resample is not 0")
         return self
@@ -221,6 +221,8 @@ class Evaluation(Strict):
 class Recipe(Strict):
     data: Literal["embedded", "official"]
     threads: Positive
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of every pass; `auto`: bf16 on a GPU that can, else fp32
+    deterministic: bool = False  # on a GPU: only operations that give the same bits every time
     few_shot: FewShot
     prompts: Prompts
     policy: Policy

@@ -51,8 +51,13 @@ def build_processor(
 
 
 def load_processor(directory: Path, min_pixels: int | None = None, max_pixels: int | None = None) -> ImageProcessor:
-    """A saved processor, small or from the hub; pixel bounds override the saved ones."""
+    """A saved processor, small or from the hub; pixel bounds override the saved ones.
+
+    Images go through Pillow on every machine: where torchvision is installed, the library would take that, whose pixels
+    differ.
+    """
     processor = ImageProcessor.from_pretrained(directory)
+    processor.image_processor = Qwen2VLImageProcessorPil.from_pretrained(directory)
     if min_pixels and max_pixels:
         processor.image_processor.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor.tokenizer.padding_side = "left"

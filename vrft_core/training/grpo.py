@@ -101,6 +101,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=cast(dict | None, self.args.gradient_checkpointing_kwargs),  # str: CLI's
             ) as model,
             torch.no_grad(),
+            self.accelerator.autocast(),  # once: left and entered again, it would cast all weights for every token
         ):
             bare = _bare(model)
             inputs = text_inputs(self._prompts, self._padding, bare.device)

@@ -132,7 +132,7 @@ def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
         if processes().is_main_process:
             _rewind(run)
         arguments = GRPOConfig(
-            **trl_arguments(settings, run, seed),
+            **trl_arguments(settings, recipe, run, seed),
             **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
             **generation(settings),
             num_generations=settings.num_generations,

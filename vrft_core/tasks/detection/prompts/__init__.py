@@ -43,7 +43,7 @@ def asked_by(protocol: str | None, annotations: Annotations, categories: Sequenc
         return [(image, category) for image in annotations.images for category in categories]
     if protocol in ("oracle", "self"):
         if not known:
-            raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
+            raise InputError("--presence", f"{protocol!r} needs true annotations", "give --annotations")
         return {"oracle": oracle, "self": verified}[protocol](annotations, categories)
     return mapped(annotations, categories, read_map(Path(protocol), annotations))
 
@@ -55,7 +55,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
     return oracle(truth, categories)
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen pairs, each followed by its negatives: categories that are verified absent from the same image."""
     return sampling.pairs(selection, negatives=True)
 
