@@ -213,3 +213,17 @@ def export(project: Project, cell: str, directory: Path, method: str) -> None:
 
     write(project.layout, project.params, project.cell(cell, "cell"), method, directory)
     click.echo(f"{directory}: merged weights, and a card in README.md")
+
+
+@models.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--scenes", "count", type=int, default=12, metavar="N", help="How many to draw; more settle a tie.")
+def probe(project: Project, model: str, count: int) -> None:
+    """Find out which coordinates a model writes: their frame, the order of axes, the form.
+
+    MODEL is a model folder, or a cell whose policy is made. Prints a table, and a line to paste into params.yaml.
+    """
+    from vrft_core.commands.probe import probe as find
+    from vrft_core.commands.probe import table
+
+    click.echo(table(find(project.layout, project.params, model, count)))

@@ -10,8 +10,8 @@ from pathlib import Path
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.families.family import SMALL_CELL, Family
-from vrft_core.families.form import Form
-from vrft_core.params import Params
+from vrft_core.families.form import Form, native_of
+from vrft_core.params import Hub, Params, Policy
 from vrft_core.probing import scenes as drawing
 from vrft_core.probing.asking import ask
 from vrft_core.probing.conventions import PAPER, Fit, choose, describe, fits
@@ -42,6 +42,7 @@ def probe(layout: Layout, params: Params, model: str, count: int = SCENES) -> Fo
     folder, forms = Path(model), []
     if folder.is_dir():
         probed = models.load(folder)
+        forms = _ways(probed.family, probed.pixels)
     elif "/" in model or folder.exists():
         raise InputError(model, "no such folder", "name a model folder, or a cell of params.yaml")
     else:
@@ -53,6 +54,15 @@ def probe(layout: Layout, params: Params, model: str, count: int = SCENES) -> Fo
     scenes = drawing.draw(count, probed.pixels)
     found = fits(scenes, ask(probed.answer, scenes, probed.family, forms), probed.resizing)
     return Found(choose(found), found, probed.family)
+
+
+def _ways(family: Family | None, pixels: int) -> list[Form]:
+    """How this project would ask a model of the family: the paper's question, and that for its own form."""
+    if family is None or not family.trained:
+        return []
+    nobody = Hub(repo="nobody/none", revision="0" * 40)
+    policy = Policy(family=family.name, coordinate_step=1, min_pixels=1, max_pixels=pixels, hub=nobody)
+    return [Form(policy, True), Form(policy, False), Form(policy, False, native=native_of(policy))]
 
 
 def table(found: Found) -> str:
