@@ -219,9 +219,10 @@ def export(project: Project, cell: str, directory: Path, method: str) -> None:
 @click.argument("model", metavar="MODEL")
 @click.option("--scenes", "count", type=int, default=12, metavar="N", help="How many to draw; more settle a tie.")
 def probe(project: Project, model: str, count: int) -> None:
-    """Find out which coordinates a model writes: their frame, the order of axes, the form.
+    """Find out which coordinates a model writes.
 
-    MODEL is a model folder, or a cell whose policy is made. Prints a table, and a line to paste into params.yaml.
+    That is their frame, the order of the axes, and the form. MODEL is a model folder, or a cell whose policy is made.
+    Prints a table, and a line to paste into params.yaml.
     """
     from vrft_core.commands.probe import probe as find
     from vrft_core.commands.probe import table
