@@ -51,11 +51,11 @@ def load(directory: Path, cell: int | None = None, bounds: tuple[int, int] | Non
         return Probed(_generating(model, processor), family, None, BOUNDS[1])
     model, processor = policies.load(directory)
     saved = load_processor(directory).image_processor
-    cell = cell or saved.patch_size * saved.merge_size
+    covered = cell or saved.patch_size * saved.merge_size
     lowest, highest = bounds or (saved.size["shortest_edge"], min(saved.size["longest_edge"], BOUNDS[1]))
     processor = load_processor(directory, lowest, highest)
     answer = _completing(model, processor) if family.shared_prompt else _generating(model, processor)
-    return Probed(answer, family, Resizing(cell, (lowest, highest)), highest)
+    return Probed(answer, family, Resizing(covered, (lowest, highest)), highest)
 
 
 def _theirs(directory: Path, family: Family | None) -> tuple[Any, Any]:
