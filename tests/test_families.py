@@ -234,3 +234,12 @@ def test_a_convention_that_was_found_out_replaces_the_familys():
     assert form.units == "in pixels of the image, integer"
     assert form.frame(200, 100).limit == (200, 100)
     assert form.native.write([[1, 2, 3, 4]], "cat") == '[{"box_2d": [2, 1, 4, 3], "label": "cat"}]'
+
+
+def test_the_documentation_lists_every_family_as_it_is():
+    text = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    rows = {row[1]: row for row in (line.split("|") for line in text.splitlines()) if len(row) == 8}
+    for family in registry.everyone():
+        _, _, _, order, native, trained, *_ = (cell.strip(" `") for cell in rows[f" {family.name} "])
+        assert (native or None) == family.native and trained == ("yes" if family.trained else "no")
+        assert order == (family.order if family.native else "")
