@@ -1,5 +1,7 @@
 """A small Qwen3.5, whose layers keep a recurrent state: it is asked, probed and scored like any other policy."""
 
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -11,14 +13,14 @@ from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START, build_tokenizer
 
 TOKENIZER = build_tokenizer(["cat", "hog"], ["Where is the ", "Count every "], 20)
-PROCESSOR = build_processor(TOKENIZER, 14, 784, 12_544)
+PROCESSOR: Any = build_processor(TOKENIZER, 14, 784, 12_544)
 PICTURES = [Image.effect_noise(size, 90).convert("RGB") for size in ((84, 56), (56, 112))]
 QUESTIONS = [["Where is the cat", "Count every hog, and then every cat"], ["Count every cat"]]
 
 
 @pytest.fixture(scope="module")
 def model() -> Qwen3_5ForConditionalGeneration:
-    ids = {name: TOKENIZER.convert_tokens_to_ids(word) for name, word in (
+    ids: dict[str, Any] = {name: TOKENIZER.convert_tokens_to_ids(word) for name, word in (
         ("image_token_id", IMAGE), ("video_token_id", VIDEO), ("vision_start_token_id", VISION_START),
         ("vision_end_token_id", VISION_END))}  # fmt: skip
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1], "mrope_interleaved": True,

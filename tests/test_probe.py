@@ -5,6 +5,7 @@ What imitates a model knows the truth and answers every question in its own way,
 
 import random
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -27,7 +28,7 @@ PARAMS = load_params(ROOT / "params.yaml")
 PIXELS = 401_408
 RESIZING = Resizing(28, (3136, PIXELS))
 SCENES = draw(12, PIXELS)
-TWELVE = [
+TWELVE: list[Any] = [
     ("0-1000", "xyxy", PAPER), ("0-1000", "xyxy", "bbox_2d"), ("0-1000", "yxyx", "box_2d"), ("0-1023", "yxyx", "loc_4"),
     ("0-999", "xyxy", "loc_n"), ("resized", "xyxy", "bbox_2d"), ("original", "xyxy", PAPER),
     ("original", "yxyx", "bbox_2d"), ("0-1", "xyxy", "box_2d"), ("0-1000", "xyxy", "ref_box"),
@@ -47,7 +48,8 @@ def imitation(convention: Candidate, noise: float = 0.01, seed: int = 0):
         if convention.form == PAPER:
             turned = box if convention.order == "xyxy" else [box[1], box[0], box[3], box[2]]
             return papers([turned], [0.9], None)
-        return Native(convention.form, convention.order).write([box], scene.name)
+        form: Any = convention.form
+        return Native(form, convention.order).write([box], scene.name)
 
     def answer(pictures, questions):
         return [[said(shown[id(picture)]) for _ in asked] for picture, asked in zip(pictures, questions, strict=True)]

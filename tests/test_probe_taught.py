@@ -5,6 +5,7 @@ not that a model of this size can see.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,8 +36,8 @@ def teach(directory: Path, convention: Candidate) -> None:
     blank = "§"
     pieces = [piece for form in (PAPER, *FORMS) for piece in neutral(blank, form).split(blank)]
     pieces += ["<answer>[{'Position': [", "], 'Confidence': ", "}]</answer>", '[{"bbox_2d": [', '], "label": "', '"}]']
-    tokenizer = build_tokenizer(NAMES, pieces, 1)
-    processor = build_processor(tokenizer, PATCH_SIZE, *PIXELS)
+    tokenizer: Any = build_tokenizer(NAMES, pieces, 1)
+    processor: Any = build_processor(tokenizer, PATCH_SIZE, *PIXELS)
     processor.tokenizer.padding_side = "left"
     model = build_model(
         tokenizer, 0, hidden_size=64, layers=2, heads=2, vision_size=48, vision_layers=2, vision_heads=3
