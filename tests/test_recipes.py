@@ -99,7 +99,7 @@ def test_trl_accepts_the_recipes_settings_with_every_kind_of_rollout(name, where
     recipe = PARAMS.recipes[name]
     settings = recipe.rft.model_copy(update={"generation": where})
     config = GRPOConfig(
-        **trl_arguments(settings, tmp_path, 0),
+        **trl_arguments(settings, recipe, tmp_path, 0),
         **generation(settings),
         **batches(settings, 10_000, settings.num_generations),
         num_generations=settings.num_generations,

@@ -337,7 +337,8 @@ def test_a_model_that_says_nothing_and_a_split_without_rare_objects_still_make_a
     run_stage("report", layout, params, cell)
 
     assert numbers(layout, cell)["models"]["rft"]["lvis/oracle/APr"]["value"] is None
-    assert "No difference between RFT and SFT can be shown" in page(layout, cell)
+    assert "The model finds nothing on these images, before or after training" in page(layout, cell)
+    assert 'class="nothing"' not in page(layout, cell)
 
 
 def test_the_page_says_what_it_must(made):

@@ -233,15 +233,29 @@ def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_meas
     assert len(parsed) == record.cost["completions"] == STEPS * 8
 
 
-def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
+@pytest.mark.parametrize("choice", ["validation", "last"])
+def test_a_guard_of_the_recipe_ends_a_real_run_which_keeps_the_best_checkpoint_so_far(project, tmp_path, choice):
     recipe = small_recipe()
     limits = {"truncated": Limit(below=2.0, steps=3, then="stop"), "identical": Limit(below=2.0)}
     recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
-    with pytest.raises(InputError, match=r"step 3: truncated is .*below 2 for 3 steps"):
-        run_training(project, tmp_path / "run", "rft", recipe)
-    [(step, _, sealed)] = complete_checkpoints(tmp_path / "run")
-    assert step == 2
-    assert [warning["guard"] for warning in sealed["warnings"]] == ["identical"]
+
+    record = run_training(project, tmp_path / "run", "rft", recipe)
+
+    assert (record.stopped["step"], record.stopped["guard"]) == (3, "truncated")
+    assert [row["step"] for row in record.validation] == [0, 2, 3]
+    assert [warning["guard"] for warning in record.warnings] == ["identical"]
+    assert keep(tmp_path / "run", record, choice, project / "models/mini/policy", tmp_path / "kept") == 2
+    assert run_training(project, tmp_path / "run", "rft", recipe) == record, "it is not taken up again"
+
+
+def test_a_training_that_a_guard_ends_before_its_first_checkpoint_keeps_the_weights_it_has(project, tmp_path):
+    recipe = small_recipe()
+    limits = {"truncated": Limit(below=2.0, then="stop")}
+    recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
+
+    record = run_training(project, tmp_path / "run", "rft", recipe)
+
+    assert keep(tmp_path / "run", record, "validation", project / "models/mini/policy", tmp_path / "kept") == 1
 
 
 def test_grpo_moves_the_adapter(grpo_run):

@@ -96,7 +96,13 @@ def is_held(path: Path) -> bool:
 
 def command_line() -> str:
     """This process's, short and readable."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+    if not (sys.argv and sys.argv[0]):
+        return "python"
+    name = Path(sys.argv[0]).name
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if name == "__main__.py" and spec:  # python -m package
+        name = spec.parent
+    return " ".join([name, *sys.argv[1:]])
 
 
 # DVC's errors: a lock for files (its rwlock), or for the whole repository, or its file of locks cut short

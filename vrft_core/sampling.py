@@ -6,10 +6,32 @@ images into questions belongs to `prompts`.
 
 import hashlib
 from collections.abc import Sequence
+from typing import NotRequired, TypedDict
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.params import FewShot
+
+
+class ChosenImage(TypedDict):
+    image_id: int
+    sha256: str
+    negatives: NotRequired[list[int]]  # categories verified absent from it that are asked about too
+
+
+class ChosenCategory(TypedDict):
+    id: int
+    name: str
+    frequency: str
+    images: list[ChosenImage]
+
+
+class Selection(TypedDict):
+    """Content of `selection.json`."""
+
+    seed: int
+    shots: int
+    categories: list[ChosenCategory]
 
 
 def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
@@ -55,8 +77,8 @@ def usable_images(source: Annotations) -> dict[int, list[int]]:
 
 def choose(
     source: Annotations, categories: list[dict], settings: FewShot, shots: int, seed: int, evaluated: Sequence[int] = ()
-) -> dict:
-    """K training images for each category: the content of `selection.json`.
+) -> Selection:
+    """K training images for each category.
 
     With one seed the images for K = 1 are the first of those for K = 2, and so on: candidates are put in the order of
     a hash over (seed, category id, image sha256), and the first K are taken.
@@ -82,9 +104,9 @@ def choose(
     def order(category_id: int, image_id: int) -> bytes:
         return hashlib.sha256(f"{seed}/{category_id}/{source.images[image_id]['sha256']}".encode()).digest()
 
-    def described(category_id: int, image_id: int) -> dict:
+    def described(category_id: int, image_id: int) -> ChosenImage:
         digest = source.images[image_id]["sha256"]
-        entry: dict = {"image_id": image_id, "sha256": digest}
+        entry: ChosenImage = {"image_id": image_id, "sha256": digest}
         if settings.negatives:
             absent = set(evaluated) & set(source.images[image_id]["neg_category_ids"])
 
@@ -94,7 +116,7 @@ def choose(
             entry["negatives"] = sorted(absent, key=lot)[: settings.negatives]
         return entry
 
-    selection = {
+    selection: Selection = {
         "seed": seed,
         "shots": shots,
         "categories": [
@@ -114,7 +136,7 @@ def choose(
     return selection
 
 
-def refuse_leaks(source: Annotations, selection: dict) -> None:
+def refuse_leaks(source: Annotations, selection: Selection) -> None:
     """Raise InputError naming the first chosen image that is held out, by its id or by its content."""
     held_out = {image["sha256"]: image for image in source.images.values() if image["split"] != "train"}
     for category in selection["categories"]:
@@ -130,7 +152,7 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
                 )
 
 
-def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
+def pairs(selection: Selection, negatives: bool = False) -> list[tuple[int, int]]:
     """(image id, category id) of every choice, category by category; each followed by its negatives if wanted."""
     return [
         (image["image_id"], category)
@@ -140,7 +162,7 @@ def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
     ]
 
 
-def subset(source: Annotations, selection: dict) -> dict:
+def subset(source: Annotations, selection: Selection) -> dict:
     """The chosen images once each, with the annotations of the categories they were chosen for and no others."""
     chosen: dict[int, set[int]] = {}
     for category in selection["categories"]:

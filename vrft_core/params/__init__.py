@@ -4,6 +4,7 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
@@ -11,10 +12,11 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.names import Key, Name
-from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.names import Name
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
+from vrft_core.params.nightly import Nightly
 from vrft_core.params.recipes import (
     Adapter,
     Evaluation,
@@ -33,17 +35,24 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
-    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
-    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
+    "Limit", "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
+
+_SHOWN = 12  # keys in a message
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more, see grid in params.yaml" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
 
 
 class Params(Strict):
     benchmarks: dict[Name, Benchmark]
     recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[Key]
+    nightly: Nightly = Nightly()
     resources: dict[Name, RecipeResources] = Field(default_factory=dict)
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
@@ -70,10 +79,17 @@ class Params(Strict):
         if key in self.grid.data:
             row = self.grid.data[key]
             return Cell(benchmark=row.benchmark, data=row.data)
-        cell = Cell.parse(key, list(self.recipes))
-        known = {c.at(cell.scope).key: c.at(cell.scope) for c in self.cells()}
+        try:
+            scope = Cell.parse(key, list(self.recipes)).scope
+        except InputError:  # of no recipe here
+            scope = "cell"
+        known = {c.at(scope).key: c.at(scope) for c in self.cells()}
         if key not in known:
-            raise InputError("params.yaml", f"grid has no {cell.scope} {key!r}", f"known: {', '.join(sorted(known))}")
+            close = get_close_matches(key, known, 2)
+            question = f"is it {' or '.join(close)}? " if close else ""
+            raise InputError(
+                "params.yaml", f"grid has no {scope} {key!r}", f"{question}known: {_listed(sorted(known))}"
+            )
         return known[key]
 
     @model_validator(mode="after")
@@ -115,8 +131,9 @@ class Params(Strict):
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
         if unknown := set(self.resources) - set(self.recipes):
             raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
-        if unknown := set(self.nightly) - set(self.grid.cells):
-            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        golden = {self.nightly.golden} - {None}
+        if unknown := ({*self.nightly.cells} | golden) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(map(str, unknown))[0]!r} in grid.cells")
         return self
 
     def _check_setup(self, where: str, row: Setup) -> None:

@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from vrft_core.families import registry
+from vrft_core.families.family import FormatName, FrameName, Order
 from vrft_core.names import Frequency, Name, Repository
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
@@ -15,7 +17,10 @@ class FewShot(Strict):
 
 
 class Prompts(Strict):
+    """`format`: boxes are asked for as the paper writes them, or as the policy's family does (docs/families.md)."""
+
     thinking: bool
+    format: Literal["paper", "native"] = "paper"
 
 
 class Hub(Strict):
@@ -48,24 +53,49 @@ class Pretraining(Strict):
     wrong_names: dict[Frequency, Share] = Field(default_factory=dict)
 
 
+class Convention(Strict):
+    """What a policy's numbers mean and how it writes boxes, where that is not as its family has it (`vrft probe`)."""
+
+    frame: FrameName
+    order: Order
+    native: FormatName
+
+
 class Policy(Strict):
-    family: Literal["qwen2-vl", "qwen2.5-vl", "qwen3-vl"]
+    family: str  # a module of vrft_core/families
     coordinate_step: Positive
     min_pixels: Positive
     max_pixels: Positive
+    convention: Convention | None = None
     hub: Hub | None = None
     pretraining: Pretraining | None = None
+
+    @field_validator("family")
+    @classmethod
+    def _family_known(cls, value: str) -> str:
+        if value not in registry.names():
+            raise ValueError(f"no family {value!r}; known: {', '.join(registry.names())}")
+        if not registry.get(value).trained:
+            raise ValueError(f"{value!r} is known to `vrft probe` alone: its models are not trained here yet")
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self):
         if (self.hub is None) == (self.pretraining is None):
             raise ValueError("give exactly one of `hub` and `pretraining`")
+        if self.convention is None and registry.get(self.family).frame is None:
+            raise ValueError(f"convention: what {self.family} writes is not known; `vrft probe MODEL` finds it out")
         return self
 
 
 class Adapter(Strict):
-    """LoRA; target_modules is a regular expression over module names."""
+    """LoRA; target_modules is a regular expression over module names.
 
+    `base_bits`: how the frozen weights are held while the adapter is trained; 4 is NF4 (QLoRA, arXiv 2305.14314), which
+    needs a CUDA GPU and bitsandbytes. The model that is evaluated has them whole.
+    """
+
+    base_bits: Literal[4, 16] = 16
     r: Positive
     alpha: Positive
     target_modules: str
@@ -123,6 +153,10 @@ class TaskSettings(Strict):
     rewards: Annotated[dict[str, float], Field(min_length=1)]  # reward → weight
     guards: dict[str, Limit] = Field(default_factory=dict)  # of MEASURED, or `zero_variance/REWARD`, `reward/REWARD`
     samples: Natural = 0  # answers drawn beside the greedy one in evaluation
+
+    def unsuited(self, prompts: Prompts) -> str | None:
+        """What of these settings such questions cannot give, in a few words; None where all is well."""
+        return None
 
     @property
     def validation_samples(self) -> int:
@@ -187,6 +221,8 @@ class Evaluation(Strict):
 class Recipe(Strict):
     data: Literal["embedded", "official"]
     threads: Positive
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of every pass; `auto`: bf16 on a GPU that can, else fp32
+    deterministic: bool = False  # on a GPU: only operations that give the same bits every time
     few_shot: FewShot
     prompts: Prompts
     policy: Policy
@@ -214,6 +250,13 @@ class Recipe(Strict):
                 where = ".".join(map(str, (name, *first["loc"])))
                 raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         return found
+
+    @model_validator(mode="after")
+    def _tasks_suit_the_prompts(self):
+        for name, settings in self.tasks.items():
+            if wrong := settings.unsuited(self.prompts):
+                raise ValueError(f"tasks.{name}.{wrong}")
+        return self
 
     def guards(self, task: str) -> dict[str, Limit]:
         """Every limit that a training for `task` is held against."""

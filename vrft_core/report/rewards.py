@@ -1,15 +1,22 @@
 """What the rewards did while RFT trained: whether answers became better, or only their rewards. For every task."""
 
+from typing import TYPE_CHECKING
+
 from vrft_core.report import figures
 from vrft_core.report.followed import reward_against_score
 from vrft_core.report.panel import Panel, Table
+from vrft_core.report.rows import CellResults, Followed, FollowedCheckpoint, TableRow
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
+
+if TYPE_CHECKING:
+    from vrft_core.evaluation.adversarial import Rescored
+    from vrft_core.training.record import Description, Step
 
 EDGE = 0.1  # share of the steps that count as the beginning, and as the end
 
 
-def panel(results: dict, training: dict) -> Panel:
+def panel(results: CellResults, training: "Description") -> Panel:
     """`training`: RFT's record."""
     log = training.get("log", [])
     tables = []
@@ -23,10 +30,10 @@ def panel(results: dict, training: dict) -> Panel:
     return Panel("rewards", "What the rewards did", text, tables, figures.health(log))
 
 
-def _followed(found: dict, metric: str) -> Table:
+def _followed(found: Followed, metric: str) -> Table:
     """Table of reward and the validation score at each checkpoint."""
     first, last = found["checkpoints"][0], found["checkpoints"][-1]
-    rows = [
+    rows: list[TableRow] = [
         {
             "label": f"Step {one['step']}",
             "cells": [decimal(one["reward"]), points(one["score"])],
@@ -34,7 +41,13 @@ def _followed(found: dict, metric: str) -> Table:
         }
         for one in found["checkpoints"]
     ]
-    rows += [
+    rows += _conclusions(found, first, last)
+    head = ["", "reward since the checkpoint before", f"validation {metric}"]
+    return Table("Does the validation score follow the reward?", head, rows)
+
+
+def _conclusions(found: Followed, first: FollowedCheckpoint, last: FollowedCheckpoint) -> list[TableRow]:
+    return [
         {
             "label": "Change, first to last",
             "cells": [decimal(last["reward"] - first["reward"]), points(last["score"] - first["score"], True)],
@@ -52,14 +65,13 @@ def _followed(found: dict, metric: str) -> Table:
             "reward rose faster than the score: a sign that the reward is being gamed.",
         },
     ]
-    head = ["", "reward since the checkpoint before", f"validation {metric}"]
-    return Table("Does the validation score follow the reward?", head, rows)
 
 
-def _traps(found: dict) -> Table:
+def _traps(found: "Rescored") -> Table:
     """Table of the fixed set of adversarial answers."""
+    overpaid = (found["strict_overpaid"], found["published_overpaid"])
     named = sorted({f"{one['case']} ({one['reward']})" for one in found["mismatches"]})
-    rows = [
+    rows: list[TableRow] = [
         {
             "label": "Rewards that differ from their specification",
             "cells": [f"{len(named)}", ""],
@@ -67,7 +79,7 @@ def _traps(found: dict) -> Table:
         },
         {
             "label": "Worthless answers with more than half the reward",
-            "cells": [f"{found[key]} of {found['worthless']}" for key in ("strict_overpaid", "published_overpaid")],
+            "cells": [f"{count} of {found['worthless']}" for count in overpaid],
             "note": "Answers that find nothing: wrong boxes that share a number with the true one, empty names, "
             "inverted boxes, and the like.",
         },
@@ -76,10 +88,10 @@ def _traps(found: dict) -> Table:
     return Table("Adversarial answers", head, rows)
 
 
-def _rewards(log: list[dict]) -> list[dict]:
+def _rewards(log: "list[Step]") -> list[TableRow]:
     edge = max(1, round(EDGE * len(log)))
     first, last = log[:edge], log[-edge:]
-    rows = [
+    rows: list[TableRow] = [
         {"label": f"Reward: {name}", "cells": [decimal(_mean(part, key)) for part in (first, last)], "note": ""}
         for name, key in figures.reward_parts(log).items()
     ]
@@ -96,6 +108,6 @@ def _rewards(log: list[dict]) -> list[dict]:
     return rows
 
 
-def _mean(rows: list[dict], key: str) -> float | None:
+def _mean(rows: "list[Step]", key: str) -> float | None:
     values = [row[key] for row in rows if row.get(key) is not None]
     return sum(values) / len(values) if values else None

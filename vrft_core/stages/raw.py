@@ -12,13 +12,15 @@ from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Params
-from vrft_core.sources import files, scenes
+from vrft_core.sources import files, folders, scenes
 
 
 def raw(layout: Layout, params: Params, cell: Cell) -> dict:
     benchmark = params.benchmark(cell)
     directory = layout.raw(cell)
-    if cell.data == "own":
+    if benchmark.folder:
+        folders.write(directory, benchmark.folder, layout.root)
+    elif cell.data == "own":
         files.write(directory, benchmark, layout.root)
     elif cell.data == "embedded" and benchmark.embedded:
         scenes.write(directory, benchmark.embedded)

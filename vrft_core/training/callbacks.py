@@ -55,9 +55,11 @@ class Guard(TrainerCallback):
         self.batch_examples = batch_examples
 
     def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
-        for parameter in model.parameters():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        finite: list[Any] = [torch.isfinite(gradient).all() for gradient in gradients]
+        finite = [one.full_tensor() if hasattr(one, "full_tensor") else one for one in finite]  # sharded by FSDP
+        if finite and not torch.stack(finite).all():  # the device is waited for once, not once a parameter
+            raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
 
 
 class Exhausted(Exception):
@@ -95,7 +97,8 @@ class Validation(TrainerCallback):
                 raise Exhausted
 
     def on_save(self, args, state, control, model: Any = None, **kwargs):
-        if control.should_training_stop and state.global_step < state.max_steps:
+        interrupted = control.should_training_stop and not self.record.stopped
+        if interrupted and state.global_step < state.max_steps:
             self.clock.stop()
             meet()
         else:
@@ -123,8 +126,13 @@ class Validation(TrainerCallback):
 
 
 def best_step(record: Record) -> int:
-    """The trained checkpoint with the highest validation score; the earliest of equals."""
+    """The trained checkpoint with the highest validation score; the earliest of equals.
+
+    The one at which a guard ended the training counts only where there is no other.
+    """
     trained = [row for row in record.validation if row["step"] > 0]
+    if record.stopped:
+        trained = [row for row in trained if row["step"] < record.stopped["step"]] or trained
     return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
 
 

@@ -1,15 +1,20 @@
 """Tables of what the answers look like, and of how certain they are. Nothing is computed here."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from vrft_core.report.panel import MODEL_NAMES, Table
+from vrft_core.report.rows import TableRow
 from vrft_core.report.text import decimal, share
 
+if TYPE_CHECKING:
+    from vrft_core.tasks.classification.diagnostics import Diagnosis
 
-def tables(each: Mapping[str, dict]) -> list[Table]:
+
+def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
     """`each`: model → its diagnostics."""
 
-    def row(label: str, text: Callable[[dict], str], note: str = "") -> dict:
+    def row(label: str, text: "Callable[[Diagnosis], str]", note: str = "") -> TableRow:
         return {"label": label, "cells": [text(each[model]) for model in MODEL_NAMES], "note": note}
 
     rows = [

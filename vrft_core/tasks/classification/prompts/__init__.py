@@ -101,6 +101,6 @@ def _lists(form: Form) -> bool:
     return isinstance(form.settings, Settings) and form.settings.class_list
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen images."""
     return sampling.pairs(selection)

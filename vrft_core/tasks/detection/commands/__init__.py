@@ -1,9 +1,10 @@
 """What the command line does with detection files: evaluate them, read solutions, make presence maps."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft_core.commands.boxed import Mark
+from vrft_core.commands.evaluate import Measurement
 from vrft_core.errors import InputError
 from vrft_core.tasks.detection.answers import parse
 from vrft_core.tasks.detection.commands.evaluate import evaluate_files
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
     from vrft_core.commands.predict import Request
 
 
-def evaluate(args: Namespace) -> tuple[dict, str]:
+def evaluate(wanted: Measurement) -> tuple[dict, str]:
     """`vrft evaluate` of a detections file."""
-    if not (args.ground_truth and args.detections):
-        raise InputError("--ground-truth, --detections", "are missing", f"--rules {args.rules} needs both")
+    if not (wanted.ground_truth and wanted.detections):
+        raise InputError("--ground-truth, --detections", "are missing", f"--rules {wanted.rules} needs both")
     return evaluate_files(
-        args.rules,
-        args.ground_truth,
-        args.detections,
-        args.categories,
-        args.published_lvis,
-        args.ranked_by,
-        args.split,
+        wanted.rules,
+        wanted.ground_truth,
+        wanted.detections,
+        wanted.categories,
+        wanted.published_lvis,
+        wanted.ranked_by,
+        wanted.split,
     )
 
 
@@ -33,6 +34,13 @@ def make_map(request: "Request", output: Path) -> dict:
     from vrft_core.tasks.detection.commands.presence_map import make_map as make
 
     return make(request, output)
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """Boxes with the scores that rank them in evaluation, where a row has these; else what it states."""
+    scores = row.get("rankings", {}).get(settings.ranking) or row["scores"]
+    found = [Mark(row.get("category", ""), box, score) for box, score in zip(row["boxes"], scores, strict=True)]
+    return sorted(found, key=lambda mark: -(mark.score or 0))
 
 
 def solution(row: dict, limit: tuple[float, float]) -> Any:

@@ -1,12 +1,20 @@
 """What a report shows of detection alone: rankings, categories, images, answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from vrft_core.evaluation.statistics import mean
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel, Table
+from vrft_core.report.rows import CellResults, Measured, Results, StudyResults, TableRow
 from vrft_core.report.verdict import points
+from vrft_core.tasks.detection.metrics.scores import Details
 from vrft_core.tasks.detection.panels import answers, categories
 from vrft_core.tasks.detection.panels.gallery import gallery
 from vrft_core.tasks.detection.panels.reliability import reliability
+
+if TYPE_CHECKING:
+    from vrft_core.tasks.detection.diagnostics import Diagnosis
 
 SUBJECT = "few-shot object detection"
 WORDS = (
@@ -48,12 +56,12 @@ RANKED = {
 }
 
 
-def note(details: dict) -> str:
+def note(details: Details) -> str:
     """One line for the small print of a summary."""
     return f"Presence protocol `{details['presence']}`, boxes ranked by `{details['ranking']}`."
 
 
-def how(details: dict) -> list[str]:
+def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
     return [
         PRESENCE[details["presence"]],
@@ -61,20 +69,22 @@ def how(details: dict) -> list[str]:
     ]
 
 
-def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
+def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
-    per_category, each = categories.per_category(inputs), results["diagnostics"]
+    details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
+    per_category = categories.per_category(details, inputs)
     shown = gallery(inputs, images, results["seed"])
     few = sum(entry["few_shot"] for entry in shown)
     chart = reliability({model: each[model]["confidence"]["calibration"]["bins"] for model in MODEL_NAMES})
     return [
-        _rankings([results["details"]], results),
+        _rankings([details], results),
         Panel(
             "categories",
             "By category",
             [_about_categories(results["measured"])],
-            [categories.table(per_category, results["verdict"]["title"])],
-            categories.bars(per_category),
+            [categories.table(per_category, results["verdict"]["title"], inputs.frequencies)],
+            categories.bars(per_category, inputs.frequencies),
         ),
         Panel(
             "pictures",
@@ -90,12 +100,12 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
     ]
 
 
-def study(results: dict) -> list[Panel]:
+def study(results: StudyResults) -> list[Panel]:
     """Panels of a study."""
-    return [_rankings(results["details"], results)]
+    return [_rankings(cast(list[Mapping[str, Details]], results["details"]), results)]
 
 
-def _about_categories(measured: dict) -> str:
+def _about_categories(measured: Measured) -> str:
     few, every = measured["few_shot_categories"], measured["categories"]
     rest = "; the others were not trained on and show what was kept, lost or gained" if every > few else ""
     return (
@@ -104,15 +114,15 @@ def _about_categories(measured: dict) -> str:
     )
 
 
-def _rankings(each: list[dict], results: dict) -> Panel:
+def _rankings(each: list[Mapping[str, Details]], results: Results) -> Panel:
     """AP of each model, the mean over seeds: by stated confidence, as chosen, and by the truth."""
     chosen, metric = each[0]["base"]["ranking"], results["verdict"]["metric"]
-    rows = []
+    rows: list[TableRow] = []
     for name in dict.fromkeys(["stated", chosen, "oracle"]):
         cells = []
         for model in MODEL_NAMES:
             values = [one[model]["ranked_by"][name][metric]["value"] for one in each]
-            cells.append(points(None if None in values else sum(values) / len(values)))
+            cells.append(points(mean(values) if None not in values else None))
         used = "used in all other tables" if name == chosen else ""
         rows.append({"label": RANKINGS[name], "cells": cells, "note": used})
     caption = f"{results['verdict']['title']}, points of 100"
