@@ -10,6 +10,16 @@ data = vrft.section("Data")
 
 
 @data.command()
+@click.argument("directory", metavar="DIR", type=FILE)
+def new(project: Project, directory: Path) -> None:
+    """Start a project of its own in a new folder."""
+    from vrft_core.commands.new import new as write
+
+    for line in write(directory):
+        click.echo(line)
+
+
+@data.command()
 @click.argument("name")
 @click.option("--coco", type=FILE, required=True, metavar="JSON", help="Training boxes, COCO or LVIS.")
 @click.option("--images", type=FILE, required=True, metavar="DIR", help="Training images.")
