@@ -98,6 +98,7 @@ def test_a_lock_file_that_is_removed_lets_one_in_at_a_time(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
+@pytest.mark.slow
 def test_a_command_ends_with_the_orchestrator_that_is_killed_and_holds_the_gpu_until_then(tmp_path, capfd):
     program = (
         "import os, signal, sys, time\n"

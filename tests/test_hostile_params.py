@@ -202,6 +202,7 @@ def test_the_projects_own_anchors_and_merge_keys_mean_what_they_meant():
     assert yaml_text.parse("", HERE) is None
 
 
+@pytest.mark.slow
 def test_a_grid_of_thousands_of_cells_is_taken():
     params = content()
     lvis_alone(params)

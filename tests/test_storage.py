@@ -93,6 +93,7 @@ def test_an_evaluation_needs_no_right_to_write_where_models_lie(mount, project):
 
 
 @pytest.mark.parametrize("place", [".dvc/cache", "reports", "."])
+@pytest.mark.slow
 def test_both_doors_say_so_in_one_line_before_anything_runs(mount, tmp_path, place):
     root = tmp_path / "project"
     if place == ".":
@@ -111,6 +112,7 @@ def test_both_doors_say_so_in_one_line_before_anything_runs(mount, tmp_path, pla
         assert said.count("\n") == 1 and "cannot be written: Read-only file system" in said, said
 
 
+@pytest.mark.slow
 def test_in_dagsters_pages_it_is_the_failure(mount, project):
     mount(project / ".dvc/cache")("ro")
     job = build_definitions(project).resolve_job_def("lvis")

@@ -101,6 +101,7 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_trained_model(projec
     assert store.search_registered_models() == [], "only what can be loaded is registered"
 
 
+@pytest.mark.slow
 def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project, store):
     layout, params, cell = project
     with tracking.run(layout, params, cell.at("recipe"), "policy") as run:
@@ -346,6 +347,7 @@ def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(pro
         assert capsys.readouterr().out == "nothing waits to be sent\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_from_the_start_is_named_within_seconds(project, monkeypatch):
     layout, params, cell = project
     with socket.socket() as silent:
@@ -385,6 +387,7 @@ def test_records_of_a_killed_training_are_sent_by_the_next_attempt(project, stor
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_without_mlflow_everything_else_works_and_one_line_says_so(project):
     layout, *_, cell = project
     code = textwrap.dedent(f"""
@@ -433,6 +436,7 @@ def test_a_project_in_another_place_keeps_its_runs_and_writes_nothing_into_the_o
     shutil.rmtree(new)
 
 
+@pytest.mark.slow
 def test_directory_and_file_digests_equal_dvcs_own(tmp_path):
     data = tmp_path / "data"
     for name, content in {"a.txt": "one\r\n", "b/c.bin": "two", "b/ü ä.txt": "three", "b-/d": ""}.items():

@@ -135,6 +135,7 @@ def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, 
 
 
 @pytest.mark.parametrize("method", ["sft", "rft"])
+@pytest.mark.slow
 def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_from_there(
     method, project, tmp_path, in_own_process
 ):
@@ -158,6 +159,7 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_stopped_while_it_still_learns_from_a_generation_it_goes_on_from_the_end_of_one(
     project, tmp_path, in_own_process
 ):
@@ -221,6 +223,7 @@ def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
     assert missing == ["resampled", "dead"], "only where the recipe resamples: test_resampling.py"
 
 
+@pytest.mark.slow
 def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_measured(project, tmp_path, monkeypatch):
     parse, parsed = TASK.rewards.parse, []
     monkeypatch.setattr(TASK.rewards, "parse", lambda text, limit: parsed.append(text) or parse(text, limit))
@@ -283,6 +286,7 @@ def test_a_kept_adapter_names_no_path_of_this_machine(grpo_run, project, tmp_pat
     assert str(project) not in (tmp_path / "adapter/adapter_config.json").read_text()
 
 
+@pytest.mark.slow
 def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     recipe, base = small_recipe(adapter=False), project / "models/mini/policy"
     record = run_training(project, tmp_path / "run", "sft", recipe)
@@ -296,6 +300,7 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]
 
 
+@pytest.mark.slow
 def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16_bits(project, tmp_path):
     from safetensors.torch import load_file
 
@@ -401,6 +406,7 @@ def test_a_removal_that_is_cut_short_leaves_no_checkpoint_that_looks_complete(tm
     assert [step for step, *_ in complete_checkpoints(tmp_path)] == [4]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, tmp_path, in_own_process):
     assert in_own_process(project, tmp_path / "run", "sft", (3, "loss")) == -signal.SIGKILL
     said = tmp_path / "said"
@@ -486,6 +492,7 @@ def test_training_ends_once_checkpoints_stop_getting_better():
     assert not any(exhausted(record, None) for record in records)
 
 
+@pytest.mark.slow
 def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tmp_path):
     recipe = small_recipe()
     settings = recipe.sft.model_copy(update={"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0})
@@ -497,6 +504,7 @@ def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tm
     assert again.to_dict() == record.to_dict()
 
 
+@pytest.mark.slow
 def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp_path, in_own_process):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     changes = {"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0}

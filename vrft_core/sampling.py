@@ -6,11 +6,13 @@ images into questions belongs to `prompts`.
 
 import hashlib
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.params import FewShot
+
+Names = list[str] | Literal["all"] | None
 
 
 class ChosenImage(TypedDict):
@@ -34,12 +36,14 @@ class Selection(TypedDict):
     categories: list[ChosenCategory]
 
 
-def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
-    """Categories to sample, by id: those named, or without names those with one of the frequency letters.
+def targets(source: Annotations, frequencies: Sequence[str], names: Names = None) -> list[dict]:
+    """Categories to sample, by id: those named, or all, or without names those with one of the frequency letters.
 
     Raises InputError for a name the annotations do not know, and when nothing is left to sample.
     """
     by_name = {category["name"]: category for category in source.categories.values()}
+    if names == "all":
+        names = list(by_name)
     if unknown := sorted(set(names or []) - set(by_name)):
         raise InputError(
             "params.yaml", f"categories: the annotations have no category {unknown[0]!r}", "check its spelling"
@@ -54,7 +58,7 @@ def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | 
     return sorted(chosen, key=lambda category: category["id"])
 
 
-def taught(source: Annotations, settings: FewShot, names: list[str] | None = None) -> frozenset[int]:
+def taught(source: Annotations, settings: FewShot, names: Names = None) -> frozenset[int]:
     """Ids of the categories that `targets` samples."""
     return frozenset(category["id"] for category in targets(source, settings.frequencies, names))
 
@@ -85,13 +89,16 @@ def choose(
 
     With `settings.negatives`, each chosen image also names that many of the `evaluated` categories that are verified
     absent from it, in the order of a hash over (seed, category id, image sha256, absent category id); all, where there
-    are fewer.
+    are fewer. With `settings.published`, every usable training image is taken: the authors have chosen.
 
     Raises InputError naming a category that has too few images (unless `when_short` is `all` and it has some), and
     naming an image that is also, by its content, a validation or evaluation image.
     """
     usable = usable_images(source)
-    short = [c for c in categories if len(usable[c["id"]]) < (1 if settings.when_short == "all" else shots)]
+    if settings.published:
+        shots = max(shots, *(len(usable[c["id"]]) for c in categories))
+    any_number = settings.published or settings.when_short == "all"
+    short = [c for c in categories if len(usable[c["id"]]) < (1 if any_number else shots)]
     if short:
         have, more = len(usable[short[0]["id"]]), f" (and {len(short) - 1} more fall short)" if short[1:] else ""
         raise InputError(

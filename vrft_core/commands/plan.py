@@ -117,6 +117,18 @@ def _kind(recipe: Recipe) -> str:
     return "LoRA" if recipe.adapter.base_bits == 16 else "LoRA on weights of 4 bits"
 
 
+def needed(params: Params, cell: Cell) -> dict[str, float]:
+    """GiB that `sft` and `rft` each hold at once on one device; the numbers of `weights`, and of those `trained`."""
+    recipe, model = params.recipe(cell), outline(params, params.recipe(cell))
+    task, trained = get_task(params.task(cell)), _trained(model, recipe)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    found: dict[str, float] = {"weights": total, "trained": trained}
+    for name, completion in (("sft", None), ("rft", recipe.rft.max_completion_length)):
+        sizes = _sizes(params, recipe, task, completion)
+        found[name] = sum(_memory(model, recipe, name, sizes, total, trained, 1, False).values())
+    return found
+
+
 def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int) -> None:
     where, rows = f"recipes.{cell.recipe}.{name}", settings.batch_size
     unit = settings.num_generations if isinstance(settings, Rft) else 1

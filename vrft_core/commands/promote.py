@@ -158,7 +158,7 @@ def _show(layout: Layout, params: Params, cell: Cell, version: registry.Version)
     form = Form.of(params.recipe(cell), settings, params.benchmark(cell).subject)
     pairs = task.prompts.questions(truth, categories, settings, layout.root)
     examples = list(task.prompts.examples(pairs, truth, images=raw / "images", form=form))
-    found = instructive(task, form, examples, *map(io.read_jsonl, files))
+    found = instructive(task, form, examples, io.read_jsonl(files[0]), io.read_jsonl(files[1]))
     registry.log_traces(layout, version, [_trace(one) for one in found])
 
 

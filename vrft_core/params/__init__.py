@@ -149,6 +149,8 @@ class Params(Strict):
             raise ValueError(f"{where}: recipe {row.recipe} needs {recipe.data} data, and {row.benchmark} has none")
         if row.data != kind:
             raise ValueError(f"{where}.data: {row.recipe} takes the {kind} data of {row.benchmark}, not {row.data!r}")
+        if recipe.few_shot.published and not benchmark.published:
+            raise ValueError(f"{where}: few_shot.published of {row.recipe} wants a published set, as of source virft")
         if row.task not in recipe.tasks:
             raise ValueError(f"{where}: recipes.{row.recipe}.tasks has no block {row.task!r}")
 

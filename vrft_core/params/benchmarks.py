@@ -87,7 +87,10 @@ Embedded = Scenes | IconScenes | PhraseScenes
 class Benchmark(Strict):
     """A task and its data: an official source, an embedded one, both, or one's own (`folder`, or `train` and `eval`).
 
-    `categories` names what is sampled and trained on; without it the recipe's `few_shot.frequencies` decide.
+    `categories` names what is sampled, trained on and evaluated; without it the recipe's `few_shot.frequencies` decide
+    what is sampled, and everything is evaluated. `taught`: what is sampled and trained on where that is something
+    else, as in an open vocabulary; `all`: every category, however many images show it. `expect`: images of a split, as
+    the protocol has them.
     `subject`: what every image shows, as a question names it, such as plant, aircraft, car.
     """
 
@@ -100,6 +103,8 @@ class Benchmark(Strict):
     folder: Folder | None = None
     subject: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z -]{0,39}$")] | None = None
     categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated
+    taught: Literal["all"] | Annotated[list[str], Field(min_length=1)] | None = None
+    expect: dict[Literal["train", "val", "eval"], Positive] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -112,6 +117,16 @@ class Benchmark(Strict):
         if not (self.train or self.folder or self.official or self.embedded):
             raise ValueError("names no data: give `official`, `embedded` or both, or `folder`, or `train` and `eval`")
         return self
+
+    @property
+    def sampled(self) -> list[str] | Literal["all"] | None:
+        """Names of the categories with few-shot examples, or all; None: the recipe decides."""
+        return self.taught or self.categories
+
+    @property
+    def published(self) -> bool:
+        """Whether the training images are a few-shot set that its authors chose."""
+        return self.official == "virft"
 
     def kind(self, wanted: str) -> Kind | None:
         """Which data a recipe with `data: <wanted>` gets; None where the benchmark has none of that kind."""

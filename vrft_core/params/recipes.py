@@ -14,6 +14,7 @@ class FewShot(Strict):
     frequencies: list[Frequency]
     when_short: Literal["refuse", "all"]
     negatives: Natural = 0  # questions about absent categories beside each chosen pair, where the task asks such
+    published: bool = False  # take the whole of the set that the authors chose; shots only name it, seeds only train
 
 
 class Prompts(Strict):

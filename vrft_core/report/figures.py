@@ -54,7 +54,9 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
     for method in ("sft", "rft"):
         record = training[method]
         points = [
-            (row["step"], 100 * row["score"]) for row in record.get("validation", []) if row.get("score") is not None
+            (row["step"], 100 * score)
+            for row in record.get("validation", [])
+            if (score := row.get("score")) is not None
         ]
         start = next((y for x, y in points if x == 0), start)
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))

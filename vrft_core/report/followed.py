@@ -23,9 +23,9 @@ def reward_against_score(log: "Sequence[Step]", validation: "Sequence[Checkpoint
     before = 0
     for row in validation:
         rewards = [step["reward"] for step in log if before < step["step"] <= row["step"] and "reward" in step]
-        reward = mean(rewards)
-        if reward is not None and row.get("score") is not None:
-            points.append({"step": row["step"], "reward": reward, "score": row["score"]})
+        reward, score = mean(rewards), row.get("score")
+        if reward is not None and score is not None:
+            points.append({"step": row["step"], "reward": reward, "score": score})
         before = row["step"]
     if len(points) < 2:
         return None

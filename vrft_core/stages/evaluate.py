@@ -37,7 +37,7 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     task, settings = get_task(params.task(cell)), params.task_settings(cell)
     interval = partial(intervals, halves=params.recipe(cell).evaluation.draws, seed=SEED, differences=())
     with answers(layout, params, cell, method) as (truth, categories, rows):
-        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).categories)
+        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).sampled)
         scores = task.metrics.scores(truth, rows, categories, settings, taught)
         details = task.metrics.details(truth, rows, categories, settings, lambda models: interval(models)["models"])
         metrics = {

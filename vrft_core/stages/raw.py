@@ -1,6 +1,7 @@
 """Stage `raw`: a source → its images and one annotation file in the project's schema, with content hashes."""
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,11 @@ def raw(layout: Layout, params: Params, cell: Cell) -> dict:
         raise InputError("params.yaml", f"benchmarks.{cell.benchmark} has no {cell.data} data", "name some there")
     source = Annotations.load(directory / "annotations.json")
     splits = {split: source.split(split) for split in SPLITS}
+    for split, images in benchmark.expect.items():
+        if (found := len(splits[split].images)) != images:
+            shutil.rmtree(directory)
+            where = f"benchmarks.{cell.benchmark}.expect.{split}"
+            raise InputError("params.yaml", f"{where}: {found} images, the protocol has {images}", "check `settings`")
     taught = {category for i in splits["train"].images for category in source.category_ids(i)}
     scored = {category for i in splits["eval"].images for category in source.category_ids(i)}
     return {
@@ -49,8 +55,9 @@ def cache(layout: Layout) -> Path:
 def _settings(source: ModuleType, cell: Cell, benchmark: Benchmark) -> Any:
     """What the benchmark says of its official source, as the source's own model reads it."""
     said = dict(benchmark.settings)
-    if "categories" in source.Settings.model_fields:
-        said["categories"] = benchmark.categories
+    for name in ("categories", "taught"):
+        if name in source.Settings.model_fields:
+            said[name] = getattr(benchmark, name)
     try:
         return source.Settings.model_validate(said)
     except ValidationError as error:

@@ -62,5 +62,6 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
             tracked.table(run / ROLLOUTS)
         tracked.model(f"{cell.key}-{method}", model, provenance.directory_digest(model))
     drop_checkpoints(run)
-    scores = {row["step"]: row["score"] for row in record.validation}
-    return {"chosen_step": chosen, f"validation/{task.metrics.VALIDATION}": scores[chosen], **record.cost}
+    score = {row["step"]: row["score"] for row in record.validation}[chosen]
+    found = {} if score is None else {f"validation/{task.metrics.VALIDATION}": score}
+    return {"chosen_step": chosen, **found, **record.cost}

@@ -290,6 +290,14 @@ class Commands(Protocol):
         """The truth that a row of a log states, as the rewards take it. Raises ValueError with what is wrong."""
         ...
 
+    def boxes(self, example: Example, form: "Form") -> list[list[float]]:
+        """What an example's truth marks in its image, xyxy pixels; nothing where it marks nothing."""
+        ...
+
+    def contradictions(self, truth: Annotations) -> list[tuple[set[int], str]]:
+        """Labels that cannot all be right: the images they are of, and a sentence that names them."""
+        ...
+
 
 class Supervision(Protocol):
     """`scenes`: settings of an embedded source."""

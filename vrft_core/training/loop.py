@@ -30,7 +30,17 @@ from vrft_core.policy.device import autocast, in_16_bits, loaded_dtype, prepare
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.tasks.task import Task
-from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
+from vrft_core.training.callbacks import (
+    Exhausted,
+    Guard,
+    Log,
+    Logging,
+    Validation,
+    best_step,
+    diverged,
+    exhausted,
+    scored,
+)  # fmt: skip
 from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
@@ -73,7 +83,7 @@ def train(
     prepare(recipe)
     _quiet()
     examples = load_examples(prompts / "train")
-    held_out = in_memory(load_examples(prompts / "val"))
+    held_out = in_memory(load_examples(prompts / "val", may_be_empty=settings.checkpoint == "last"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
     model = load_model(policy, loaded_dtype(recipe, trained=True))
@@ -81,7 +91,9 @@ def train(
 
     form, asked = Form.of(recipe), recipe.tasks[task.name]
 
-    def validate(model: PreTrainedModel) -> float:
+    def validate(model: PreTrainedModel) -> float | None:
+        if not held_out:
+            return None
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens")}
         with split(held_out) as share, autocast(recipe):
             rows = predict(
@@ -121,8 +133,7 @@ def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
     steps = {step for step, *_ in done}
     for step, checkpoint, sealed in reversed(done):
         record = Record.from_dict(sealed)
-        trained = any(row["step"] > 0 for row in record.validation)
-        if (choice == "last" and not record.stopped) or not trained or best_step(record) in steps:
+        if (choice == "last" and not record.stopped) or not scored(record) or best_step(record) in steps:
             return step, checkpoint, record
         drop(checkpoint, f"checkpoint-{best_step(record)}, the best so far, is lost")
     return 0, None, Record()
@@ -136,7 +147,7 @@ def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path
     configuration and processor too. No file holds a time or a path of this machine.
     """
     last = complete_checkpoints(run)[-1][0]
-    step = last if choice == "last" and not record.stopped else best_step(record)
+    step = last if not scored(record) or (choice == "last" and not record.stopped) else best_step(record)
     checkpoint = run / f"checkpoint-{step}"
     with io.new_directory(destination) as directory:
         if (checkpoint / ADAPTER_CONFIG).is_file():

@@ -18,7 +18,7 @@ Step = dict[str, float]  # what was logged at one step, by name; `step` among th
 
 class Checkpoint(TypedDict):
     step: int
-    score: float  # of the task's validation metric
+    score: float | None  # of the task's validation metric; None without validation images
 
 
 class GuardWarning(TypedDict):

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -142,7 +141,9 @@ def token_scores(
     `boxes` are as the parser read them, in the answer's frame. A box whose numbers cannot be found in the text in one
     piece gets 0: it ranks last.
     """
-    places: Mapping[Any, tuple[int, int]] = spans(written.text, native) if native else _corners(written)
+    places: Mapping[tuple[float, ...], tuple[int, int]] = (
+        {box: place for box, place in spans(written.text, native).items()} if native else _corners(written)
+    )
     scores: dict[str, list[float]] = {"likelihood": [], "certainty": []}
     for box in boxes:
         span = places.get(tuple(box))

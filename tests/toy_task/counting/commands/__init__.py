@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.counting.answers import parse
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
+from vrft_core.tasks.task import Example
 
 
 def evaluate(wanted: Measurement) -> tuple[dict, str]:
@@ -40,3 +43,13 @@ def solution(row: dict, limit: tuple[float, float]) -> int | None:
     read = parse(row["solution"])
     faults(read.reasons)
     return read.count
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """A count marks nothing."""
+    return []
+
+
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
+    """None: a count is compared with the boxes themselves."""
+    return []

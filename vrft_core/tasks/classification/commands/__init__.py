@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.classification.answers import parse
 from vrft_core.tasks.classification.metrics.accuracy import accuracy, judge
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
+from vrft_core.tasks.task import Example
 
 
 def evaluate(wanted: Measurement) -> tuple[dict, str]:
@@ -60,3 +63,25 @@ def marks(row: Any, settings: Any) -> list[Mark]:
 def make_map(request: object, output: Path) -> dict:
     """`vrft presence`: there is none."""
     raise InputError("--task", "classification asks what an image shows, not what is present", "use `vrft predict`")
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """A class marks nothing."""
+    return []
+
+
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
+    """Images with the same bytes and another class, and images with two classes."""
+    classes: dict[str, dict[int, int]] = {}
+    for image_id, image in truth.images.items():
+        for category in truth.category_ids(image_id):
+            classes.setdefault(image["sha256"], {}).setdefault(category, image_id)
+    found = []
+    for named in classes.values():
+        if len(named) > 1:
+            said = [
+                f"{truth.images[image]['file_name']} is {truth.categories[category]['name']!r}"
+                for category, image in sorted(named.items())[:2]
+            ]
+            found.append((set(named.values()), f"{' and '.join(said)}, with the same bytes"))
+    return found

@@ -1,14 +1,18 @@
 """What the command line does with detection files: evaluate them, read solutions, make presence maps."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks.detection.answers import parse
 from vrft_core.tasks.detection.commands.evaluate import evaluate_files
 from vrft_core.tasks.solutions import faults
+from vrft_core.tasks.task import Example
 
 if TYPE_CHECKING:
     from vrft_core.commands.predict import Request
@@ -48,3 +52,23 @@ def solution(row: dict, limit: tuple[float, float]) -> Any:
     read = parse(row["solution"], limit)
     faults(read.reasons)
     return [detection.box for detection in read.detections]
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """The true boxes."""
+    frame = form.frame(example.width, example.height)
+    return [frame.to_pixels(box) for box in json.loads(example.truth)["boxes"]]
+
+
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
+    """Two categories with the same box, to half a pixel, in one image."""
+    found = []
+    for image_id, rows in truth.by_image.items():
+        places: dict[tuple, set[int]] = {}
+        for row in rows:
+            places.setdefault(tuple(round(2 * value) for value in row["bbox"]), set()).add(row["category_id"])
+        for categories in places.values():
+            if len(categories) > 1:
+                named = " and ".join(repr(truth.categories[i]["name"]) for i in sorted(categories)[:2])
+                found.append(({image_id}, f"{truth.images[image_id]['file_name']}: one box is {named}"))
+    return found

@@ -28,7 +28,7 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     if presence == "self":
         return verified(truth, categories, settings.absent_share)
     path = root / presence.map
-    found = read_map(path, truth)
+    found = read_map(path, truth, others=True)
     if (digest := io.sha256(path)) != presence.sha256:
         raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
     return mapped(truth, categories, found)

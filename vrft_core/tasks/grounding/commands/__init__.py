@@ -1,20 +1,24 @@
 """What the command line does with logs of grounding answers: measure them, read solutions."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
 from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.grounding.answers import parse
 from vrft_core.tasks.grounding.commands.masks import logged_masks, mask_parts, sam_masks
 from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_ious
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
+from vrft_core.tasks.task import Example
 
 
 def evaluate(wanted: Measurement) -> tuple[dict, str]:
@@ -76,3 +80,26 @@ def solution(row: dict, limit: tuple[float, float]) -> Any:
     read = parse(row["solution"], limit)
     faults(read.reasons)
     return None if read.says_none else read.detections[0].box
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """The box that is meant, if any."""
+    box = json.loads(example.truth)["box"]
+    return [] if box is None else [form.frame(example.width, example.height).to_pixels(box)]
+
+
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
+    """An expression that means two regions of one image, case and spaces apart."""
+    found = []
+    for image_id, rows in truth.by_image.items():
+        meant: dict[str, set] = {}
+        for row in rows:
+            region = None if row.get("absent") else tuple(round(value) for value in row["bbox"])
+            meant.setdefault(" ".join(row["expression"].lower().split()), set()).add(region)
+        file = truth.images[image_id]["file_name"]
+        found += [
+            ({image_id}, f"{file}: {said!r} means {len(where)} regions")
+            for said, where in meant.items()
+            if len(where) > 1
+        ]
+    return found
