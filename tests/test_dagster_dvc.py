@@ -21,7 +21,9 @@ EXAMPLE = ROOT / "dagster_dvc/example"
 def project(tmp_path) -> Path:
     shutil.copytree(EXAMPLE, tmp_path / "example", ignore=shutil.ignore_patterns("__pycache__"))
     run("git", "init", "-q", ".", cwd=tmp_path / "example")
-    run(sys.executable, "-m", "dvc", "init", "-q", cwd=tmp_path / "example", DVC_NO_ANALYTICS="1")
+    (tmp_path / "example/.dvc").mkdir()  # what `dvc init` makes, without the start of another process
+    (tmp_path / "example/.dvc/config").touch()
+    (tmp_path / "example/.dvc/.gitignore").write_text("/tmp\n/cache\n")
     return tmp_path / "example"
 
 
