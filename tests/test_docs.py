@@ -22,7 +22,7 @@ from vrft_core.cli import vrft
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 OTHERS = {  # programs of others, of whose arguments only our own files are looked at
     "$EDITOR", "docker", "export", "git", "helm", "kubectl", "pip", "rm", "sinfo", "squeue", "tar", "cat", "cd", ".",
-    "sh", "pre-commit",
+    "sh", "pre-commit", "python3.12",
 }  # fmt: skip
 # with an ending: deploy/vrft is a Deployment of Kubernetes
 OURS = re.compile(r"(?:deploy|bench|docs|tests|pipelines|vrft_core)/[\w./-]+\.\w+")

@@ -213,3 +213,17 @@ def export(project: Project, cell: str, directory: Path, method: str) -> None:
 
     write(project.layout, project.params, project.cell(cell, "cell"), method, directory)
     click.echo(f"{directory}: merged weights, and a card in README.md")
+
+
+@models.command()
+@cell_argument
+@click.option("--port", type=click.IntRange(1, 65535), default=8600, help="On 127.0.0.1.")
+def serve(project: Project, cell: str, port: int) -> None:
+    """Try a cell's models in the browser, side by side.
+
+    A page on this machine alone: drop an image, type categories, see boxes, confidence and thinking of base, SFT and
+    RFT. Ctrl-C ends it.
+    """
+    from vrft_core.commands.serve import serve as answer
+
+    answer(project.layout, project.params, project.cell(cell, "cell"), port)

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vrft_core import io
 from vrft_core.errors import InputError
-from vrft_core.policy.device import check_transformers, device
+from vrft_core.policy.device import device
 from vrft_core.policy.processor import ImageProcessor, load_processor
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -47,7 +47,6 @@ def load(
 
 def load_model(directory: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The bare model, in the number format it is stored in or `dtype`. Raises InputError where there is none."""
-    check_transformers()
     directory = Path(directory)
     if not (directory / "config.json").is_file() or not any(directory.glob("*.safetensors")):
         raise InputError(directory, "no policy here (config.json and safetensors)", "run the stage `policy` first")

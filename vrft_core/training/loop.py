@@ -44,8 +44,9 @@ from vrft_core.training.callbacks import (
 from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
+from vrft_core.training.live import Live
 from vrft_core.training.processes import processes, split
-from vrft_core.training.record import Clock, Description, Record
+from vrft_core.training.record import ROLLOUTS, Clock, Description, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
@@ -112,6 +113,7 @@ def train(
     trainer.add_callback(Logging(what, record, log))
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(recipe.guards(task.name), task.diagnostics.GUARDS, record))
+        trainer.add_callback(Live(what, run / ROLLOUTS, task.diagnostics.LIVE))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)
     trainer.add_callback(interruption)
