@@ -10,6 +10,16 @@ data = vrft.section("Data")
 
 
 @data.command()
+@click.argument("directory", metavar="DIR", type=FILE)
+def new(project: Project, directory: Path) -> None:
+    """Start a project of its own in a new folder."""
+    from vrft_core.commands.new import new as write
+
+    for line in write(directory):
+        click.echo(line)
+
+
+@data.command()
 @click.argument("folder", metavar="FOLDER")
 @click.option("--name", metavar="NAME", help="The benchmark's name. Default: made from the folder's.")
 @click.option("--coco", type=FILE, metavar="JSON", help="Training boxes, COCO or LVIS; then FOLDER is a name.")
