@@ -227,3 +227,18 @@ def serve(project: Project, cell: str, port: int) -> None:
     from vrft_core.commands.serve import serve as answer
 
     answer(project.layout, project.params, project.cell(cell, "cell"), port)
+
+
+@models.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--scenes", "count", type=int, default=12, metavar="N", help="How many to draw; more settle a tie.")
+def probe(project: Project, model: str, count: int) -> None:
+    """Find out which coordinates a model writes.
+
+    That is their frame, the order of the axes, and the form. MODEL is a model folder, or a cell whose policy is made.
+    Prints a table, and a line to paste into params.yaml.
+    """
+    from vrft_core.commands.probe import probe as find
+    from vrft_core.commands.probe import table
+
+    click.echo(table(find(project.layout, project.params, model, count)))

@@ -22,6 +22,7 @@ from vrft_core.families.family import SMALL_CELL
 from vrft_core.families.form import Form
 from vrft_core.params import Params, Recipe, Rft, Sft
 from vrft_core.policy import curriculum
+from vrft_core.policy.quantized import WHOLE
 from vrft_core.report.charts import brief
 from vrft_core.tasks import Task, get_task
 
@@ -229,13 +230,13 @@ def _memory(
 def frozen_bytes(model: PreTrainedModel, recipe: Recipe, total: int) -> float:
     """Bytes of the weights under an adapter: 16 bits each, or 4 and their scales in the linear layers of the blocks.
 
-    bitsandbytes leaves embeddings, norms, convolutions and the head whole.
+    Embeddings, norms, the vision tower and the head stay whole (`policy.quantized`).
     """
     if recipe.adapter is None or recipe.adapter.base_bits == 16:
         return total * 2
     held = sum(
         module.weight.numel() for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")
+        if isinstance(module, torch.nn.Linear) and not set(WHOLE) & set(name.split("."))
     )  # fmt: skip
     return (total - held) * 2 + held * NF4_BYTES
 

@@ -29,6 +29,7 @@ from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.device import autocast, in_16_bits, loaded_dtype, prepare
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
+from vrft_core.policy.quantized import quantization
 from vrft_core.tasks.task import Task
 from vrft_core.training.callbacks import (
     Exhausted,
@@ -87,7 +88,7 @@ def train(
     held_out = in_memory(load_examples(prompts / "val", may_be_empty=settings.checkpoint == "last"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    model = load_model(policy, loaded_dtype(recipe, trained=True))
+    model = load_model(policy, loaded_dtype(recipe, trained=True), quantization(recipe))
     trainer = make_trainer(model, processor, examples, record)
 
     form, asked = Form.of(recipe), recipe.tasks[task.name]
