@@ -65,6 +65,7 @@ print([name for name in {HEAVY} if name in sys.modules])
         (["export", "lvis-mini-1shot-s0", "out", "--methods", "sft"], "--method"),
         (["export", "lvis-mini-1shot-s0", "out", "--method", "base"], "'base' is not one of 'sft', 'rft'"),
         (["init", "my-data"], "my-data: no such folder; give the folder that holds images and labels"),
+        (["score", "log.jsonl"], "Missing option '--task'"),
         (["stage", "train", "--cell", "lvis-mini-1shot-s0"], "no stage 'train'; known: raw, few_shot"),
     ],
 )
