@@ -48,9 +48,9 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     tokenizer = curriculum.tokenizer(taught, recipe)
     processor = build_processor(tokenizer, PATCH_SIZE, recipe.policy.min_pixels, recipe.policy.max_pixels)
     model = build_model(tokenizer, settings.seed)
-    pool, lessons = curriculum.lessons(taught, recipe)
+    pool, opening, lessons = curriculum.lessons(taught, recipe)
     checkpoint = run / "vision.safetensors"
-    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log)
+    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log, opening)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
     checkpoint.unlink()
