@@ -5,7 +5,8 @@
 # make test    all tests, in three processes at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
 # make lint    style and types (make types: types alone)
 # make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
-# make lock    resolve requirements.lock again from pyproject.toml
+# make docs    the documentation site, into build/site; without network once its packages are installed
+# make lock    resolve requirements.lock and requirements-docs.lock again from pyproject.toml
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup again demo demo-all check quick test lint types ui lock clean
+.PHONY: help setup again demo demo-all check quick test lint types ui docs lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,8 +78,19 @@ types: setup
 ui: setup
 	@$(BIN)/python -m pipelines.ui
 
+# An environment of its own: the site needs none of the project's packages, and the project none of the site's.
+.venv-docs/.installed: requirements-docs.lock
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes \
+	  -r requirements-docs.lock
+	@touch $@
+
+docs: .venv-docs/.installed
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
 lock: setup
 	@$(BIN)/python deploy/lock.py $(BIN)/uv
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-docs build *.egg-info

@@ -11,12 +11,13 @@ import dagster as dg
 
 from pipelines.checks.contracts import data_checks
 from pipelines.checks.health import health_checks
-from pipelines.checks.regression import no_regression
+from pipelines.checks.regression import fresh, no_regression
 from pipelines.dvc_assets import cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
-from pipelines.schedules import nightly_eval, nightly_job, nightly_regression
+from pipelines.promotion import promotion_job
+from pipelines.schedules import freshness_job, nightly_eval, nightly_freshness, nightly_job, nightly_regression
 from vrft_core.tasks import load_params
 
 # Checks that know their partition are what Dagster calls a preview; it would say so at every load.
@@ -24,8 +25,9 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def project_root() -> Path:
-    """The environment variable VRFT_ROOT, or this checkout."""
-    return Path(os.environ.get("VRFT_ROOT") or Path(__file__).parents[1]).resolve()
+    """The environment variable VRFT_ROOT, or this checkout, or where the package is installed, the current folder."""
+    checkout = Path(__file__).parents[1]
+    return Path(os.environ.get("VRFT_ROOT") or (checkout if (checkout / "dvc.yaml").is_file() else Path())).resolve()
 
 
 def step_executor() -> dg.ExecutorDefinition:
@@ -42,16 +44,18 @@ def build_definitions(root: Path) -> dg.Definitions:
     """Everything for the project at `root`."""
     project, params = DvcProject(root=str(root)), load_params(root / "params.yaml")
     nightly = nightly_eval(root, params)
-    night_shift = nightly_job(nightly)
+    verdicts, freshness = no_regression(nightly, root, params), fresh(nightly, root, params)
+    every_night, in_the_morning = nightly_job(nightly, verdicts), freshness_job(freshness)
     return dg.Definitions(
         assets=[*stage_assets(project, params), nightly],
         asset_checks=[
             *data_checks(root, project, params),
             *health_checks(root, project, params),
-            no_regression(nightly, root, params),
+            verdicts,
+            freshness,
         ],
-        jobs=[*cell_jobs(params), night_shift],
-        schedules=[nightly_regression(night_shift, params)],
+        jobs=[*cell_jobs(params), every_night, in_the_morning, promotion_job(root, params)],
+        schedules=[nightly_regression(every_night, params), nightly_freshness(in_the_morning, params)],
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
         executor=step_executor(),
     )

@@ -41,7 +41,7 @@ def _reason(event: dg.DagsterEvent) -> str:
     if not failure.error:
         return f"{event.step_key}: failed"
     if failure.error.cls_name == "DagsterExecutionInterruptedError":
-        return f"{event.step_key}: interrupted; what was trained so far is kept, start again to go on"
+        return f"{event.step_key}: interrupted; the last checkpoint is kept, run it again to resume"
     return f"{event.step_key}: {failure.error.cause or failure.error}"
 
 

@@ -391,7 +391,7 @@ def icons_cells(params: dict) -> None:
         "cells": {f"icons-mini-4shot-s{seed}": {**row, "shots": 4, "seed": seed} for seed in (0, 1)},
         "studies": {"icons-mini-4shot": {**row, "shots": 4, "seeds": [0, 1]}},
     }
-    params["nightly"] = []
+    params["nightly"] = {}
     params["benchmarks"]["icons"]["embedded"] = SCENES.model_dump()
     del params["benchmarks"]["icons"]["categories"]  # frequent classes are not taught here
     params["recipes"]["mini"]["policy"]["pretraining"]["benchmarks"] = {"icons": 1.0}

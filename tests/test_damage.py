@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_costs_one_line_and_the_result_is_the_same(
     assert trained(project, run, method) == weights
     lines = [line for line in capfd.readouterr().err.splitlines() if "damaged" in line]
     assert len(lines) == 1 and f"checkpoint-4: is damaged: {name}" in lines[0] and said in lines[0]
-    assert "it is removed; training goes on from an older one, or starts again" in lines[0]
+    assert "it is removed; training resumes from an older one, or starts again" in lines[0]
 
 
 def test_all_checkpoints_damaged_is_a_start_from_zero(whole, project, tmp_path):

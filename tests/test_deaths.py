@@ -98,6 +98,7 @@ def test_a_lock_file_that_is_removed_lets_one_in_at_a_time(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
+@pytest.mark.slow
 def test_a_command_ends_with_the_orchestrator_that_is_killed_and_holds_the_gpu_until_then(tmp_path, capfd):
     program = (
         "import os, signal, sys, time\n"
@@ -192,7 +193,7 @@ def test_a_demo_killed_in_a_gpu_stage_blocks_nobody_and_one_whose_terminal_close
     wait(stages)
     second.send_signal(signal.SIGHUP)
     assert second.wait(60) == 1
-    assert "interrupted; what was trained so far is kept, start again to go on" in said.read_text()
+    assert "interrupted; the last checkpoint is kept, run it again to resume" in said.read_text()
     assert not stages()
     with dg.DagsterInstance.from_config(str(root / "dagster_home")) as instance:
         statuses = [run.status.value for run in instance.get_runs()]

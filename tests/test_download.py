@@ -77,7 +77,7 @@ def test_a_changed_file_in_the_cache_is_fetched_anew(server, tmp_path, capsys):
     fetch([a], tmp_path, QUICK)
 
     assert path.read_bytes() == DATA
-    assert "fetching it anew" in capsys.readouterr().err
+    assert "downloading it again" in capsys.readouterr().err
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
@@ -390,7 +390,7 @@ def test_two_runs_do_not_fetch_one_file_twice(server, tmp_path, capsys):
 
     assert nothing_half_written(tmp_path)
     assert server.asked("/a.bin").count(None) == 1
-    assert "another process fetches into it" in capsys.readouterr().err
+    assert "another process downloads into it" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_before_it_is_full(server, tmp_path):
@@ -525,7 +525,7 @@ def test_truncated_and_damaged_archives_end_in_one_line(tmp_path):
     }
     for name, data in broken.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(InputError, match="damaged, cut short or no archive") as refused:
+        with pytest.raises(InputError, match="damaged, truncated or not an archive") as refused:
             list(archives.members(tmp_path / name))
         assert name in str(refused.value)
         assert "\n" not in str(refused.value)

@@ -101,7 +101,7 @@ def test_a_file_of_locks_that_a_killed_process_left_half_written_blocks_nobody(l
     path = root / ".dvc/tmp/rwlock"
     path.write_text(left)
     assert DvcProject(root=str(root)).up_to_date("raw@lvis-embedded")
-    assert "half written by a process that was killed; it is removed" in capfd.readouterr().err
+    assert "incomplete by a process that was killed; it is removed" in capfd.readouterr().err
     path.write_text(left)
     said = root / "said"
     with open(said, "w") as file:
@@ -112,7 +112,7 @@ def test_a_file_of_locks_that_a_killed_process_left_half_written_blocks_nobody(l
     finally:
         os.killpg(running.pid, 9)
         running.wait()
-    assert "half written" in said.read_text() and "ERROR" not in said.read_text()
+    assert "left incomplete" in said.read_text() and "ERROR" not in said.read_text()
 
 
 def test_dagster_and_dvc_at_the_same_time_both_come_to_their_end(tmp_path):

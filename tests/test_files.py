@@ -316,7 +316,7 @@ BROKEN = {
         lambda r: edit(r, "eval", lambda d: [a.update(iscrowd=1) for a in d["annotations"]]),
         "eval.json", "annotations", "at least one",
     ),
-    "JSON cut in half": (cut("train.json"), "train.json", "not valid JSON at line", "cut short"),
+    "JSON cut in half": (cut("train.json"), "train.json", "not valid JSON at line", "truncated"),
     "JSON nested without end": (text("eval", lambda _: "[" * 100_000), "eval.json", "JSON", "replace"),
     "a missing file": (lambda r: (r / "eval.json").unlink(), "eval.json", "no such file", "path"),
     "a folder instead of a file": (

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
-from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.params import Limit
 from vrft_core.params.recipes import GUARDED
@@ -70,14 +70,14 @@ def test_every_guard_of_a_recipe_has_its_metric():
     assert metric("reward/iou") == "rewards/iou/mean"
 
 
-def watched(values: list[float], limit: Limit, name: str = "kl") -> Record:
+def watched(values: list[float], limit: Limit, name: str = "kl", control=None) -> Record:
     """The record of a run whose metric took `values`."""
     record = Record()
     watch = Watch({name: limit}, {}, record)
     for step, value in enumerate(values, 1):
         record.log.append({"step": step, metric(name): value})
         state = type("State", (), {"global_step": step, "is_world_process_zero": True})
-        watch.on_log(None, state, None, logs={"loss": 0.0})
+        watch.on_log(None, state, control, logs={"loss": 0.0})
     return record
 
 
@@ -101,7 +101,7 @@ def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_
 
 
 def test_checkpoints_fall_between_generations():
-    with pytest.raises(ValidationError, match="save_steps 15 is no multiple of num_iterations 2"):
+    with pytest.raises(ValidationError, match="save_steps 15 is not a multiple of num_iterations 2"):
         type(RFT).model_validate(RFT.model_dump() | {"num_iterations": 2})
 
 
@@ -114,9 +114,13 @@ def test_a_run_that_goes_on_from_a_record_says_what_it_would_have_said_in_one_go
     assert record.warnings == whole.warnings == [{"step": 4, "guard": "entropy", "value": 0.001}]
 
 
-def test_a_stopping_guard_ends_the_run_with_one_line_that_names_it():
-    with pytest.raises(InputError, match=r"step 2: kl is 6, above 5; the recipe stops there: .* its guard kl"):
-        watched([1, 6], Limit(above=5, then="stop"))
+def test_a_stopping_guard_ends_the_training_with_one_line_that_names_it_and_a_last_checkpoint(capsys):
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    record = watched([1, 6], Limit(above=5, then="stop"), control=control)
+
+    assert record.stopped == {"step": 2, "guard": "kl", "value": 6, "limit": "kl is 6, above 5"}
+    assert control.should_training_stop and control.should_save
+    assert capsys.readouterr().err.startswith("step 2: kl is 6, above 5; the training ends here")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def renamed(params: dict, benchmark: str) -> None:
         grid[scope] = {
             key.replace("lvis", benchmark): {**row, "benchmark": benchmark} for key, row in grid[scope].items()
         }
-    params["nightly"] = []
+    params["nightly"] = {}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def renamed(params: dict, benchmark: str) -> None:
         lambda p: p["grid"]["cells"][CELL].update(benchmark=EVIL),
         lambda p: p["grid"]["studies"].update({EVIL: p["grid"]["studies"]["lvis-mini-1shot"]}),
         lambda p: p["resources"].update({EVIL: {}}),
-        lambda p: p["nightly"].append(EVIL),
+        lambda p: p["nightly"]["cells"].append(EVIL),
     ],
 )
 def test_a_name_that_a_shell_would_obey_is_refused_wherever_it_stands(put):
@@ -202,6 +202,7 @@ def test_the_projects_own_anchors_and_merge_keys_mean_what_they_meant():
     assert yaml_text.parse("", HERE) is None
 
 
+@pytest.mark.slow
 def test_a_grid_of_thousands_of_cells_is_taken():
     params = content()
     lvis_alone(params)

@@ -35,9 +35,18 @@ def test_the_method_imports_no_orchestrator_no_data_versioning_and_no_data_check
     assert {named(path): found for path in CORE if (found := tools(path) & foreign)} == {}
 
 
-def test_mlflow_is_imported_by_the_tracking_module_alone_and_pipes_by_the_command_line_alone():
+def test_mlflow_is_imported_by_tracking_and_registry_alone_and_pipes_by_the_command_line_alone():
     users = {named(path): found for path in ALL if (found := tools(path) & {"mlflow", "dagster_pipes"})}
-    assert users == {"vrft_core/tracking.py": {"mlflow"}, "vrft_core/cli.py": {"dagster_pipes"}}
+    assert users == {
+        "vrft_core/tracking.py": {"mlflow"},
+        "vrft_core/registry.py": {"mlflow"},
+        "vrft_core/served_model.py": {"mlflow"},
+        "vrft_core/cli/app.py": {"dagster_pipes"},
+    }
+
+
+def test_what_is_copied_into_registered_models_needs_nothing_of_this_project():
+    assert not tools(ROOT / "vrft_core/served_model.py") & {"vrft_core", "pipelines"}
 
 
 def test_dvc_is_touched_by_one_module_alone():
@@ -45,7 +54,7 @@ def test_dvc_is_touched_by_one_module_alone():
 
 
 def test_rooms_do_not_import_the_stages_that_call_them():
-    doors = ("cli.py", "stages", "commands")
+    doors = ("cli", "stages", "commands")
     rooms = [path for path in CORE if path.relative_to(ROOT / "vrft_core").parts[0] not in doors]
     upward = {named(path): [n for n in imported(path) if n.startswith("vrft_core.stages")] for path in rooms}
     assert {path: names for path, names in upward.items() if names} == {}

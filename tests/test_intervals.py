@@ -492,6 +492,7 @@ def coverage():
     return module
 
 
+@pytest.mark.slow
 def test_on_a_long_tail_intervals_cover_where_percentiles_do_not(coverage):
     tally = coverage.run(["detection"], [80], coverage.QUICK, seed=0)
     for what in ("AP", "AP, difference"):

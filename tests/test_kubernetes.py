@@ -278,9 +278,9 @@ def test_while_the_api_server_is_away_the_pod_goes_on_and_its_end_is_seen_afterw
     with away("apiserver"):
         (tmp_path / "go").touch()
         wait(lambda: "end" in next(tmp_path.rglob("attempts.jsonl")).read_text())
-        wait_for_line("does not answer, asking on", capfd)
+        wait_for_line("does not answer, still trying", capfd)
     outcome = outcome.result(SECONDS)
-    assert outcome.success and outcome.says("does not answer, asking on") and outcome.says("answers again after")
+    assert outcome.success and outcome.says("does not answer, still trying") and outcome.says("answers again after")
 
 
 def test_the_rights_that_are_shipped_are_those_that_are_needed(tmp_path):

@@ -72,9 +72,9 @@ def refused(change, tmp_path, capsys, *options: str, recipe: str = "qwen2-vl-2b"
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
-        (lambda r: r["rft"].update(num_generations=7), [], "batch_size 128 is no multiple of num_generations 7"),
+        (lambda r: r["rft"].update(num_generations=7), [], "batch_size 128 is not a multiple of num_generations 7"),
         (lambda r: r["rft"].update(micro_batch_size=24), [], "micro_batch_size 24 does not divide 128 rows"),
-        (lambda r: None, ["--gpus", "3"], "cannot be shared out over 3 GPUs"),
+        (lambda r: None, ["--gpus", "3"], "cannot be divided over 3 GPUs"),
         (lambda r: r["rft"].update(max_completion_length=33_000), [], "longer than the model's 32768"),
         (lambda r: r["policy"].update(max_pixels=50_000_000), [], "image tokens .* lower policy.max_pixels"),
         (lambda r: r["policy"].update(max_pixels=784), [], "min_pixels is larger than max_pixels"),

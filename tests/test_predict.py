@@ -148,7 +148,7 @@ def test_the_size_of_a_batch_changes_no_row(family):
 def test_reading_in_small_parts_little_room_and_letting_go_at_once_change_no_row(monkeypatch):
     settings = {"batch_size": 64, "max_new_tokens": 12}
     whole = answers(model("qwen2-vl"), **settings)
-    for name, value in {"CHUNK": 1, "BLOCK": 0, "CROWD": 1.0}.items():
+    for name, value in {"CHUNK": {"cpu": 1}, "BLOCK": 0, "CROWD": 1.0}.items():
         monkeypatch.setattr(decoding, name, value)
     assert answers(model("qwen2-vl"), **settings) == whole
 

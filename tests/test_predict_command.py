@@ -67,7 +67,7 @@ def test_predict_asks_for_every_category_in_every_image_of_a_folder(small_policy
     output = tmp_path / "out.jsonl"
     status = main(
         ["--root", str(ROOT), "predict", "--model", str(small_policy), "--images", str(folder), "--output", str(output),
-         "--categories", "cat", "猫"]
+         "--json", "--categories", "cat", "猫"]
     )  # fmt: skip
     assert status == 0
     rows = io.read_jsonl(output)
@@ -212,12 +212,12 @@ def test_one_image_and_annotations_do_not_go_together(answering, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        ([], "nothing says what to look for"),
-        (["--categories", "cat", "--presence", "self"], "needs to know what is there"),
+        ([], "no categories to look for"),
+        (["--categories", "cat", "--presence", "self"], "needs true annotations"),
         (["--categories", "cat", "--recipe", "huge"], "no recipe 'huge'"),
         (["--categories", "cat", "--images", "nowhere"], "holds no images"),
         (["--categories", "cat", "--method", "sft"], "--method: belongs to --cell"),
-        (["--categories", "cat", "\udcff"], "is no printable name"),
+        (["--categories", "cat", "\udcff"], "is not a printable name"),
     ],
 )
 def test_predict_names_what_is_missing(small_policy, folder, tmp_path, capsys, arguments, fault):
@@ -260,7 +260,7 @@ def test_a_model_that_says_yes_or_no_makes_a_map_by_which_predict_asks(tmp_path,
     common = ["--model", str(tmp_path / "policy"), "--images", str(tmp_path / "images"), "--categories", *said]
     output, made = tmp_path / "out.jsonl", tmp_path / "map.json"
 
-    assert main(["--root", str(ROOT), "presence", *common, "--output", str(made)]) == 0
+    assert main(["--root", str(ROOT), "presence", *common, "--output", str(made), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert io.read_json(made) == {"1": ["cat"]}
     assert (found["present"], found["unclear"], found["sha256"]) == (1, 0, io.sha256(made))

@@ -166,8 +166,9 @@ def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
 def test_threads_that_wait_do_not_spin_in_any_command():
     """libgomp reads its settings when torch is loaded: the command line must have set them before."""
     program = (
-        "import sys; from vrft_core import cli; cli.plan = lambda args: __import__('torch');"
-        "sys.exit(cli.main(['plan', 'lvis-mini-1shot-s0']))"
+        "import sys; from vrft_core.cli import experiments, main;"
+        "experiments.experiments.command('torch')(lambda project: __import__('torch') and None);"
+        "sys.exit(main(['torch']))"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     done = subprocess.run(

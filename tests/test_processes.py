@@ -138,7 +138,7 @@ def test_what_cannot_be_shared_out_evenly_is_refused():
     assert batches(settings, 100) == {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1}
     small = settings.model_copy(update={"micro_batch_size": 2})
     assert batches(small, 100) == {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
-    with pytest.raises(InputError, match="8 rows cannot be shared out over 1 processes in groups of 3"):
+    with pytest.raises(InputError, match="8 rows cannot be divided over 1 processes in groups of 3"):
         batches(settings, 100, unit=3)
     with pytest.raises(InputError, match="micro_batch_size 3 does not divide"):
         batches(settings.model_copy(update={"micro_batch_size": 3}), 100)

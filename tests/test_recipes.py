@@ -47,7 +47,7 @@ def test_a_recipe_that_wants_data_of_a_kind_that_its_benchmark_has_not_is_refuse
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["recipes"]["mini"]["data"] = "official"
     with pytest.raises(
-        InputError, match=r"grid\.cells\.icons-mini-1shot-s0: recipe mini wants official data, and icons"
+        InputError, match=r"grid\.cells\.icons-mini-1shot-s0: recipe mini needs official data, and icons"
     ):
         Params.parse(yaml.safe_dump(content), Path("params.yaml"), settings_models())
 
@@ -99,7 +99,7 @@ def test_trl_accepts_the_recipes_settings_with_every_kind_of_rollout(name, where
     recipe = PARAMS.recipes[name]
     settings = recipe.rft.model_copy(update={"generation": where})
     config = GRPOConfig(
-        **trl_arguments(settings, tmp_path, 0),
+        **trl_arguments(settings, recipe, tmp_path, 0),
         **generation(settings),
         **batches(settings, 10_000, settings.num_generations),
         num_generations=settings.num_generations,

@@ -146,6 +146,7 @@ def ended(*started: multiprocessing.Process) -> list[int]:
     return [process.exitcode for process in started]
 
 
+@pytest.mark.slow
 def test_killed_and_taken_up_again_it_draws_the_same_questions(project, tmp_path, start):
     assert ended(start(project, tmp_path / "whole")) == [0]
     assert ended(start(project, tmp_path / "broken", kill_at=3)) == [-signal.SIGKILL]

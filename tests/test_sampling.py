@@ -137,7 +137,7 @@ def test_a_category_with_too_few_images_is_refused_with_what_it_has_what_is_want
         sampling.choose(annotations, [annotations.categories[7]], REFUSE, 8, 0)
 
     assert str(refusal.value) == (
-        "params.yaml: category 'thing 7' has 3 usable training images, 8 shots want 8; ask for fewer shots, "
+        "params.yaml: category 'thing 7' has 3 usable training images, 8 shots need 8; ask for fewer shots, "
         "leave the category out of `categories`, or set few_shot.when_short to `all`"
     )
 

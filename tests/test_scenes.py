@@ -77,6 +77,7 @@ def test_a_box_is_the_extent_of_what_is_seen_of_its_object():
             assert thing.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
+@pytest.mark.slow
 def test_masks_are_modal_no_pixel_belongs_to_two_objects():
     crowded = with_(max_objects=5)
     drawn = [scenes.scene(crowded, "train", index) for index in range(60)]

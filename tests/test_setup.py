@@ -25,6 +25,7 @@ def test_a_build_of_torch_that_does_not_exist_is_one_line():
     assert done.stderr.count("\n") == 1 and "TORCH_BUILD: 'rocm'" in done.stderr and "cpu or cuda" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_torch_that_works_is_left_alone():
     import torch
 

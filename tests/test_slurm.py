@@ -334,7 +334,7 @@ def test_while_the_controller_is_away_the_job_goes_on_and_its_end_is_seen_afterw
     threading.Thread(target=away, daemon=True).start()
     done = materialize(tmp_path, COUNT, "slurm", SMALL, patience=2)
 
-    assert done.success and done.says("does not answer, asking on") and done.says("answers again after")
+    assert done.success and done.says("does not answer, still trying") and done.says("answers again after")
     assert len((tmp_path / "starts").read_text().split()) == 1
 
 

@@ -77,7 +77,7 @@ def test_a_read_only_folder_is_found_before_a_stage_begins(mount, project, folde
 def test_a_full_folder_is_found_before_a_stage_begins(mount, project, folder, stage):
     params = load_params(project / "params.yaml")
     mount(project / folder, "8m")
-    with pytest.raises(InputError, match=r"8 MiB are free, and 32 MiB are needed; free some"):
+    with pytest.raises(InputError, match=r"8 MiB are free, 32 MiB are needed; free some"):
         run_stage(stage, Layout(project), params, params.parse_cell(CELL))
     fill(project / folder)
     with pytest.raises(InputError, match="cannot be written: No space left on device; free some"):
@@ -93,6 +93,7 @@ def test_an_evaluation_needs_no_right_to_write_where_models_lie(mount, project):
 
 
 @pytest.mark.parametrize("place", [".dvc/cache", "reports", "."])
+@pytest.mark.slow
 def test_both_doors_say_so_in_one_line_before_anything_runs(mount, tmp_path, place):
     root = tmp_path / "project"
     if place == ".":
@@ -111,6 +112,7 @@ def test_both_doors_say_so_in_one_line_before_anything_runs(mount, tmp_path, pla
         assert said.count("\n") == 1 and "cannot be written: Read-only file system" in said, said
 
 
+@pytest.mark.slow
 def test_in_dagsters_pages_it_is_the_failure(mount, project):
     mount(project / ".dvc/cache")("ro")
     job = build_definitions(project).resolve_job_def("lvis")
@@ -136,7 +138,7 @@ def test_a_cache_elsewhere_is_found_in_dvcs_settings(tmp_path, monkeypatch):
 
 def test_weights_that_find_no_room_are_one_line(mount, tmp_path):
     mount(tmp_path / "small", "1m")
-    said = "no room left on the disk; free some and start again"
+    said = "no space left on the disk; free some space and start again"
     with pytest.raises(InputError, match=said), storage.trouble_named(tmp_path / "small"):
         save_file({"a": torch.zeros(2**20)}, tmp_path / "small/model.safetensors")
 
@@ -148,7 +150,7 @@ def test_a_database_that_cannot_be_written_is_one_line(mount, tmp_path):
     store = sqlite3.connect(tmp_path / "small/a.db")
     store.execute("CREATE TABLE t (x)")
     store.commit()
-    with pytest.raises(InputError, match="no room left"), storage.trouble_named(tmp_path):
+    with pytest.raises(InputError, match="no space left"), storage.trouble_named(tmp_path):
         store.execute("INSERT INTO t VALUES (zeroblob(4000000))")
         store.commit()
     store.close()
@@ -161,7 +163,7 @@ def test_a_database_that_cannot_be_written_is_one_line(mount, tmp_path):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no room left"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "no space left"),
         (SafetensorError("I/O error: Read-only file system (os error 30)"), "cannot be read or written"),
         (PermissionError(errno.EACCES, "Permission denied", "models/x"), "models/x: cannot be read or written"),
     ],

@@ -89,7 +89,7 @@ def vrft(root: Path, *arguments: str, status: int = 0) -> str:
 def test_a_toy_task_is_a_package_and_its_parameters(counting):
     """Of the copied files only params.yaml differs from the project's, and all that came along is the package."""
     files = run("git", "ls-files", "--others", "--exclude-standard", cwd=counting).splitlines()
-    assert {"dvc.yaml", "vrft_core/cli.py", f"{PACKAGE}/answers.py"} <= set(files)
+    assert {"dvc.yaml", "vrft_core/cli/app.py", f"{PACKAGE}/answers.py"} <= set(files)
     changed = {name for name in files if not same_file(counting / name, ROOT / name)}
     package = {f"{PACKAGE}/{path.relative_to(TOY).as_posix()}" for path in files_of(TOY)}
     assert changed == {"params.yaml"} | package

@@ -67,11 +67,15 @@ def runs(client):
     return client.search_runs([e.experiment_id for e in client.search_experiments()], order_by=["start_time"])
 
 
+def recorded_models(client):
+    return client.search_logged_models([e.experiment_id for e in client.search_experiments()])
+
+
 def curve(client, run, name):
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
 
 
-def test_a_run_holds_settings_inputs_curve_rollouts_and_the_registered_model(project, store):
+def test_a_run_holds_settings_inputs_curve_rollouts_and_the_trained_model(project, store):
     layout, params, cell = project
     rollouts = layout.root / "rollouts.jsonl"
     rollouts.write_text('{"completion": "<answer>[]</answer>", "reward": 0.0}\n')
@@ -91,11 +95,13 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_registered_model(pro
     assert inputs == {f"data/prompts/{cell.key}": provenance.directory_digest(layout.prompts(cell))}
     assert found.data.tags["vrft.starting_weights"] == provenance.directory_digest(layout.policy(cell))
     assert [file.path for file in store.list_artifacts(found.info.run_id, "rollouts")] == ["rollouts/rollouts.jsonl"]
-    version = store.get_model_version_by_alias(f"{cell.key}-rft", "newest")
-    assert version.source == f"dvc://models/{cell.key}/rft"
-    assert (version.run_id, version.tags["dvc.md5"]) == (found.info.run_id, digest)
+    [model] = recorded_models(store)
+    assert (model.source_run_id, model.tags["dvc.md5"]) == (found.info.run_id, digest)
+    assert model.tags["dvc.path"] == f"models/{cell.key}/rft"
+    assert store.search_registered_models() == [], "only what can be loaded is registered"
 
 
+@pytest.mark.slow
 def test_a_training_is_linked_to_the_run_that_made_its_starting_weights(project, store):
     layout, params, cell = project
     with tracking.run(layout, params, cell.at("recipe"), "policy") as run:
@@ -291,7 +297,7 @@ def test_a_server_that_goes_away_for_a_while_loses_nothing(project, empty_store,
             with tracking._store(layout) as client:
                 [found] = runs(client)
                 assert curve(client, found, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
-                assert client.get_model_version_by_alias(f"{cell.key}-rft", "newest").tags["dvc.md5"] == digest
+                assert [model.tags["dvc.md5"] for model in recorded_models(client)] == [digest]
             assert run.close("FINISHED") == 0
 
     assert not list(layout.root.glob("runs/tracking/*"))
@@ -336,11 +342,12 @@ def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(pro
             [found] = runs(client)
             assert found.info.status == "FINISHED"
             assert curve(client, found, "reward") == [(step, step / 1000) for step in range(200)]
-            assert client.get_model_version_by_alias(f"{cell.key}-rft", "newest").tags["dvc.md5"] == "0" * 32
+            assert [model.tags["dvc.md5"] for model in recorded_models(client)] == ["0" * 32]
         assert cli.main(["--root", str(layout.root), "track", "--resend"]) == 0
         assert capsys.readouterr().out == "nothing waits to be sent\n"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_from_the_start_is_named_within_seconds(project, monkeypatch):
     layout, params, cell = project
     with socket.socket() as silent:
@@ -380,6 +387,7 @@ def test_records_of_a_killed_training_are_sent_by_the_next_attempt(project, stor
     assert not kept.exists()
 
 
+@pytest.mark.slow
 def test_without_mlflow_everything_else_works_and_one_line_says_so(project):
     layout, *_, cell = project
     code = textwrap.dedent(f"""
@@ -428,6 +436,7 @@ def test_a_project_in_another_place_keeps_its_runs_and_writes_nothing_into_the_o
     shutil.rmtree(new)
 
 
+@pytest.mark.slow
 def test_directory_and_file_digests_equal_dvcs_own(tmp_path):
     data = tmp_path / "data"
     for name, content in {"a.txt": "one\r\n", "b/c.bin": "two", "b/ü ä.txt": "three", "b-/d": ""}.items():

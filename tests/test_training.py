@@ -135,6 +135,7 @@ def test_killed_twice_it_ends_in_the_very_bytes_of_an_uninterrupted_run(method, 
 
 
 @pytest.mark.parametrize("method", ["sft", "rft"])
+@pytest.mark.slow
 def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_from_there(
     method, project, tmp_path, in_own_process
 ):
@@ -158,6 +159,7 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
         assert (broken / rft.ROLLOUTS).read_bytes() == (whole / rft.ROLLOUTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_stopped_while_it_still_learns_from_a_generation_it_goes_on_from_the_end_of_one(
     project, tmp_path, in_own_process
 ):
@@ -221,6 +223,7 @@ def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
     assert missing == ["resampled", "dead"], "only where the recipe resamples: test_resampling.py"
 
 
+@pytest.mark.slow
 def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_measured(project, tmp_path, monkeypatch):
     parse, parsed = TASK.rewards.parse, []
     monkeypatch.setattr(TASK.rewards, "parse", lambda text, limit: parsed.append(text) or parse(text, limit))
@@ -233,15 +236,29 @@ def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_meas
     assert len(parsed) == record.cost["completions"] == STEPS * 8
 
 
-def test_a_guard_of_the_recipe_stops_a_real_run_and_leaves_its_checkpoints(project, tmp_path):
+@pytest.mark.parametrize("choice", ["validation", "last"])
+def test_a_guard_of_the_recipe_ends_a_real_run_which_keeps_the_best_checkpoint_so_far(project, tmp_path, choice):
     recipe = small_recipe()
     limits = {"truncated": Limit(below=2.0, steps=3, then="stop"), "identical": Limit(below=2.0)}
     recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
-    with pytest.raises(InputError, match=r"step 3: truncated is .*below 2 for 3 steps"):
-        run_training(project, tmp_path / "run", "rft", recipe)
-    [(step, _, sealed)] = complete_checkpoints(tmp_path / "run")
-    assert step == 2
-    assert [warning["guard"] for warning in sealed["warnings"]] == ["identical"]
+
+    record = run_training(project, tmp_path / "run", "rft", recipe)
+
+    assert (record.stopped["step"], record.stopped["guard"]) == (3, "truncated")
+    assert [row["step"] for row in record.validation] == [0, 2, 3]
+    assert [warning["guard"] for warning in record.warnings] == ["identical"]
+    assert keep(tmp_path / "run", record, choice, project / "models/mini/policy", tmp_path / "kept") == 2
+    assert run_training(project, tmp_path / "run", "rft", recipe) == record, "it is not taken up again"
+
+
+def test_a_training_that_a_guard_ends_before_its_first_checkpoint_keeps_the_weights_it_has(project, tmp_path):
+    recipe = small_recipe()
+    limits = {"truncated": Limit(below=2.0, then="stop")}
+    recipe = recipe.model_copy(update={"rft": recipe.rft.model_copy(update={"guards": limits})})
+
+    record = run_training(project, tmp_path / "run", "rft", recipe)
+
+    assert keep(tmp_path / "run", record, "validation", project / "models/mini/policy", tmp_path / "kept") == 1
 
 
 def test_grpo_moves_the_adapter(grpo_run):
@@ -269,6 +286,7 @@ def test_a_kept_adapter_names_no_path_of_this_machine(grpo_run, project, tmp_pat
     assert str(project) not in (tmp_path / "adapter/adapter_config.json").read_text()
 
 
+@pytest.mark.slow
 def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     recipe, base = small_recipe(adapter=False), project / "models/mini/policy"
     record = run_training(project, tmp_path / "run", "sft", recipe)
@@ -282,6 +300,7 @@ def test_full_weights_are_kept_as_a_policy_of_their_own(project, tmp_path):
     assert processor.tokenizer("cat")["input_ids"] == policy.load(base)[1].tokenizer("cat")["input_ids"]
 
 
+@pytest.mark.slow
 def test_an_update_of_a_millionth_is_not_lost_where_the_starting_weights_have_16_bits(project, tmp_path):
     from safetensors.torch import load_file
 
@@ -387,13 +406,16 @@ def test_a_removal_that_is_cut_short_leaves_no_checkpoint_that_looks_complete(tm
     assert [step for step, *_ in complete_checkpoints(tmp_path)] == [4]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, tmp_path, in_own_process):
     assert in_own_process(project, tmp_path / "run", "sft", (3, "loss")) == -signal.SIGKILL
     said = tmp_path / "said"
 
     assert in_own_process(project, tmp_path / "run", "sft", None, 6_000, said) == 2
 
-    assert "no room left on the disk; free some and run the stage again: it goes on from step 2" in said.read_text()
+    assert (
+        "no space left on the disk; free some space and run the stage again: it resumes from step 2" in said.read_text()
+    )
     assert sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*")) == ["checkpoint-2"]
     assert in_own_process(project, tmp_path / "run", "sft", None) == 0
 
@@ -407,7 +429,7 @@ def test_a_full_disk_is_one_clear_line_and_the_last_checkpoint_is_kept(project, 
     ],
 )
 def test_a_full_disk_is_recognised_in_whatever_words(error, tmp_path):
-    with pytest.raises(InputError, match="no room left on the disk"), full_disk_named(tmp_path):
+    with pytest.raises(InputError, match="no space left on the disk"), full_disk_named(tmp_path):
         raise RuntimeError("while saving") from error
     with pytest.raises(ValueError, match="unrelated"), full_disk_named(tmp_path):
         raise ValueError("unrelated")
@@ -470,6 +492,7 @@ def test_training_ends_once_checkpoints_stop_getting_better():
     assert not any(exhausted(record, None) for record in records)
 
 
+@pytest.mark.slow
 def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tmp_path):
     recipe = small_recipe()
     settings = recipe.sft.model_copy(update={"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0})
@@ -481,6 +504,7 @@ def test_an_sft_run_stops_early_says_where_and_is_not_taken_up_again(project, tm
     assert again.to_dict() == record.to_dict()
 
 
+@pytest.mark.slow
 def test_early_stopping_judges_after_an_interruption_as_without_one(project, tmp_path, in_own_process):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     changes = {"patience": 1, "steps": 20, "save_steps": 1, "learning_rate": 0.0}

@@ -61,7 +61,7 @@ def test_a_stage_whose_orchestrator_was_killed_is_waited_for(layout):
     wait(lambda: "waiting for" in said.read_text())
     line = said.read_text().splitlines()[0]
     assert line.startswith(
-        f"vrft: {CELL} rft: waiting for process {orphan} (cli.py --root {root} stage rft --cell {CELL})"
+        f"vrft: {CELL} rft: waiting for process {orphan} (vrft_core.cli --root {root} stage rft --cell {CELL})"
     )
     before = (run / ROLLOUTS).read_bytes()
     time.sleep(3)
@@ -69,7 +69,7 @@ def test_a_stage_whose_orchestrator_was_killed_is_waited_for(layout):
 
     os.kill(orphan, signal.SIGCONT)
     assert second.wait(300) == 0, said.read_text()
-    assert '"stage": "rft"' in (root / "said0").read_text(), "the first has come to its end"
+    assert f"{CELL} rft: done" in (root / "said0").read_text(), "the first has come to its end"
     steps = [json.loads(row)["step"] for row in (run / ROLLOUTS).read_text().splitlines()]
     assert steps == sorted(steps) and len(steps) == 4 * 8
 

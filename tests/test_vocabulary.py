@@ -55,6 +55,7 @@ def filled(template: str, *values: str) -> str:
     return "".join(piece + value for piece, value in zip(pieces, [*values, ""], strict=True))
 
 
+@pytest.mark.slow
 def test_every_expression_consists_of_known_words():
     words = set(phrases.words(PHRASES))
     longest = 0

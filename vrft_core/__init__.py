@@ -3,4 +3,4 @@
 Nothing here imports dagster, dvc, great_expectations or kubernetes; orchestration lives in `pipelines`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

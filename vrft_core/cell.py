@@ -53,10 +53,10 @@ class Cell:
         """The wider scope this cell belongs to. Raises InputError when the cell itself is wider."""
         if scope == "data":
             if not (self.benchmark and self.data):
-                raise InputError(self.key, f"names a {self.scope}, and data are needed", "give the whole key")
+                raise InputError(self.key, f"is a {self.scope}, and data are needed", "give the whole key")
             return Cell(benchmark=self.benchmark, data=self.data)
         if self.scope == "data" or SCOPES.index(scope) > SCOPES.index(self.scope):
-            raise InputError(self.key, f"names a {self.scope}, and a {scope} is needed", "give the whole key")
+            raise InputError(self.key, f"is a {self.scope}, and a {scope} is needed", "give the whole key")
         depth = SCOPES.index(scope)
         return Cell(
             self.recipe,

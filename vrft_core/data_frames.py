@@ -42,10 +42,13 @@ def _in_two_splits(images: pd.DataFrame) -> pd.DataFrame:
     return cast(pd.DataFrame, pd.concat(leaks)[["same", "id", "file_name", "split", "sha256"]])
 
 
-def few_shot(directory: Path, raw_directory: Path, wanted: list[int], shots: int, all_there_are: bool) -> Frames:
+def few_shot(
+    directory: Path, raw_directory: Path, wanted: list[int], shots: int, all_there_are: bool, published: bool = False
+) -> Frames:
     """Of a sample: `counts` (a row a category), `choices` (a row a chosen image), `leaks` (chosen yet held out).
 
-    `wanted`: ids of the categories to sample. `all_there_are`: take fewer where there are fewer than `shots`.
+    `wanted`: ids of the categories to sample. `all_there_are`: take fewer where there are fewer than `shots`;
+    `published`: all, however many.
     """
     data = io.read_json(raw_directory / "annotations.json")
     images = pd.DataFrame(data["images"]).drop_duplicates("id").set_index("id")
@@ -75,7 +78,7 @@ def few_shot(directory: Path, raw_directory: Path, wanted: list[int], shots: int
     found = cast(pd.Series, choices.groupby("category_id")["image_id"].nunique())
     counts["images"] = column(counts, "category_id").map(found).fillna(0).astype(int)
     there_are = column(counts, "category_id").map(_usable(data)).fillna(0).astype(int)
-    counts["expected"] = there_are.clip(upper=shots) if all_there_are else shots
+    counts["expected"] = there_are if published else there_are.clip(upper=shots) if all_there_are else shots
     counts.loc[~counts["category_id"].isin(wanted), "expected"] = 0
     return {"counts": counts, "choices": choices, "leaks": pd.concat([by_id, by_content])}
 

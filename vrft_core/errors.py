@@ -1,4 +1,4 @@
-"""What a user can mend. Anything raised here reaches the terminal as one line and exit status 2.
+"""What a user can fix. Anything raised here reaches the terminal as one line and exit status 2.
 
 Programming errors do not belong here: they keep their traceback.
 """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, Image, Value
 from datasets.utils.typing import PathLike
+from pyarrow.parquet import read_metadata
 
 from vrft_core.errors import InputError
 from vrft_core.images import embeddable
@@ -33,7 +34,8 @@ def write_examples(directory: Path, examples: Iterable[Example]) -> None:
         for one in examples
     ]
     directory.mkdir()
-    Dataset.from_list(rows, features=FEATURES).to_parquet(directory / "data.parquet")
+    columns = {name: [row[name] for row in rows] for name in FEATURES}  # of no rows, too, there are columns
+    Dataset.from_dict(columns, features=FEATURES).to_parquet(directory / "data.parquet")
 
 
 def _embedded(example: Example) -> object:
@@ -43,16 +45,18 @@ def _embedded(example: Example) -> object:
     return {"bytes": embeddable(path, (example.width, example.height)), "path": path.name}
 
 
-def load_examples(directory: Path) -> Dataset:
+def load_examples(directory: Path, may_be_empty: bool = False) -> Dataset:
     """The parquet rows of `train` or `val`. Raises InputError when there are none or a column is missing."""
     files: list[PathLike] = [*sorted(str(path) for path in Path(directory).glob("*.parquet"))]
     if not files:
         raise InputError(directory, "no examples (*.parquet)", "run the stage `prompts` first")
+    if not any(read_metadata(file).num_rows for file in files):  # of such, `datasets` makes nothing
+        if not may_be_empty:
+            raise InputError(directory, "no rows", "is there any image with the sampled categories in this split?")
+        return Dataset.from_dict({name: [] for name in FEATURES}, features=FEATURES)
     rows = Dataset.from_parquet(files)
     if missing := [name for name in FEATURES if name not in rows.column_names]:
         raise InputError(directory, f"no column {missing[0]!r}", "run the stage `prompts` again")
-    if not len(rows):
-        raise InputError(directory, "no rows", "is there any image with the sampled categories in this split?")
     return rows.cast_column("image", Image(mode="RGB"))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 class Shape:
     """What the count needs to know of a model; weights as numbers of parameters."""
 
-    layers: int
+    layers: int  # that attend; what a layer with a recurrent state adds to its weights' products is not counted
     width: int  # attention heads × their size
     language: int  # weights of the language layers
     head: int  # vocabulary × hidden size
@@ -35,7 +35,7 @@ class Shape:
         merger = sum(_weights(module) for name, module in inner.visual.named_children() if "merger" in name)
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         return cls(
-            layers=text.num_hidden_layers,
+            layers=attending(text),
             width=text.num_attention_heads * head_size,
             language=_weights(inner.language_model.layers),
             head=text.vocab_size * text.hidden_size,
@@ -98,6 +98,12 @@ def reinforced(shape: Shape, load: Load, adapter: bool, reference: bool, updates
         "reference": (vision + language) * (reference + (updates > 1)) / updates,
         "update": supervised(shape, load, adapter),
     }
+
+
+def attending(text: Any) -> int:
+    """How many of a language model's layers attend, and hold keys and values: hybrid models have others."""
+    kinds = getattr(text, "layer_types", None)
+    return sum(kind != "linear_attention" for kind in kinds) if kinds else text.num_hidden_layers
 
 
 def _weights(module: Any) -> int:

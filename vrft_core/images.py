@@ -102,7 +102,7 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(path, f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it down") from None
     except Exception as error:  # unreadable; or whatever a broken file leads a decoder to raise
-        raise InputError(path, f"does not decode as an image: {error}", "is it cut short? Replace the file") from None
+        raise InputError(path, f"does not decode as an image: {error}", "is it truncated? Replace the file") from None
 
 
 def _sizes(image: Image.Image) -> tuple[Size, Size, Image.Transpose | None]:
@@ -150,7 +150,7 @@ def _in_frame(image: Image.Image, path: Path, listed: Size | None) -> Image.Imag
 def _refuse_mode(image: Image.Image, path: Path) -> None:
     if image.mode in ("I", "F", "LAB"):
         what = {"I": "32-bit integers", "F": "floating-point numbers", "LAB": "CIELAB colours"}[image.mode]
-        raise InputError(path, f"holds {what}, of which nothing says how bright they are", "save it as 8-bit RGB")
+        raise InputError(path, f"holds {what}, whose brightness range is not known", "save it as 8-bit RGB")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -45,10 +45,10 @@ def read_json(path: Path, accepted: str = "give a JSON file") -> Any:
     except json.JSONDecodeError as error:
         if kind := file_kinds.recognised(path, text.encode()):
             raise InputError(path, f"is no JSON, it seems to be {kind}", accepted) from None
-        remedy = "it holds more than one JSON value" if error.msg == "Extra data" else "is the file cut short?"
+        remedy = "it holds more than one JSON value" if error.msg == "Extra data" else "is the file truncated?"
         raise InputError(path, f"not valid JSON at line {error.lineno}: {error.msg}", remedy) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise InputError(path, f"not sensible JSON: {error}", "replace the file") from None
+        raise InputError(path, f"not usable JSON: {error}", "replace the file") from None
 
 
 def read_jsonl(path: Path, accepted: str = "give a file of JSON lines, one object a line") -> list[dict]:

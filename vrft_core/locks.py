@@ -96,7 +96,13 @@ def is_held(path: Path) -> bool:
 
 def command_line() -> str:
     """This process's, short and readable."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+    if not (sys.argv and sys.argv[0]):
+        return "python"
+    name = Path(sys.argv[0]).name
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if name == "__main__.py" and spec:  # python -m package
+        name = spec.parent
+    return " ".join([name, *sys.argv[1:]])
 
 
 # DVC's errors: a lock for files (its rwlock), or for the whole repository, or its file of locks cut short
@@ -141,7 +147,7 @@ def _remove_torn(path: Path, guard: Path) -> None:
         whole = False
     if not whole:
         path.unlink(missing_ok=True)
-        say(f"{path}: was left half written by a process that was killed; it is removed")
+        say(f"{path}: was left incomplete by a process that was killed; it is removed")
 
 
 def say(line: str) -> None:

@@ -27,8 +27,8 @@ _md5 = partial(hashlib.md5, usedforsecurity=False)
 # What decides the weights a stage trains: blocks of the recipe, and directories it reads.
 _SETTINGS = {
     "policy": ("prompts", "policy", "threads"),
-    "sft": ("few_shot", "prompts", "adapter", "sft", "evaluation", "threads"),
-    "rft": ("few_shot", "prompts", "adapter", "rft", "evaluation", "threads"),
+    "sft": ("few_shot", "prompts", "adapter", "sft", "evaluation", "threads", "precision", "deterministic"),
+    "rft": ("few_shot", "prompts", "adapter", "rft", "evaluation", "threads", "precision", "deterministic"),
 }
 
 

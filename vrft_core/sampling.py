@@ -6,21 +6,47 @@ images into questions belongs to `prompts`.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal, NotRequired, TypedDict
 
 from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.params import FewShot
 
+Names = list[str] | Literal["all"] | None
 
-def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | None = None) -> list[dict]:
-    """Categories to sample, by id: those named, or without names those with one of the frequency letters.
+
+class ChosenImage(TypedDict):
+    image_id: int
+    sha256: str
+    negatives: NotRequired[list[int]]  # categories verified absent from it that are asked about too
+
+
+class ChosenCategory(TypedDict):
+    id: int
+    name: str
+    frequency: str
+    images: list[ChosenImage]
+
+
+class Selection(TypedDict):
+    """Content of `selection.json`."""
+
+    seed: int
+    shots: int
+    categories: list[ChosenCategory]
+
+
+def targets(source: Annotations, frequencies: Sequence[str], names: Names = None) -> list[dict]:
+    """Categories to sample, by id: those named, or all, or without names those with one of the frequency letters.
 
     Raises InputError for a name the annotations do not know, and when nothing is left to sample.
     """
     by_name = {category["name"]: category for category in source.categories.values()}
+    if names == "all":
+        names = list(by_name)
     if unknown := sorted(set(names or []) - set(by_name)):
         raise InputError(
-            "params.yaml", f"categories: the annotations know no category {unknown[0]!r}", "check its spelling"
+            "params.yaml", f"categories: the annotations have no category {unknown[0]!r}", "check its spelling"
         )
     chosen = [
         category
@@ -32,7 +58,7 @@ def targets(source: Annotations, frequencies: Sequence[str], names: list[str] | 
     return sorted(chosen, key=lambda category: category["id"])
 
 
-def taught(source: Annotations, settings: FewShot, names: list[str] | None = None) -> frozenset[int]:
+def taught(source: Annotations, settings: FewShot, names: Names = None) -> frozenset[int]:
     """Ids of the categories that `targets` samples."""
     return frozenset(category["id"] for category in targets(source, settings.frequencies, names))
 
@@ -55,26 +81,29 @@ def usable_images(source: Annotations) -> dict[int, list[int]]:
 
 def choose(
     source: Annotations, categories: list[dict], settings: FewShot, shots: int, seed: int, evaluated: Sequence[int] = ()
-) -> dict:
-    """K training images for each category: the content of `selection.json`.
+) -> Selection:
+    """K training images for each category.
 
     With one seed the images for K = 1 are the first of those for K = 2, and so on: candidates are put in the order of
     a hash over (seed, category id, image sha256), and the first K are taken.
 
     With `settings.negatives`, each chosen image also names that many of the `evaluated` categories that are verified
     absent from it, in the order of a hash over (seed, category id, image sha256, absent category id); all, where there
-    are fewer.
+    are fewer. With `settings.published`, every usable training image is taken: the authors have chosen.
 
     Raises InputError naming a category that has too few images (unless `when_short` is `all` and it has some), and
     naming an image that is also, by its content, a validation or evaluation image.
     """
     usable = usable_images(source)
-    short = [c for c in categories if len(usable[c["id"]]) < (1 if settings.when_short == "all" else shots)]
+    if settings.published:
+        shots = max(shots, *(len(usable[c["id"]]) for c in categories))
+    any_number = settings.published or settings.when_short == "all"
+    short = [c for c in categories if len(usable[c["id"]]) < (1 if any_number else shots)]
     if short:
         have, more = len(usable[short[0]["id"]]), f" (and {len(short) - 1} more fall short)" if short[1:] else ""
         raise InputError(
             "params.yaml",
-            f"category {short[0]['name']!r} has {have} usable training images, {shots} shots want {shots}{more}",
+            f"category {short[0]['name']!r} has {have} usable training images, {shots} shots need {shots}{more}",
             "ask for fewer shots, leave the category out of `categories`"
             + (", or set few_shot.when_short to `all`" if have else ""),
         )
@@ -82,9 +111,9 @@ def choose(
     def order(category_id: int, image_id: int) -> bytes:
         return hashlib.sha256(f"{seed}/{category_id}/{source.images[image_id]['sha256']}".encode()).digest()
 
-    def described(category_id: int, image_id: int) -> dict:
+    def described(category_id: int, image_id: int) -> ChosenImage:
         digest = source.images[image_id]["sha256"]
-        entry: dict = {"image_id": image_id, "sha256": digest}
+        entry: ChosenImage = {"image_id": image_id, "sha256": digest}
         if settings.negatives:
             absent = set(evaluated) & set(source.images[image_id]["neg_category_ids"])
 
@@ -94,7 +123,7 @@ def choose(
             entry["negatives"] = sorted(absent, key=lot)[: settings.negatives]
         return entry
 
-    selection = {
+    selection: Selection = {
         "seed": seed,
         "shots": shots,
         "categories": [
@@ -114,7 +143,7 @@ def choose(
     return selection
 
 
-def refuse_leaks(source: Annotations, selection: dict) -> None:
+def refuse_leaks(source: Annotations, selection: Selection) -> None:
     """Raise InputError naming the first chosen image that is held out, by its id or by its content."""
     held_out = {image["sha256"]: image for image in source.images.values() if image["split"] != "train"}
     for category in selection["categories"]:
@@ -130,7 +159,7 @@ def refuse_leaks(source: Annotations, selection: dict) -> None:
                 )
 
 
-def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
+def pairs(selection: Selection, negatives: bool = False) -> list[tuple[int, int]]:
     """(image id, category id) of every choice, category by category; each followed by its negatives if wanted."""
     return [
         (image["image_id"], category)
@@ -140,7 +169,7 @@ def pairs(selection: dict, negatives: bool = False) -> list[tuple[int, int]]:
     ]
 
 
-def subset(source: Annotations, selection: dict) -> dict:
+def subset(source: Annotations, selection: Selection) -> dict:
     """The chosen images once each, with the annotations of the categories they were chosen for and no others."""
     chosen: dict[int, set[int]] = {}
     for category in selection["categories"]:

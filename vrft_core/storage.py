@@ -53,7 +53,7 @@ def refuse_unwritable(folders: Iterable[Path], need: int = LITTLE) -> None:
         except OSError as error:
             raise InputError(folder, f"cannot be written: {error.strerror}", _remedy(error)) from None
         if free < need:
-            raise InputError(folder, f"{_size(free)} are free, and {_size(need)} are needed", "free some")
+            raise InputError(folder, f"{_size(free)} are free, {_size(need)} are needed", "free some")
 
 
 def project_folders(root: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def trouble_named(folder: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if is_full(error):
-            raise InputError(folder, "no room left on the disk", "free some and start again") from error
+            raise InputError(folder, "no space left on the disk", "free some space and start again") from error
         if place := _closed(error):
             raise InputError(
                 place, "cannot be read or written", "mount it for writing, or change its rights"

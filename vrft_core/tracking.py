@@ -1,4 +1,4 @@
-"""The only file that talks to MLflow: one run for each trained model, found again when a stage is tried again.
+"""Runs in MLflow: one for each trained model, found again when a stage is tried again. `registry` registers models.
 
 Weights stay with DVC; MLflow holds the record and small files. What is worth recording is decided by the stages.
 
@@ -29,7 +29,6 @@ from vrft_core.params import Params
 
 KEY, CODE, MODEL = "vrft.key", "vrft.code", "vrft.model_digest"  # tags of a run
 DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
-ALIAS = "newest"  # on the registry's latest version ("latest" itself is MLflow's own word)
 PAUSE = 30.0  # seconds between attempts while the store is away
 PATIENCE = 10.0  # seconds at the end in which nothing goes through
 
@@ -85,8 +84,8 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
     digest = provenance.directory_digest(directory)
     try:
         with _store(layout) as client:
-            experiment = _experiment(client, layout, cell)
-            found = client.search_runs([experiment], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
+            where = _experiment(client, layout, cell)
+            found = client.search_runs([where], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
             if found:
                 record = Run(client, layout, found[0], True, name=f"{cell.key}-{method}")
             else:
@@ -106,6 +105,40 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
     )
     record.evaluation(metrics, digest)
     record.close(None if found else "FINISHED")
+
+
+def log_night(layout: Layout, night: Mapping) -> str | None:
+    """A nightly evaluation as a finished run of the experiment `nightly`; the address of its page, None without a run.
+
+    A store that cannot be reached costs a warning. Where the store is a file, the address is `make ui`'s.
+    """
+    if not _installed():
+        return None
+    from mlflow.entities import Metric, RunTag
+
+    numbers = {"passed": float(night["passed"])}
+    for key, row in night["cells"].items():
+        for name, entry in row.get("metrics", {}).items():
+            numbers[f"{key}/{name}"] = entry["value"]
+        if "difference" in row:
+            numbers |= {f"{key}/difference/{end}": row["difference"][end] for end in ("value", "low", "high")}
+            numbers[f"{key}/p"] = row["p"]
+    tags = {"verdict": "passed" if night["passed"] else "failed", "mlflow.note.content": night["sentence"][:5000]}
+    tags |= {f"verdict.{key}": row["verdict"] for key, row in night["cells"].items()}
+    tags |= {"mlflow.source.git.commit": night["commit"]} if night["commit"] else {}
+    try:
+        with _store(layout) as client:
+            where = experiment(client, layout, "nightly")
+            run = client.create_run(where, run_name=night["at"])
+            metrics = [Metric(name, float(v), _now(), 0) for name, v in numbers.items() if _is_number(v)]
+            client.log_batch(run.info.run_id, metrics, tags=[RunTag(name, text) for name, text in tags.items()])
+            client.set_terminated(run.info.run_id, "FINISHED")
+            uri = _public(tracking_uri(layout))
+            pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
+            return f"{pages.rstrip('/')}/#/experiments/{where}/runs/{run.info.run_id}"
+    except InputError as error:
+        say(f"{error}; the night is not recorded there")
+        return None
 
 
 class Run:
@@ -156,9 +189,9 @@ class Run:
         self._outbox.put({"do": "starting_weights", "digest": digest})
 
     def model(self, name: str, directory: Path, digest: str) -> None:
-        """Record the trained model and register it as a version of `name`, pointing at DVC's bytes.
+        """Record the trained model, whose bytes DVC keeps; `digest` is `provenance.directory_digest(directory)`.
 
-        `digest` is `provenance.directory_digest(directory)`. The newest version carries the alias `newest`.
+        Registering one that can be loaded is `registry`'s.
         """
         self.tag(MODEL, digest)
         record = {"do": "model", "name": name.replace("/", "-"), "path": self._relative(directory), "digest": digest}
@@ -277,8 +310,7 @@ class _Sender:
 
     def _model(self, record: dict) -> None:
         tags = {DVC_DIGEST: record["digest"], DVC_PATH: record["path"]}
-        model_id = _logged_model(self._client, self._run.info, record["name"], tags)
-        _register(self._client, self.id, record["name"], record["path"], tags, model_id)
+        _logged_model(self._client, self._run.info, record["name"], tags)
 
     def _evaluation(self, record: dict) -> None:
         from mlflow.entities import Metric
@@ -337,6 +369,9 @@ def _store(layout: Layout) -> Iterator:
         ) from error
 
 
+open_store = _store
+
+
 def _public(uri: str) -> str:
     """The address without a password."""
     address = urlsplit(uri).netloc
@@ -370,8 +405,11 @@ def _take_along(layout: Layout) -> None:
         return
     with contextlib.closing(sqlite3.connect(path, timeout=30)) as store:
         tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
-        if not places.keys() <= tables:
+        places = [
+            ("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"),
+            ("model_versions", "source"), ("model_versions", "storage_location"),
+        ]  # fmt: skip
+        if not {table for table, _ in places} <= tables:
             return
         rows = store.execute("SELECT artifact_location, name FROM experiments").fetchall()
         moved = {
@@ -380,7 +418,7 @@ def _take_along(layout: Layout) -> None:
             if location and location.startswith("file:") and location.endswith(f"/mlartifacts/{name}")
         } - {here}
         for old in moved:
-            for table, column in places.items():
+            for table, column in places:
                 store.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
                     (here, len(old) + 1, len(old) + 1, f"{old}/"),
@@ -403,7 +441,10 @@ def _only_one(layout: Layout) -> Iterator[None]:
 
 def _experiment(client, layout: Layout, cell: Cell) -> str:
     """Its id. One experiment a benchmark; starting weights, which belong to none, lie under their recipe."""
-    name = cell.benchmark or cell.recipe
+    return experiment(client, layout, cell.benchmark or cell.recipe)
+
+
+def experiment(client, layout: Layout, name: str) -> str:
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     local = tracking_uri(layout).startswith("sqlite:")
@@ -413,10 +454,8 @@ def _experiment(client, layout: Layout, cell: Cell) -> str:
 
 def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) -> tuple[object, bool]:
     """(run, whether it was there before)."""
-    experiment, code = _experiment(client, layout, cell), provenance.source_digest()
-    for found in client.search_runs(
-        [experiment], f"tags.`{KEY}` = '{key}'", order_by=["start_time DESC"], max_results=1
-    ):
+    where, code = _experiment(client, layout, cell), provenance.source_digest()
+    for found in client.search_runs([where], f"tags.`{KEY}` = '{key}'", order_by=["start_time DESC"], max_results=1):
         if found.info.status != "FINISHED" or found.data.tags.get(CODE) == code:
             client.set_tag(found.info.run_id, CODE, code)
             client.update_run(found.info.run_id, status="RUNNING")
@@ -429,12 +468,12 @@ def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) ->
         "git.dirty": commit and commit["dirty"], "mlflow.note.content": _NOTES[stage].format(key=cell.key),
     }  # fmt: skip
     tags = {name: str(value) for name, value in tags.items() if value is not None}
-    return client.create_run(experiment, run_name=f"{cell.key}-{stage}", tags=tags), False
+    return client.create_run(where, run_name=f"{cell.key}-{stage}", tags=tags), False
 
 
 def _model_id(client, digest: str) -> str | None:
     """The newest model recorded under DVC's digest, in any experiment."""
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    experiments = [one.experiment_id for one in client.search_experiments()]
     found = client.search_logged_models(experiments, filter_string=f"tags.`{DVC_DIGEST}` = '{digest}'", max_results=1)
     return found[0].model_id if found else None
 
@@ -451,22 +490,6 @@ def _logged_model(client, info, name: str, tags: dict[str, str]) -> str:
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     client.log_outputs(info.run_id, [LoggedModelOutput(model.model_id, 0)])
     return model.model_id
-
-
-def _register(client, run_id: str, name: str, where: str, tags: dict[str, str], model_id: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(
-            name, description=f"Weights at `{where}`, kept by DVC; each version names its digest."
-        )
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"name = '{name}'")
-    same = [v for v in versions if v.run_id == run_id and v.tags.get(DVC_DIGEST) == tags[DVC_DIGEST]]
-    version = same[0] if same else client.create_model_version(name, f"dvc://{where}", run_id, tags, model_id=model_id)
-    client.set_registered_model_alias(name, ALIAS, version.version)
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:

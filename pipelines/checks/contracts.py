@@ -87,9 +87,14 @@ def few_shot(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
 
     settings = params.recipe(cell).few_shot
     source = Annotations.load(layout.raw(cell) / "annotations.json")
-    wanted = [category["id"] for category in targets(source, settings.frequencies, params.benchmark(cell).categories)]
+    wanted = [category["id"] for category in targets(source, settings.frequencies, params.benchmark(cell).sampled)]
     frames = data_frames.few_shot(
-        layout.few_shot(cell), layout.raw(cell), wanted, cell.shots, all_there_are=settings.when_short == "all"
+        layout.few_shot(cell),
+        layout.raw(cell),
+        wanted,
+        cell.shots,
+        all_there_are=settings.when_short == "all",
+        published=settings.published,
     )
     return frames, suites(expectations.FEW_SHOT)
 

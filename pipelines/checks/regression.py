@@ -1,32 +1,86 @@
-"""The regression gate: a model that has become worse than its recorded baseline fails the run that found it."""
+"""The nightly verdicts as asset checks: what the last night said of each cell, and whether there was one.
 
+Judging belongs to `vrft_core`; here its words become checks.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
-from vrft_core import io
+from vrft_core import nights
 from vrft_core.cell import Layout
 from vrft_core.params import Params
 
+OTHERS = {
+    "golden_training": "A few steps of training again: the same losses and rewards as recorded.",
+    "adversarial_answers": "The fixed adversarial answers are paid as specified.",
+    "data_suites": "The data contracts hold.",
+}
+
 
 def no_regression(asset: dg.AssetsDefinition, root: Path, params: Params) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset,
-        blocking=True,
-        partitions_def=asset.partitions_def,
-        description="Not worse than the baseline: the paired 95 % interval does not lie wholly below zero.",
-    )
-    def no_regression(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        cell = params.parse_cell(context.partition_key)
-        found = io.read_json(Layout(root).runs(cell, "nightly") / "comparison.json")
-        name = found.get("metric")
-        if name is None:
-            raise dg.Failure(f"{cell.key}: the comparison is older than the metrics' names; run nightly_eval again")
-        verdict = (
-            f"{cell.key}: {name} {found[name]:.3f}, baseline {found[f'baseline {name}']:.3f}, difference "
-            f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-        )
-        print(verdict + ("" if found["passed"] else ": WORSE"), flush=True)
-        return dg.AssetCheckResult(passed=found["passed"], description=verdict, metadata=found)
+    """One check a cell, and one for each of the other things a night looks at."""
+    named = {f"no_regression_{_name(key)}": key for key in params.nightly.cells}
+    about = "Not worse than the baseline (Holm's correction over all cells), and no slow drift."
+    specs = [dg.AssetCheckSpec(name, asset=asset, description=about, blocking=True) for name in named]
+    specs += [dg.AssetCheckSpec(name, asset=asset, description=text, blocking=True) for name, text in OTHERS.items()]
 
-    return no_regression
+    @dg.multi_asset_check(name="nightly_verdicts", specs=specs)
+    def verdicts() -> Iterator[dg.AssetCheckResult]:
+        night = nights.read(Layout(root))[-1]
+        print(night["sentence"], flush=True)
+        for name, key in named.items():
+            row = night["cells"].get(key, {"verdict": "failed", "said": "was not part of this night"})
+            yield dg.AssetCheckResult(
+                asset_key=asset.key,
+                check_name=name,
+                passed=row["verdict"] == "good",
+                description=row.get("said") or row["verdict"],
+                metadata=_numbers(row),
+            )
+        for name, parts in {
+            "golden_training": [night["golden"]],
+            "adversarial_answers": list(night["rewards"].values()),
+            "data_suites": [night["data"]],
+        }.items():
+            found = [part for part in parts if part is not None]
+            yield dg.AssetCheckResult(
+                asset_key=asset.key,
+                check_name=name,
+                passed=all(part["passed"] for part in found),
+                description="; ".join(part["said"] for part in found if part["said"]) if found else "not run",
+            )
+
+    return verdicts
+
+
+def fresh(asset: dg.AssetsDefinition, root: Path, params: Params) -> dg.AssetChecksDefinition:
+    """One check a cell: evaluated within the last night. Dagster's own freshness is an asset's, not a cell's."""
+    named = {f"fresh_{_name(key)}": key for key in params.nightly.cells}
+    about = f"Evaluated within the last {nights.LATE.total_seconds() / 3600:.0f} hours."
+    specs = [dg.AssetCheckSpec(name, asset=asset, description=about) for name in named]
+
+    @dg.multi_asset_check(name="nightly_fresh", specs=specs)
+    def freshness() -> Iterator[dg.AssetCheckResult]:
+        past, now = nights.read(Layout(root)), datetime.now(UTC)
+        for name, key in named.items():
+            late = nights.missed(past, key, now)
+            yield dg.AssetCheckResult(
+                asset_key=asset.key, check_name=name, passed=late is None, description=late or "evaluated last night"
+            )
+
+    return freshness
+
+
+def _name(key: str) -> str:
+    """Dagster's names hold no hyphen."""
+    return key.replace("-", "_")
+
+
+def _numbers(row: dict) -> dict[str, float]:
+    if "difference" not in row:
+        return {}
+    found = {"now": row["value"], "baseline": row["baseline"], "p": row["p"], "drift": row["drift"]["evidence"]}
+    return found | {f"difference {end}": row["difference"][end] for end in ("value", "low", "high")}

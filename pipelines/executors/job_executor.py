@@ -282,7 +282,7 @@ class Watch:
                     raise
                 if not away:
                     away = time.monotonic()
-                    self.context.log.warning(f"{self.place.title} does not answer, asking on: {error}")
+                    self.context.log.warning(f"{self.place.title} does not answer, still trying: {error}")
                 for source in pumped:
                     source.pump()
                 time.sleep(jobs.EVERY)

@@ -130,7 +130,7 @@ def _wait(cli: SlurmCli, name: str, id: str, folder: Path) -> None:
                 if found.cause is Cause.REFUSED:
                     raise Refused(f"Slurm job {id} {found.text}; see `resources` in params.yaml")
             except Unreachable as error:
-                print(f"Slurm does not answer, asking on: {error}", file=sys.stderr)
+                print(f"Slurm does not answer, still trying: {error}", file=sys.stderr)
             except Unknown:
                 pass  # it has ended meanwhile
             time.sleep(EVERY)
@@ -162,7 +162,7 @@ def main(study: str) -> int:
         print(error, file=sys.stderr)
         return 2
     except Unreachable as error:
-        print(f"Slurm does not answer: {error}; a job that was submitted goes on: `squeue --me`", file=sys.stderr)
+        print(f"Slurm does not answer: {error}; a submitted job continues: `squeue --me`", file=sys.stderr)
         return 1
     print("\n".join(failed or [f"{study}: trained and evaluated"]), file=sys.stderr)
     return 1 if failed else 0

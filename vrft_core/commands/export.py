@@ -14,13 +14,13 @@ from vrft_core import io, provenance
 from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.evaluation.scores import Ends
+from vrft_core.families import registry
 from vrft_core.families.form import Form
 from vrft_core.params import Params
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, stored_dtype
 from vrft_core.tasks import get_task
 
-# A class of this project wrote the folder; to others it is what it is built on.
-PROCESSORS = {"qwen2-vl": "Qwen2VLProcessor", "qwen2.5-vl": "Qwen2_5_VLProcessor", "qwen3-vl": "Qwen3VLProcessor"}
 USE = """\
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
@@ -67,7 +67,8 @@ def export(layout: Layout, params: Params, cell: Cell, method: str, directory: P
             hub = params.recipe(cell).policy.hub
             origin = {"base_model_name_or_path": hub.repo, "revision": hub.revision} if hub else {}
             io.write_json(target / "adapter" / ADAPTER_CONFIG, config | origin)
-        _name_processor(target, PROCESSORS[params.recipe(cell).policy.family])
+        # A class of this project wrote the folder; to others it is what it is built on.
+        _name_processor(target, registry.get(params.recipe(cell).policy.family).processor_class)
         io.write_text(target / "README.md", card(layout, params, cell, method))
 
 
@@ -143,11 +144,11 @@ def _results(layout: Layout, params: Params, cell: Cell, method: str) -> list[st
     return ["## Results", "", *table, "", "Points, with 95 % intervals over evaluation images.", ""]
 
 
-def _interval(entry: dict) -> str:
-    value, low, high = (entry[key] for key in ("value", "low", "high"))
+def _interval(entry: Ends) -> str:
+    value, low, high = entry["value"], entry["low"], entry["high"]
     if value is None:
         return "–"
-    return f"{100 * value:.1f}" + ("" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
+    return f"{100 * value:.1f}" + ("" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
 
 
 def _commits(trained: dict | None, exported: dict | None) -> list[str]:

@@ -1,7 +1,7 @@
 """`vrft init`: a user's own data becomes a benchmark, and cells of it, in params.yaml.
 
 Lines are inserted as text where the blocks end: comments, order and spelling of what is there stay as they are.
-Checking the data belongs to `sources.files`.
+Checking the data belongs to `sources.files`; labelled folders to `init_folder`.
 """
 
 import os
@@ -12,11 +12,12 @@ from pathlib import Path
 import yaml
 
 from vrft_core import io, sampling
-from vrft_core.annotations import Annotations
+from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.params import Benchmark, Params
-from vrft_core.sources import files
+from vrft_core.params import Benchmark, Folder, Params
+from vrft_core.report.verdict import FEW_IMAGES
+from vrft_core.sources import files, folders
 from vrft_core.tasks import load_params, settings_models
 
 
@@ -37,16 +38,35 @@ def init(
     training images and at least one evaluation image are taken and written out. Raises InputError, with params.yaml
     untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
     """
-    path = root / "params.yaml"
-    params = load_params(path)
-    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
-    _check_names(params, path, name, recipe, shots, cells)
+    params, cells = cells_of(root, name, recipe, shots, seeds)
     benchmark = {
         "task": task,
         "train": _split(root, *train),
         "eval": _split(root, *evaluation),
     }
     source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
+    return add_benchmark(root, params, cells, benchmark, source, categories)
+
+
+def cells_of(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int]) -> tuple[Params, list[Cell]]:
+    """The parameters as they are, and the cells to add. Raises InputError for names that cannot be added."""
+    params = load_params(root / "params.yaml")
+    cells = [Cell(recipe, name, shots, seed, data="own") for seed in sorted(seeds)]
+    _check_names(params, root / "params.yaml", name, recipe, shots, cells)
+    return params, cells
+
+
+def add_benchmark(
+    root: Path,
+    params: Params,
+    cells: list[Cell],
+    benchmark: dict,
+    source: Annotations,
+    categories: Sequence[str] | None,
+) -> list[str]:
+    """Write the benchmark and its cells to params.yaml; returns lines that say so, the next command last."""
+    path, (first, task) = root / "params.yaml", (cells[0], benchmark["task"])
+    name, recipe, shots = first.benchmark, first.recipe, first.shots
     enough = 1 if params.recipes[recipe].few_shot.when_short == "all" else shots
     benchmark["categories"], left_out = _pick(source, enough, categories)
 
@@ -57,10 +77,13 @@ def init(
     _check_result(params, path, text, name)
     io.write_text(path, text)
 
-    splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in ("train", "val", "eval"))
+    splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in SPLITS)
+    scored = len(source.split("eval").images)
+    few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
         *left_out,
+        *([few] if scored < FEW_IMAGES else []),
         f"next: vrft run {cells[0].key}",
     ]
 
@@ -70,8 +93,10 @@ def update(root: Path, name: str) -> list[str]:
     path = root / "params.yaml"
     params = load_params(path)
     benchmark = params.benchmarks.get(name)
+    if benchmark and benchmark.folder:
+        return [_update_folder(path, root, benchmark.folder)]
     if benchmark is None or benchmark.train is None or benchmark.eval is None:
-        own = sorted(n for n, b in params.benchmarks.items() if b.train)
+        own = sorted(n for n, b in params.benchmarks.items() if b.train or b.folder)
         raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
     files.read(benchmark, root)
     text, said = path.read_text(encoding="utf-8"), []
@@ -83,11 +108,18 @@ def update(root: Path, name: str) -> list[str]:
     return said
 
 
+def _update_folder(path: Path, root: Path, folder: Folder) -> str:
+    folders.read(root / folder.path, folder.format)
+    new = folders.digest(root / folder.path, folder.format)
+    io.write_text(path, path.read_text(encoding="utf-8").replace(folder.sha256, new))
+    return f"{folder.path}: {'unchanged' if new == folder.sha256 else 'taken as it is now'}"
+
+
 def _split(root: Path, file: Path, images: Path) -> dict[str, str]:
     return {
-        "annotations": _stored(root, file),
-        "images": _stored(root, images),
-        "sha256": files.digest(root / _stored(root, file)),
+        "annotations": stored_path(root, file),
+        "images": stored_path(root, images),
+        "sha256": files.digest(root / stored_path(root, file)),
     }
 
 
@@ -113,7 +145,7 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
             raise InputError(f"name {name!r}", f"makes the key {cell.key} ambiguous", "choose another name")
 
 
-def _stored(root: Path, path: Path) -> str:
+def stored_path(root: Path, path: Path) -> str:
     """Relative to the root where the path lies inside it, else absolute."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
@@ -128,19 +160,19 @@ def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tupl
     if names:
         if unknown := [name for name in names if name not in count]:
             raise InputError(
-                "--categories", f"the data has no category {unknown[0]!r}", f"known: {_some(sorted(count))}"
+                "--categories", f"the data has no category {unknown[0]!r}", f"known: {some(sorted(count))}"
             )
         short = [f"{name} ({count[name]})" for name in dict.fromkeys(names) if count[name] < enough]
         if short:
             raise InputError(
                 "--categories",
-                f"too few usable training images for {enough} shots, validation images set aside: {_some(short)}",
+                f"too few usable training images for {enough} shots, validation images set aside: {some(short)}",
                 "lower --shots, or leave these out",
             )
         if unscored := [name for name in names if name not in scored]:
             raise InputError(
                 "--categories",
-                f"the evaluation images show no {_some(unscored)}",
+                f"the evaluation images show no {some(unscored)}",
                 "leave it out, or evaluate on more images",
             )
         return list(dict.fromkeys(names)), []
@@ -164,7 +196,7 @@ def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tupl
     return taken, [f"left out, {reason}: {', '.join(group)}" for reason, group in reasons.items() if group]
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
@@ -214,12 +246,12 @@ def _node(text: str, at: tuple[str, ...]) -> yaml.Node:
 
 
 def _block(key: str, row: dict) -> list[str]:
-    """A grid row on one line; a benchmark with one field a line."""
+    """A row of the grid on one line; a benchmark with one field a line."""
 
     def flow(value) -> str:
         return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9).strip()
 
-    if "train" not in row:
+    if "benchmark" in row:
         return [f"{key}: {flow(row)}\n"]
     return [f"{key}:\n"] + [f"  {k}: {v if isinstance(v, str) else flow(v)}\n" for k, v in row.items()]
 

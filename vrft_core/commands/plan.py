@@ -13,10 +13,11 @@ from vrft_core import flops
 from vrft_core.architectures import outline
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
+from vrft_core.families import registry
+from vrft_core.families.family import SMALL_CELL
 from vrft_core.families.form import Form
 from vrft_core.params import Params, Recipe, Rft, Sft
 from vrft_core.policy import curriculum
-from vrft_core.policy.model import PATCH_SIZE
 from vrft_core.report.charts import brief
 from vrft_core.tasks import Task, get_task
 
@@ -30,6 +31,7 @@ GPUS = {
 }
 UTILISATION = 0.35  # share of the peak that training reaches
 BANDWIDTH = 0.3  # share of the memory's speed that generation reaches: every new token reads all weights once
+NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # a weight; a scale of 8 bits for 64, one of 32 bits for 256 of those
 LETTERS_A_TOKEN = 3.5  # of the question, where no tokenizer is at hand
 TEMPLATE_TOKENS = 24  # the chat template with its default system turn
 TURNS = "<|im_start|>user\n<|vision_start|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"
@@ -81,7 +83,7 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
         f"# {cell.key} on {gpus} × {gpu}{', sharded' if sharded else ''}",
         "",
         f"{brief(total)} weights, {brief(trained)} of them trained"
-        f" ({'LoRA' if recipe.adapter else 'full'}). A row holds at most {sizes['rft'].image} image tokens, "
+        f" ({_kind(recipe)}). A row holds at most {sizes['rft'].image} image tokens, "
         f"{'about ' if recipe.policy.hub else ''}{sizes['rft'].text} of text, {sizes['rft'].completion} new ones.",
         "",
         "Estimates from the model's shape; none was measured on a GPU.",
@@ -109,14 +111,32 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
+def _kind(recipe: Recipe) -> str:
+    if recipe.adapter is None:
+        return "full"
+    return "LoRA" if recipe.adapter.base_bits == 16 else "LoRA on weights of 4 bits"
+
+
+def needed(params: Params, cell: Cell) -> dict[str, float]:
+    """GiB that `sft` and `rft` each hold at once on one device; the numbers of `weights`, and of those `trained`."""
+    recipe, model = params.recipe(cell), outline(params, params.recipe(cell))
+    task, trained = get_task(params.task(cell)), _trained(model, recipe)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    found: dict[str, float] = {"weights": total, "trained": trained}
+    for name, completion in (("sft", None), ("rft", recipe.rft.max_completion_length)):
+        sizes = _sizes(params, recipe, task, completion)
+        found[name] = sum(_memory(model, recipe, name, sizes, total, trained, 1, False).values())
+    return found
+
+
 def _check(recipe: Recipe, settings: Sft | Rft, name: str, cell: Cell, gpus: int) -> None:
     where, rows = f"recipes.{cell.recipe}.{name}", settings.batch_size
     unit = settings.num_generations if isinstance(settings, Rft) else 1
     if rows % unit:
-        raise InputError(where, f"batch_size {rows} is no multiple of num_generations {unit}", "change one of them")
+        raise InputError(where, f"batch_size {rows} is not a multiple of num_generations {unit}", "change one of them")
     if rows % (gpus * unit):
         whole = f" in groups of {unit}" if unit > 1 else ""
-        raise InputError(where, f"batch_size {rows} cannot be shared out over {gpus} GPUs{whole}", "change --gpus")
+        raise InputError(where, f"batch_size {rows} cannot be divided over {gpus} GPUs{whole}", "change --gpus")
     share = rows // gpus
     if settings.micro_batch_size and share % min(settings.micro_batch_size, share):
         raise InputError(
@@ -145,7 +165,8 @@ def _sizes(params: Params, recipe: Recipe, task: Task, completion: int | None) -
             return round(len(words) / LETTERS_A_TOKEN)
 
         extra = TEMPLATE_TOKENS
-    return Sizes(pixels // (2 * PATCH_SIZE) ** 2, count(text) + extra, completion or count(target))
+    cell = SMALL_CELL if taught else registry.get(policy.family).cell or SMALL_CELL
+    return Sizes(pixels // cell**2, count(text) + extra, completion or count(target))
 
 
 def _trained(model: PreTrainedModel, recipe: Recipe) -> int:
@@ -179,7 +200,7 @@ def _memory(
     spread = gpus if sharded else 1
     share = settings.batch_size // gpus
     micro = min(settings.micro_batch_size or share, share)
-    weights = total * 6 if full else total * 2 + trained * 4
+    weights = total * 6 if full else frozen_bytes(model, recipe, total) + trained * 4
     layer = 2 * (6 * text.hidden_size + 4 * text.intermediate_size)  # bytes a token leaves in a layer for its gradient
     layers = text.num_hidden_layers
     held = 2 * text.hidden_size * layers + layer if settings.gradient_checkpointing else layer * layers
@@ -191,11 +212,25 @@ def _memory(
         activations += micro * 4 * sizes.image * 2 * (6 + 4 * 4) * wide * depth
     activations += micro * sizes.completion * text.vocab_size * 4 * 2  # logits and their gradient
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    cache = share * sizes.total * 2 * layers * text.num_key_value_heads * head_size * 2
+    cache = share * sizes.total * 2 * flops.attending(text) * text.num_key_value_heads * head_size * 2
     rft = method == "rft"
     reference = total * (2 if sharded else 4) if rft and full and settings.beta else 0
     parts = (weights / spread, trained * 4 / spread, trained * 8 / spread, reference / spread, activations, rft * cache)
     return dict(zip(PARTS, (part / 2**30 for part in parts), strict=True))
+
+
+def frozen_bytes(model: PreTrainedModel, recipe: Recipe, total: int) -> float:
+    """Bytes of the weights under an adapter: 16 bits each, or 4 and their scales in the linear layers of the blocks.
+
+    bitsandbytes leaves embeddings, norms, convolutions and the head whole.
+    """
+    if recipe.adapter is None or recipe.adapter.base_bits == 16:
+        return total * 2
+    held = sum(
+        module.weight.numel() for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")
+    )  # fmt: skip
+    return (total - held) * 2 + held * NF4_BYTES
 
 
 def _work(

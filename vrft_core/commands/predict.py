@@ -3,19 +3,24 @@
 No stages of dvc.yaml: what they write is for the user. Evaluation has its own way to the same functions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands import boxed
 from vrft_core.errors import InputError
 from vrft_core.evaluation.asking import answered
 from vrft_core.families.form import Form
 from vrft_core.images import SUFFIXES, size
 from vrft_core.params import Params, Recipe
+from vrft_core.policy.loading import is_adapter
 from vrft_core.sources import coco_json, files
 from vrft_core.tasks import Task, get_task
 from vrft_core.tasks.task import Example, Pair
@@ -64,7 +69,8 @@ def cell_request(layout: Layout, params: Params, cell: Cell, method: str, catego
     truth = Annotations.load(raw / "annotations.json").split("eval")
     chosen = _ids(truth, categories) if categories else truth.chosen(params.benchmark(cell).categories)
     task = get_task(params.task(cell))
-    return Request(task, params.recipe(cell), weights, adapter, truth, raw / "images", chosen)
+    subject = params.benchmark(cell).subject
+    return Request(task, params.recipe(cell), weights, adapter, truth, raw / "images", chosen, subject=subject)
 
 
 def cell_on_files_request(
@@ -86,7 +92,8 @@ def cell_on_files_request(
     if not named and not annotations:
         named = [row["name"] for row in Annotations.load(raw / "annotations.json").categories.values()]
     task = get_task(params.task(cell))
-    return files_request(task, params.recipe(cell), weights, adapter, images, annotations, named)
+    request = files_request(task, params.recipe(cell), weights, adapter, images, annotations, named)
+    return replace(request, subject=params.benchmark(cell).subject)
 
 
 def _weights(layout: Layout, cell: Cell, method: str, *data: Path) -> tuple[Path, Path | None]:
@@ -96,6 +103,22 @@ def _weights(layout: Layout, cell: Cell, method: str, *data: Path) -> tuple[Path
             command = f"vrft run {cell.key}" if cell.scope == "cell" else f"dvc repro base_eval@{cell.at('setup').key}"
             raise InputError(needed, "is not there yet", f"make it with `{command}`, or `dvc pull`")
     return layout.policy(cell), None if method == "base" else layout.model(cell, method)
+
+
+def trained_by(layout: Layout, params: Params, model: Path) -> tuple[str, str] | None:
+    """Cell and method (sft or rft) whose training left this folder; None for a folder from elsewhere.
+
+    Raises InputError for LoRA weights from elsewhere, which are no model without the one they belong to.
+    """
+    for cell in params.cells():
+        for method in ("sft", "rft"):
+            if layout.model(cell, method).resolve() == model.resolve():
+                return cell.key, method
+    if is_adapter(model):
+        raise InputError(
+            model, "holds LoRA weights alone", f"name the model they belong to: --model MODEL --adapter {model}"
+        )
+    return None
 
 
 def files_request(
@@ -122,9 +145,9 @@ def files_request(
         chosen = _ids(known, categories) if categories else sorted(known.categories)
         return Request(task, recipe, model, adapter, known, images, chosen)
     if not categories:
-        raise InputError("--categories", "nothing says what to look for", "name categories, or give --annotations")
+        raise InputError("--categories", "no categories to look for", "name categories, or give --annotations")
     if unreadable := [name for name in categories if not name.strip() or not name.isprintable()]:
-        raise InputError("--categories", f"{unreadable[0]!r} is no printable name", "name each category as text")
+        raise InputError("--categories", f"{unreadable[0]!r} is not a printable name", "name each category as text")
     names = [{"id": number, "name": name} for number, name in enumerate(dict.fromkeys(categories), 1)]
     rows = {"images": _found(images), "annotations": [], "categories": names}
     images = images.parent if images.is_file() else images
@@ -139,6 +162,64 @@ def predict(request: Request, protocol: str | None, output: Path) -> dict:
     Beside what `evaluation.predict` gives, a row names `file_name` and `category`. What was answered before an
     interruption is not asked again.
     """
+    with _answers(request, protocol, output) as (asked, rows):
+        io.write_jsonl(output, rows)
+    return {"images": len(asked), "questions": len(rows)}
+
+
+def predict_lines(request: Request, protocol: str | None) -> list[str]:
+    """The answers as lines to read; nothing is written."""
+    settings = request.recipe.tasks[request.task.name]
+    with TemporaryDirectory() as folder, _answers(request, protocol, Path(folder) / "answers") as (_, rows):
+        return [
+            line
+            for row in rows
+            for line in boxed.lines(
+                row["file_name"], row.get("category", ""), request.task.commands.marks(row, settings)
+            )
+        ]
+
+
+def predict_boxed(request: Request, protocol: str | None, output: Path) -> dict:
+    """Draw the answers over the images; → {"images", "questions", "files": [path]}.
+
+    `output`: the file to write for one image, or a folder, which gets an image for each one asked about, under its own
+    name, and the answers themselves as `predictions.jsonl`. Raises InputError for a file and several images.
+    """
+    settings, one_file = request.recipe.tasks[request.task.name], is_image(output)
+    if one_file and len(request.annotations.images) > 1:
+        raise InputError(
+            "--out", f"{output} is one image, and {len(request.annotations.images)} images are asked about",
+            "name a folder, or a file ending in .jsonl",
+        )  # fmt: skip
+    _refuse_own(request, output)
+    with _answers(request, protocol, output) as (asked, rows):
+
+        def place(name: str) -> Path:
+            path = output if one_file else output / Path(name)
+            return path if path.suffix.lower() in boxed.FORMATS else path.with_name(f"{path.name}.png")
+
+        files = boxed.write_boxed(rows, asked, lambda row: request.task.commands.marks(row, settings), place)
+        if not one_file:
+            io.write_jsonl(output / "predictions.jsonl", rows)
+    return {"images": len(asked), "questions": len(rows), "files": [str(path) for path in files]}
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path to be written names an image."""
+    return path.suffix.lower() in boxed.FORMATS
+
+
+def _refuse_own(request: Request, output: Path) -> None:
+    """Boxes are never drawn into the images that were asked about."""
+    own = {(request.images / image["file_name"]).resolve() for image in request.annotations.images.values()}
+    if output.resolve() in own or output.resolve() == request.images.resolve():
+        raise InputError("--out", f"{output} holds what is asked about", "give another name")
+
+
+@contextmanager
+def _answers(request: Request, protocol: str | None, output: Path) -> Iterator[tuple[dict[int, Path], list[Any]]]:
+    """Image id → file of all images asked about, and the rows with their names; kept beside `output` meanwhile."""
     examples = request.examples(protocol)
     images, categories = request.annotations.images, request.annotations.categories
     asked = {one.image_id: one.image for one in examples if isinstance(one.image, Path)}
@@ -151,8 +232,7 @@ def predict(request: Request, protocol: str | None, output: Path) -> dict:
             row["file_name"] = images[row["image_id"]]["file_name"]
             if row["category_id"] in categories:
                 row["category"] = categories[row["category_id"]]["name"]
-        io.write_jsonl(output, rows)
-    return {"images": len(asked), "questions": len(rows)}
+        yield asked, rows
 
 
 def _ids(annotations: Annotations, names: Sequence[str]) -> list[int]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from threading import Thread
 
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.new import link_code
 from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
-from vrft_core.sources import files
+from vrft_core.sources import files, folders
 from vrft_core.storage import project_folders, refuse_unwritable
 
 _SAID = (
@@ -32,9 +33,13 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     """
     if cell.scope not in ("cell", "study"):
         raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
-    if (benchmark := params.benchmarks[cell.benchmark]).train:
+    benchmark = params.benchmarks[cell.benchmark]
+    if benchmark.folder:
+        folders.refuse_changed(benchmark.folder, layout.root)
+    elif benchmark.train:
         files.refuse_changed(benchmark, layout.root)
     refuse_unwritable(project_folders(layout.root))
+    link_code(layout.root)
     stage = "report" if cell.scope == "cell" else "study"
     known: set[str] = set()
     while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:

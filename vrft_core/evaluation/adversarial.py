@@ -9,28 +9,51 @@ import json
 import math
 from functools import cache
 from importlib.resources import files
+from typing import Any, TypedDict
 
 from vrft_core.tasks.task import Task
 
 TOLERANCE = 1e-5
 
 
+class Case(TypedDict):
+    name: str
+    truth: Any
+    completion: str
+    strict: dict[str, float]  # by reward
+    published: dict[str, float | None]
+
+
+class Mismatch(TypedDict):
+    case: str
+    reward: str
+    golden: float | None
+    paid: float | None
+
+
+class Rescored(TypedDict):
+    """How many answers find nothing, and to how many of these either set of rewards pays more than half of what there
+    is to earn besides the format."""
+
+    cases: int
+    mismatches: list[Mismatch]
+    worthless: int
+    strict_overpaid: int
+    published_overpaid: int
+
+
 @cache
-def cases(task: Task) -> list[dict]:
-    """[{"name", "truth", "completion", "strict": {reward: value}, "published": {reward: value}}, …]"""
+def cases(task: Task) -> list[Case]:
     place = files(f"{task.package}.rewards").joinpath("adversarial.json")
     return json.loads(place.read_text(encoding="utf-8"))
 
 
-def rescore(task: Task) -> dict:
-    """Every case of a task rewarded again.
-
-    → {"cases", "mismatches": [{"case", "reward", "golden", "paid"}], "worthless", "strict_overpaid",
-    "published_overpaid"}: how many answers find nothing, and to how many of these either set pays more than half of
-    what there is to earn besides the format.
-    """
+def rescore(task: Task) -> Rescored:
+    """Every case of a task rewarded again."""
     rewards = task.rewards
-    mismatches, worthless, overpaid = [], 0, {"strict": 0, "published": 0}
+    overpaid = {"strict": 0, "published": 0}
+    mismatches: list[Mismatch] = []
+    worthless = 0
     for case in cases(task):
         completion = rewards.read(case["completion"])
         for kind, prefix in (("strict", ""), ("published", "published/")):
@@ -54,5 +77,6 @@ def rescore(task: Task) -> dict:
         "cases": len(cases(task)),
         "mismatches": mismatches,
         "worthless": worthless,
-        **{f"{kind}_overpaid": count for kind, count in overpaid.items()},
+        "strict_overpaid": overpaid["strict"],
+        "published_overpaid": overpaid["published"],
     }

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from vrft_core import policy, provenance
 from vrft_core.evaluation.predict import predict
 from vrft_core.families.form import Form
 from vrft_core.locks import exclusive
 from vrft_core.params import Recipe
+from vrft_core.policy.device import autocast, device, in_16_bits, loaded_dtype, prepare
 from vrft_core.run_folder import open_run
 from vrft_core.tasks.task import Example, Prediction, Task
 
@@ -41,20 +40,23 @@ def answered(
         "weights": [provenance.directory_digest(place) for place in (model, adapter) if place],
         "settings": recipe.model_dump(mode="json", include={"evaluation": True, "policy": True, "tasks": {task.name}}),
         "versions": provenance.versions(),
+        "machine": {"device": device().type, "bf16": in_16_bits(recipe)},
     }
     with exclusive(run.with_name(f".{run.name}.lock"), what, remove=True):
         run = open_run(run, made_from)
-        torch.set_num_threads(recipe.threads)
+        prepare(recipe)
         settings = recipe.evaluation
-        yield predict(
-            *policy.load(model, adapter),
-            examples,
-            task,
-            Form.of(recipe),
-            batch_size=settings.batch_size,
-            max_new_tokens=settings.max_new_tokens,
-            samples=recipe.tasks[task.name].samples,
-            what=what,
-            kept=run / "answers.jsonl",
-        )
+        with autocast(recipe):
+            rows = predict(
+                *policy.load(model, adapter, loaded_dtype(recipe)),
+                examples,
+                task,
+                Form.of(recipe),
+                batch_size=settings.batch_size,
+                max_new_tokens=settings.max_new_tokens,
+                samples=recipe.tasks[task.name].samples,
+                what=what,
+                kept=run / "answers.jsonl",
+            )
+        yield rows
         shutil.rmtree(run)

@@ -16,7 +16,10 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-CHUNK = 2048  # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches
+# patches, or tokens of questions, read at once: with more, a CPU falls out of its caches; with less, a GPU idles
+CHUNK = {"cpu": 2048, "cuda": 16384}
+# tokens of each answer between two looks at which answers have ended: a GPU stands still while it is looked at
+LOOK = {"cpu": 1, "cuda": 8}
 BLOCK = 64  # tokens for which there is room ahead
 CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
@@ -34,6 +37,14 @@ class Tokens(NamedTuple):
     watched: list[float]
 
 
+class Asked(NamedTuple):
+    """Pictures and questions as a processor reads them, on the CPU: all that needs no model."""
+
+    inputs: Any  # of the pictures, with the prompt up to the picture
+    same: list[int]  # tokens with which all questions begin
+    tails: list[list[list[int]]]  # by picture and question: the tokens behind them
+
+
 @torch.no_grad()
 def complete(
     model: Any,
@@ -45,18 +56,18 @@ def complete(
     max_new_tokens: int,
     generator: torch.Generator | None = None,
     watched: Sequence[int] = (),
+    asked: Asked | None = None,
 ) -> list[list[Tokens]]:
     """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
     `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
-    at once.
+    at once. `asked` is what `read` makes of them, where that was done before.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head, tails = _prompts(processor, questions)
-    same = _common([tail for texts in tails for tail in texts])
-    tails = [[tail[len(same) :] for tail in texts] for texts in tails]
-    cache, mask, position = _read_pictures(core, processor, pictures, head, same)
+    asked = asked or read(processor, pictures, questions)
+    tails = asked.tails
+    cache, mask, position = _read_pictures(core, asked)
     rows = [(picture, number) for picture, texts in enumerate(questions) for number in range(len(texts))]
     rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of like length together: little padding
     found: list[list[Any]] = [[None] * len(texts) for texts in questions]
@@ -71,6 +82,17 @@ def complete(
         for (picture, number), completion in zip(batch, answers, strict=True):
             found[picture][number] = completion
     return found
+
+
+def read(processor: Any, pictures: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> Asked:
+    """The processor's part of `complete`, which may be done ahead of it in another thread."""
+    head, tails = _prompts(processor, questions)
+    same = _common([tail for texts in tails for tail in texts])
+    inputs = processor(
+        images=[[picture] for picture in pictures], text=[head] * len(pictures), padding=True, padding_side="left",
+        return_tensors="pt",
+    )  # fmt: skip
+    return Asked(inputs, same, [[tail[len(same) :] for tail in texts] for texts in tails])
 
 
 def _prompts(processor: Any, questions: Sequence[Sequence[str]]) -> tuple[str, list[list[list[int]]]]:
@@ -98,27 +120,22 @@ def _common(tails: list[list[int]]) -> list[int]:
     return first[: next((i for i in range(most) if first[i] != last[i]), most)]
 
 
-def _read_pictures(
-    core: Any, processor: Any, pictures: Sequence[Image.Image], head: str, same: list[int]
-) -> tuple[Cache, Tensor, Tensor]:
-    """Keys and values of each picture's prompt and the tokens `same` behind it.
+def _read_pictures(core: Any, asked: Asked) -> tuple[Cache, Tensor, Tensor]:
+    """Keys and values of each picture's prompt and the tokens that all questions begin with.
 
     Also the mask [N, length] of those that count, and the next position [N].
     """
-    inputs = processor(
-        images=[[picture] for picture in pictures], text=[head] * len(pictures), padding=True, padding_side="left",
-        return_tensors="pt",
-    ).to(core.device)  # fmt: skip
-    behind = torch.tensor(same, dtype=torch.long, device=core.device).expand(len(pictures), -1)
+    patches = asked.inputs["image_grid_thw"].prod(dim=1).tolist()
+    inputs = {name: value.to(core.device) for name, value in asked.inputs.items()}
+    behind = torch.tensor(asked.same, dtype=torch.long, device=core.device).expand(len(patches), -1)
     ids = torch.cat([inputs["input_ids"], behind], dim=1)
     mask = torch.cat([inputs["attention_mask"], torch.ones_like(behind)], dim=1)
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(behind)], dim=1)
     pixels, grid = inputs["pixel_values"], inputs["image_grid_thw"]
     positions, _ = core.model.get_rope_index(ids, kinds, image_grid_thw=grid, attention_mask=mask)
-    patches = grid.prod(dim=1).tolist()
     ends = [0, *itertools.accumulate(patches)]
     read = []
-    for part in _parts(patches):
+    for part in _parts(patches, core.device):
         cache = DynamicCache(config=core.config)
         core(
             input_ids=ids[part], attention_mask=mask[part], mm_token_type_ids=kinds[part],
@@ -133,11 +150,11 @@ def _read_pictures(
     return DynamicCache(layers), mask, positions.amax(dim=(0, 2)) + 1
 
 
-def _parts(sizes: Sequence[int]) -> list[slice]:
+def _parts(sizes: Sequence[int], device: torch.device) -> list[slice]:
     """Neighbours that are computed at once: as many as are no larger than CHUNK together, one at least."""
-    parts, start = [], 0
+    parts, start, most = [], 0, CHUNK.get(device.type, CHUNK["cpu"])
     for stop in range(1, len(sizes) + 1):
-        if stop == len(sizes) or sum(sizes[start : stop + 1]) > CHUNK:
+        if stop == len(sizes) or sum(sizes[start : stop + 1]) > most:
             parts.append(slice(start, stop))
             start = stop
     return parts
@@ -218,6 +235,7 @@ def _answer(
     looked_at = torch.tensor(list(watched), dtype=torch.long, device=device)
     completions = [Tokens([], [], [], []) for _ in texts]
     rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
+    every, unseen = LOOK.get(device.type, LOOK["cpu"]), []
     logits = _read_questions(core, cache, ids, places, mask)
     for count in range(1, max_new_tokens + 1):
         logprobs = logits.float().log_softmax(-1)
@@ -225,21 +243,19 @@ def _answer(
             token = logprobs.argmax(-1, keepdim=True)
         else:
             token = torch.multinomial(logprobs.exp(), 1, generator=generator)
-        ended = torch.isin(token[:, 0], stops)
         chosen, entropy = logprobs.gather(1, token)[:, 0], -(logprobs.exp() * logprobs).sum(-1)
         seen = logprobs[:, looked_at].exp().sum(-1)
-        for place, (end, *values) in enumerate(
-            zip(ended.tolist(), token[:, 0].tolist(), chosen.tolist(), entropy.tolist(), seen.tolist(), strict=True)
-        ):
-            if end:
-                rows[place] = None
-            elif (answer := rows[place]) is not None:
-                for kept, value in zip(completions[answer], values, strict=True):
-                    kept.append(value)
+        # exact: whole numbers and 32 bits fit into 64
+        unseen.append(torch.stack([torch.isin(token, stops)[:, 0].double(), token[:, 0].double(), chosen.double(),
+                                   entropy.double(), seen.double()]))  # fmt: skip
+        look = count % every == 0 or count == max_new_tokens
+        if look:
+            _take(torch.stack(unseen).tolist(), rows, completions)
+            unseen = []
         going = [place for place, row in enumerate(rows) if row is not None]
         if count == max_new_tokens or not going:
             break
-        if len(going) <= CROWD * len(rows):
+        if look and len(going) <= CROWD * len(rows):
             keep = torch.tensor(going, device=device)
             cache.batch_select_indices(keep)
             token, mask, position = token[keep], mask[keep], position[keep]
@@ -250,11 +266,22 @@ def _answer(
     return completions
 
 
+def _take(tokens: list[list[list[float]]], rows: list[int | None], completions: list[Tokens]) -> None:
+    """Add each row's new tokens to its answer, up to where it ends. tokens: [tokens][ended, token, …][rows]."""
+    for ended, numbers, *others in tokens:
+        for place, (end, number, *values) in enumerate(zip(ended, numbers, *others, strict=True)):
+            if end:
+                rows[place] = None
+            elif (answer := rows[place]) is not None:
+                for kept, value in zip(completions[answer], (int(number), *values), strict=True):
+                    kept.append(value)
+
+
 def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
     """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length]."""
     start, length = cache.get_seq_length(), ids.shape[1]
     logits, layers = [], cast(list[_Roomy], cache.layers)
-    for part in _parts([length] * len(ids)):
+    for part in _parts([length] * len(ids), ids.device):
         some = Cache([layer.part(part) for layer in layers])
         logits.append(_next(core, some, ids[part], places[part], mask[part]))
     for layer in layers:

@@ -6,20 +6,27 @@ worth belongs to each task's `metrics`.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
 from vrft_core import io
-from vrft_core.evaluation.decoding import Tokens, complete
+from vrft_core.evaluation.decoding import Asked, Tokens, complete, read
 from vrft_core.families.form import Form
 from vrft_core.progress import Progress
 from vrft_core.tasks.task import Example, Prediction, Task, Written
+from vrft_core.tasks.wording import NO_OBJECTS
+
+T = TypeVar("T")
+Made = TypeVar("Made")
 
 
 def predict(
@@ -50,13 +57,14 @@ def predict(
     progress = Progress(what, len(examples), start=len(rows))
     was_training = model.training
     model.eval()
-    firsts = {processor.tokenizer(text, add_special_tokens=False)["input_ids"][0] for text in task.answers.WATCHED}
+    firsts = _watched(processor.tokenizer, task.answers.WATCHED, form)
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
     ask = partial(_ask, model, processor, examples, task, form, **limits)
-    for number, batch in enumerate(batches):
-        if batch[0][0] in rows:
-            continue
-        new = {index: row for index, (row,) in ask(batch).items()}
+    missing = [(number, batch) for number, batch in enumerate(batches) if batch[0][0] not in rows]
+    # beside a GPU the next batch's pictures are read while it answers; a CPU has no hand free
+    asked = repeat(None) if model.device.type == "cpu" else ahead(missing, partial(_read, processor, examples))
+    for (number, batch), one in zip(missing, asked, strict=False):
+        new = {index: row for index, (row,) in ask(batch, asked=one).items()}
         if samples:
             generator = torch.Generator(model.device).manual_seed(number)  # the batch's own: as in any other attempt
             for index, drawn in ask(batch, times=samples, generator=generator).items():
@@ -70,6 +78,39 @@ def predict(
     return [rows[index] for index in range(len(examples))]
 
 
+def ahead(items: Sequence[T], make: Callable[[T], Made]) -> Iterator[Made]:
+    """`make` of each item in order; the next one is made in a thread while the last is being used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = deque(thread.submit(make, item) for item in items[:1])
+        for item in items[1:]:
+            coming.append(thread.submit(make, item))
+            yield coming.popleft().result()
+        for one in coming:
+            yield one.result()
+
+
+def _read(processor: Any, examples: Sequence[Example], numbered: tuple[int, list[list[int]]]) -> Asked:
+    batch = numbered[1]
+    pictures = [examples[image[0]].picture() for image in batch]
+    return read(processor, pictures, [[examples[index].question for index in image] for image in batch])
+
+
+def _watched(tokenizer: Any, texts: Sequence[str], form: Form) -> set[int]:
+    """The tokens with which these texts begin; 'No Objects' as the form that is asked for says it.
+
+    A token with which an answer that holds a box begins, too, tells nothing and is left out.
+    """
+
+    def first(text: str) -> int:
+        return tokenizer(text, add_special_tokens=False)["input_ids"][0]
+
+    if form.native is None:
+        return {first(text) for text in texts}
+    nothing = form.native.nothing
+    firsts = {first(nothing if text == NO_OBJECTS else text) for text in texts}
+    return firsts - {first(form.native.write([[1, 2, 3, 4]], "x"))}
+
+
 def _ask(
     model: Any,
     processor: Any,
@@ -78,13 +119,15 @@ def _ask(
     form: Form,
     batch: list[list[int]],
     times: int = 1,
+    asked: Asked | None = None,
     **settings: Any,
 ) -> dict[int, list[Prediction]]:
     """Position of each example in a batch → the rows of its answers, `times` of them."""
-    pictures = [examples[image[0]].picture() for image in batch]
+    pictures = [] if asked else [examples[image[0]].picture() for image in batch]
     questions = [[examples[index].question for index in image for _ in range(times)] for image in batch]
     found = {}
-    for image, answers in zip(batch, complete(model, processor, pictures, questions, **settings), strict=True):
+    completions = complete(model, processor, pictures, questions, asked=asked, **settings)
+    for image, answers in zip(batch, completions, strict=True):
         rest = iter(answers)
         found |= {
             index: [_row(examples[index], task, form, next(rest), processor.tokenizer) for _ in range(times)]
@@ -138,7 +181,7 @@ def _row(example: Example, task: Task, form: Form, completion: Tokens, tokenizer
     text = tokenizer.decode(tokens, skip_special_tokens=True)
     written = Written(text, _places(tokenizer, tokens, text), logprobs, entropies, watched)
     common = {"id": example.id, "image_id": example.image_id, "completion": text, "tokens": len(tokens)}
-    return cast(Prediction, common | task.answers.row(example, form, written))
+    return cast(Prediction, {**common, **task.answers.row(example, form, written)})
 
 
 def _places(tokenizer: Any, tokens: Sequence[int], text: str) -> list[tuple[int, int]]:

@@ -4,8 +4,9 @@ for any weighting of the images.
 The contract only. How intervals are made belongs to `intervals`; what is counted belongs to each task.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NotRequired, Protocol, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypedDict
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class MetricSpec:
     kind: Kind
     better: Literal["higher", "lower"] = "higher"
     pool: str | None = None  # ap only: the metric over whose parts its bias is estimated; itself where None
+    banded: bool = False  # about the categories of one frequency alone
 
 
 class Ends(TypedDict):
@@ -46,6 +48,17 @@ class Entry(Ends):
 class Intervals(TypedDict):
     models: dict[str, dict[str, Entry]]  # model → metric
     differences: dict[str, dict[str, Entry]]  # such as rft-sft → metric
+
+
+class Evaluation(TypedDict):
+    """What an evaluation records of one model (`metrics.json`). A task's `metrics.details` stand beside these."""
+
+    task: str
+    version: int  # of the task's numbers
+    metrics: dict[str, Entry]
+    queries: int
+    images: int
+    diagnostics: Mapping[str, Any]  # what the task's `diagnostics.diagnose` made
 
 
 class Scores(Protocol):

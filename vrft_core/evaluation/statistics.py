@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -15,26 +15,35 @@ def identical(rows: Sequence[Mapping[str, Any]]) -> float | None:
     return mean([counts[row["completion"]] > 1 for row in rows])
 
 
-def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> dict:
+class Bin(TypedDict):
+    low: float
+    high: float
+    boxes: int
+    confidence: float | None  # mean
+    precision: float | None
+
+
+class Calibration(TypedDict):
+    ece: float | None
+    bins: list[Bin]
+
+
+def calibration(confidence: np.ndarray, right: np.ndarray, bins: int = BINS) -> Calibration:
     """Expected calibration error over equal-width bins (Guo et al. 2017, arXiv 1706.04599, eq. 5).
 
-    → {"ece", "bins": [{"low", "high", "boxes", "confidence" (mean), "precision"}]}; confidences 1 fall in the last bin.
+    Confidences 1 fall in the last bin.
     """
     place = np.minimum((confidence * bins).astype(int), bins - 1)
-    rows = []
+    rows: list[Bin] = []
+    gap = 0.0
     for index in range(bins):
         inside = place == index
-        rows.append(
-            {
-                "low": index / bins,
-                "high": (index + 1) / bins,
-                "boxes": int(inside.sum()),
-                "confidence": mean(confidence[inside]),
-                "precision": mean(right[inside]),
-            }
-        )
-    gaps = [row["boxes"] * abs(row["confidence"] - row["precision"]) for row in rows if row["boxes"]]
-    return {"ece": sum(gaps) / len(confidence) if len(confidence) else None, "bins": rows}
+        count, stated, precision = int(inside.sum()), mean(confidence[inside]), mean(right[inside])
+        low, high = index / bins, (index + 1) / bins
+        rows.append({"low": low, "high": high, "boxes": count, "confidence": stated, "precision": precision})
+        if stated is not None and precision is not None:
+            gap += count * abs(stated - precision)
+    return {"ece": gap / len(confidence) if len(confidence) else None, "bins": rows}
 
 
 def auroc(score: np.ndarray, label: np.ndarray) -> float | None:

@@ -5,7 +5,9 @@ What the question is about comes with it: the noun for what the images show, and
 
 from dataclasses import dataclass
 
-from vrft_core.families.frames import UNITS, Frame, frame
+from vrft_core.families import registry
+from vrft_core.families.formats import Native
+from vrft_core.families.frames import Frame, frame, units
 from vrft_core.params import Policy, Recipe, TaskSettings
 
 
@@ -13,18 +15,21 @@ from vrft_core.params import Policy, Recipe, TaskSettings
 class Form:
     """What questions, answers and rewards of every task need to know of the policy.
 
-    `subject`: what every image shows, where the benchmark says so. `settings`: the task's, which questions may follow.
+    `native`: its own way of writing boxes, where the recipe asks for that; None: the paper's. `subject`: what every
+    image shows, where the benchmark says so. `settings`: the task's, which questions may follow.
     """
 
     policy: Policy
     thinking: bool
     subject: str | None = None
     settings: TaskSettings | None = None
+    native: Native | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, settings: TaskSettings | None = None, subject: str | None = None) -> "Form":
         """Who only reads answers needs neither settings nor subject."""
-        return cls(recipe.policy, recipe.prompts.thinking, subject, settings)
+        native = native_of(recipe.policy) if recipe.prompts.format == "native" else None
+        return cls(recipe.policy, recipe.prompts.thinking, subject, settings, native)
 
     @property
     def family(self) -> str:
@@ -33,8 +38,17 @@ class Form:
     @property
     def units(self) -> str:
         """What the coordinates of an answer mean, as a question puts it."""
-        return UNITS[self.policy.family]
+        return units(self.policy)
 
     def frame(self, width: int, height: int, where: object = "image") -> Frame:
         """The coordinate frame of answers about an image of that many pixels. Raises InputError as `frames.frame`."""
         return frame(self.policy, width, height, where)
+
+
+def native_of(policy: Policy) -> Native:
+    """How the policy writes boxes of its own accord: as its parameters say, or as its family does."""
+    if policy.convention:
+        return Native(policy.convention.native, policy.convention.order)
+    family = registry.get(policy.family)
+    assert family.native, "parameters without a convention are refused when they are read"
+    return Native(family.native, family.order)

@@ -4,6 +4,7 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
@@ -11,10 +12,11 @@ from pydantic import Field, ValidationError, ValidationInfo, model_validator
 from vrft_core import yaml_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
-from vrft_core.names import Key, Name
-from vrft_core.params.benchmarks import Benchmark, Embedded, Files, IconScenes, PhraseScenes, Scenes, SplitSizes
+from vrft_core.names import Name
+from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
 from vrft_core.params.grid import Grid, Setup
+from vrft_core.params.nightly import Nightly
 from vrft_core.params.recipes import (
     Adapter,
     Evaluation,
@@ -33,17 +35,24 @@ from vrft_core.params.recipes import (
 from vrft_core.params.resources import RecipeResources, Resources
 
 __all__ = [
-    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Grid", "Hub", "IconScenes", "Limit",
-    "Natural", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe", "RecipeResources",
-    "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
+    "Adapter", "Benchmark", "Embedded", "Evaluation", "FewShot", "Files", "Folder", "Grid", "Hub", "IconScenes",
+    "Limit", "Natural", "Nightly", "Params", "PhraseScenes", "Policy", "Positive", "Pretraining", "Prompts", "Recipe",
+    "RecipeResources", "Resources", "Reuse", "Rft", "Scenes", "Sft", "Share", "SplitSizes", "Strict", "TaskSettings",
 ]  # fmt: skip
+
+_SHOWN = 12  # keys in a message
+
+
+def _listed(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more, see grid in params.yaml" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
 
 
 class Params(Strict):
     benchmarks: dict[Name, Benchmark]
     recipes: dict[Name, Recipe]
     grid: Grid
-    nightly: list[Key]
+    nightly: Nightly = Nightly()
     resources: dict[Name, RecipeResources] = Field(default_factory=dict)
 
     def resources_of(self, recipe: str, stage: str) -> Resources:
@@ -72,10 +81,17 @@ class Params(Strict):
         if key in self.grid.data:
             row = self.grid.data[key]
             return Cell(benchmark=row.benchmark, data=row.data)
-        cell = Cell.parse(key, list(self.recipes))
-        known = {c.at(cell.scope).key: c.at(cell.scope) for c in self.cells()}
+        try:
+            scope = Cell.parse(key, list(self.recipes)).scope
+        except InputError:  # of no recipe here
+            scope = "cell"
+        known = {c.at(scope).key: c.at(scope) for c in self.cells()}
         if key not in known:
-            raise InputError("params.yaml", f"grid has no {cell.scope} {key!r}", f"known: {', '.join(sorted(known))}")
+            close = get_close_matches(key, known, 2)
+            question = f"is it {' or '.join(close)}? " if close else ""
+            raise InputError(
+                "params.yaml", f"grid has no {scope} {key!r}", f"{question}known: {_listed(sorted(known))}"
+            )
         return known[key]
 
     @model_validator(mode="after")
@@ -84,7 +100,8 @@ class Params(Strict):
             for wanted in recipe.policy.pretraining.benchmarks if recipe.policy.pretraining else ():
                 if wanted not in self.benchmarks or not self.benchmarks[wanted].embedded:
                     raise ValueError(
-                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is no benchmark with embedded data"
+                        f"recipes.{name}.policy.pretraining.benchmarks: {wanted!r} is not a benchmark "
+                        "with embedded data"
                     )
         return self
 
@@ -94,7 +111,7 @@ class Params(Strict):
             self._check_setup(f"grid.cells.{key}", row)
             cell = Cell(row.recipe, row.benchmark, row.shots, row.seed)
             if cell.key != key:
-                raise ValueError(f"grid.cells.{key}: its fields spell {cell.key}")
+                raise ValueError(f"grid.cells.{key}: its fields give {cell.key}")
         cells = self.cells()
         wanted = {
             "recipes": {c.recipe for c in cells},
@@ -116,8 +133,9 @@ class Params(Strict):
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
         if unknown := set(self.resources) - set(self.recipes):
             raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
-        if unknown := set(self.nightly) - set(self.grid.cells):
-            raise ValueError(f"nightly: no cell {sorted(unknown)[0]!r} in grid.cells")
+        golden = {self.nightly.golden} - {None}
+        if unknown := ({*self.nightly.cells} | golden) - set(self.grid.cells):
+            raise ValueError(f"nightly: no cell {sorted(map(str, unknown))[0]!r} in grid.cells")
         return self
 
     def _check_setup(self, where: str, row: Setup) -> None:
@@ -130,11 +148,13 @@ class Params(Strict):
             raise ValueError(f"{where}.task: {row.benchmark} is {benchmark.task!r}, not {row.task!r}")
         kind = benchmark.kind(recipe.data)
         if kind is None:
-            raise ValueError(f"{where}: recipe {row.recipe} wants {recipe.data} data, and {row.benchmark} has none")
+            raise ValueError(f"{where}: recipe {row.recipe} needs {recipe.data} data, and {row.benchmark} has none")
         if row.data != kind:
             raise ValueError(f"{where}.data: {row.recipe} takes the {kind} data of {row.benchmark}, not {row.data!r}")
+        if recipe.few_shot.published and not benchmark.published:
+            raise ValueError(f"{where}: few_shot.published of {row.recipe} wants a published set, as of source virft")
         if row.task not in recipe.tasks:
-            raise ValueError(f"{where}: recipes.{row.recipe}.tasks says nothing of {row.task!r}")
+            raise ValueError(f"{where}: recipes.{row.recipe}.tasks has no block {row.task!r}")
 
     @model_validator(mode="after")
     def _tasks_exist(self, info: ValidationInfo):

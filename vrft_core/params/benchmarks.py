@@ -21,6 +21,17 @@ class Files(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Folder(Strict):
+    """A folder of labelled images; its path is relative to the project root or absolute.
+
+    `format`: one of `sources.formats`. `sha256`: over its images and label files, see `sources.folders`.
+    """
+
+    path: str
+    format: Name
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class SplitSizes(Strict):
     train: Positive
     val: Positive
@@ -74,9 +85,12 @@ Embedded = Scenes | IconScenes | PhraseScenes
 
 
 class Benchmark(Strict):
-    """A task and its data: an official source, an embedded one, both, or files of one's own (`train` and `eval`).
+    """A task and its data: an official source, an embedded one, both, or one's own (`folder`, or `train` and `eval`).
 
-    `categories` names what is sampled and trained on; without it the recipe's `few_shot.frequencies` decide.
+    `categories` names what is sampled, trained on and evaluated; without it the recipe's `few_shot.frequencies` decide
+    what is sampled, and everything is evaluated. `taught`: what is sampled and trained on where that is something
+    else, as in an open vocabulary; `all`: every category, however many images show it. `expect`: images of a split, as
+    the protocol has them.
     `subject`: what every image shows, as a question names it, such as plant, aircraft, car.
     """
 
@@ -86,8 +100,11 @@ class Benchmark(Strict):
     embedded: Embedded | None = None
     train: Files | None = None
     eval: Files | None = None
+    folder: Folder | None = None
     subject: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z -]{0,39}$")] | None = None
     categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated
+    taught: Literal["all"] | Annotated[list[str], Field(min_length=1)] | None = None
+    expect: dict[Literal["train", "val", "eval"], Positive] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_origin(self):
@@ -95,12 +112,24 @@ class Benchmark(Strict):
             raise ValueError("give both `train` and `eval`, or neither")
         if self.train and (self.official or self.embedded):
             raise ValueError("`train` and `eval` are files of your own: leave out `official` and `embedded`")
-        if not (self.train or self.official or self.embedded):
-            raise ValueError("names no data: give `official`, `embedded` or both, or `train` and `eval`")
+        if self.folder and (self.train or self.official or self.embedded):
+            raise ValueError("`folder` is data of your own: leave out `train`, `eval`, `official` and `embedded`")
+        if not (self.train or self.folder or self.official or self.embedded):
+            raise ValueError("names no data: give `official`, `embedded` or both, or `folder`, or `train` and `eval`")
         return self
+
+    @property
+    def sampled(self) -> list[str] | Literal["all"] | None:
+        """Names of the categories with few-shot examples, or all; None: the recipe decides."""
+        return self.taught or self.categories
+
+    @property
+    def published(self) -> bool:
+        """Whether the training images are a few-shot set that its authors chose."""
+        return self.official == "virft"
 
     def kind(self, wanted: str) -> Kind | None:
         """Which data a recipe with `data: <wanted>` gets; None where the benchmark has none of that kind."""
-        if self.train:
+        if self.train or self.folder:
             return "own"
         return cast(Kind, wanted) if getattr(self, wanted) else None

@@ -1,5 +1,9 @@
 """The grid of experiments, spelled out so that dvc.yaml can loop over it."""
 
+from typing import Any
+
+from pydantic import ValidationInfo, field_validator
+
 from vrft_core.names import Key, Name, TaskName
 from vrft_core.params.benchmarks import Kind
 from vrft_core.params.common import Natural, Positive, Strict
@@ -39,3 +43,9 @@ class Grid(Strict):
     setups: dict[Key, Setup]
     cells: dict[Key, CellRow]
     studies: dict[Key, Study]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _emptied(cls, value: Any, info: ValidationInfo) -> Any:
+        """A block whose last row was deleted by hand: YAML reads nothing, not an empty block."""
+        return value if value is not None else [] if info.field_name == "recipes" else {}

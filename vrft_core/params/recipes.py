@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
+from vrft_core.families import registry
+from vrft_core.families.family import FormatName, FrameName, Order
 from vrft_core.names import Frequency, Name, Repository
 from vrft_core.params.common import Natural, Positive, Share, Strict
 
@@ -12,10 +14,14 @@ class FewShot(Strict):
     frequencies: list[Frequency]
     when_short: Literal["refuse", "all"]
     negatives: Natural = 0  # questions about absent categories beside each chosen pair, where the task asks such
+    published: bool = False  # take the whole of the set that the authors chose; shots only name it, seeds only train
 
 
 class Prompts(Strict):
+    """`format`: boxes are asked for as the paper writes them, or as the policy's family does (docs/families.md)."""
+
     thinking: bool
+    format: Literal["paper", "native"] = "paper"
 
 
 class Hub(Strict):
@@ -56,24 +62,49 @@ class Pretraining(Strict):
         return self
 
 
+class Convention(Strict):
+    """What a policy's numbers mean and how it writes boxes, where that is not as its family has it (`vrft probe`)."""
+
+    frame: FrameName
+    order: Order
+    native: FormatName
+
+
 class Policy(Strict):
-    family: Literal["qwen2-vl", "qwen2.5-vl", "qwen3-vl"]
+    family: str  # a module of vrft_core/families
     coordinate_step: Positive
     min_pixels: Positive
     max_pixels: Positive
+    convention: Convention | None = None
     hub: Hub | None = None
     pretraining: Pretraining | None = None
+
+    @field_validator("family")
+    @classmethod
+    def _family_known(cls, value: str) -> str:
+        if value not in registry.names():
+            raise ValueError(f"no family {value!r}; known: {', '.join(registry.names())}")
+        if not registry.get(value).trained:
+            raise ValueError(f"{value!r} is known to `vrft probe` alone: its models are not trained here yet")
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self):
         if (self.hub is None) == (self.pretraining is None):
             raise ValueError("give exactly one of `hub` and `pretraining`")
+        if self.convention is None and registry.get(self.family).frame is None:
+            raise ValueError(f"convention: what {self.family} writes is not known; `vrft probe MODEL` finds it out")
         return self
 
 
 class Adapter(Strict):
-    """LoRA; target_modules is a regular expression over module names."""
+    """LoRA; target_modules is a regular expression over module names.
 
+    `base_bits`: how the frozen weights are held while the adapter is trained; 4 is NF4 (QLoRA, arXiv 2305.14314), which
+    needs a CUDA GPU and bitsandbytes. The model that is evaluated has them whole.
+    """
+
+    base_bits: Literal[4, 16] = 16
     r: Positive
     alpha: Positive
     target_modules: str
@@ -134,6 +165,10 @@ class TaskSettings(Strict):
     sft: dict[str, Any] = Field(default_factory=dict)  # what of the recipe's `sft` is another value for this task
     rft: dict[str, Any] = Field(default_factory=dict)  # the same of `rft`
 
+    def unsuited(self, prompts: Prompts) -> str | None:
+        """What of these settings such questions cannot give, in a few words; None where all is well."""
+        return None
+
     @property
     def validation_samples(self) -> int:
         """The same where a checkpoint is chosen; a task that does not choose by them draws none."""
@@ -179,7 +214,7 @@ class Rft(Strict):
         if "kl" in self.guards and self.beta == 0:
             raise ValueError("guards: kl is only measured where beta is not 0")
         if self.save_steps % self.num_iterations:
-            raise ValueError(f"save_steps {self.save_steps} is no multiple of num_iterations {self.num_iterations}")
+            raise ValueError(f"save_steps {self.save_steps} is not a multiple of num_iterations {self.num_iterations}")
         if not self.resample and (useless := {"resampled", "dead"} & set(self.guards)):
             raise ValueError(f"guards: {min(useless)} is only measured where resample is not 0")
         return self
@@ -197,6 +232,8 @@ class Evaluation(Strict):
 class Recipe(Strict):
     data: Literal["embedded", "official"]
     threads: Positive
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of every pass; `auto`: bf16 on a GPU that can, else fp32
+    deterministic: bool = False  # on a GPU: only operations that give the same bits every time
     few_shot: FewShot
     prompts: Prompts
     policy: Policy
@@ -224,6 +261,13 @@ class Recipe(Strict):
                 where = ".".join(map(str, (name, *first["loc"])))
                 raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         return found
+
+    @model_validator(mode="after")
+    def _tasks_suit_the_prompts(self):
+        for name, settings in self.tasks.items():
+            if wrong := settings.unsuited(self.prompts):
+                raise ValueError(f"tasks.{name}.{wrong}")
+        return self
 
     @model_validator(mode="after")
     def _trainings_make_sense(self):

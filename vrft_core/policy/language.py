@@ -39,8 +39,8 @@ class AnswerLoss:
         rows = [(example.row, self.prompt(example.question), self.reply(example.answer)) for example in batch]
         rows.sort(key=lambda row: len(row[1]) + len(row[2]))
         labels = torch.tensor([token for *_, reply in rows for token in reply])
-        counts = torch.tensor([len(labels), max(1, self.is_coordinate[labels].sum())])
-        sums = torch.zeros(2)
+        counts = torch.tensor([len(labels), max(1, self.is_coordinate[labels].sum())]).to(self.model.device)
+        sums = torch.zeros(2, device=self.model.device)
         size = math.ceil(len(rows) / LENGTH_GROUPS)
         for begin in range(0, len(rows), size):
             losses = self._sums(rows[begin : begin + size])
@@ -59,9 +59,10 @@ class AnswerLoss:
             wanted[i, len(prompt) - 1 : end] = True
         labels = torch.tensor([token for *_, reply in rows for token in reply])
         image, deepstack = self.features.rows([row for row, *_ in rows])
-        logits = logits_at(self.model, ids, self.features.grid, image, deepstack, wanted)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        return torch.stack([losses.sum(), losses[self.is_coordinate[labels]].sum()])
+        device = self.model.device
+        logits = logits_at(self.model, ids.to(device), self.features.grid, image, deepstack, wanted.to(device))
+        losses = F.cross_entropy(logits, labels.to(device), reduction="none")
+        return torch.stack([losses.sum(), losses[self.is_coordinate[labels].to(device)].sum()])
 
     def prompt(self, question: str) -> list[int]:
         """Token ids of a question about one image, up to where the answer begins."""
@@ -118,7 +119,7 @@ def logits_at(
         _rotated(query, cos[:, first:], sin[:, first:]).transpose(1, 2),
         _rotated(key, cos, sin).transpose(1, 2),
         value.transpose(1, 2),
-        attn_mask=torch.ones(length - first, length, dtype=torch.bool).tril(first),
+        attn_mask=torch.ones(length - first, length, dtype=torch.bool, device=ids.device).tril(first),
         scale=attention.scaling,
     )
     x = x[wanted] + attention.o_proj(attended.transpose(1, 2).flatten(2)[wanted[:, first:]])

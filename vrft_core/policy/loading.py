@@ -4,12 +4,14 @@ Making weights belongs to `pretraining` and `training`.
 """
 
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vrft_core import io
 from vrft_core.errors import InputError
+from vrft_core.policy.device import check_transformers, device
 from vrft_core.policy.processor import ImageProcessor, load_processor
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -21,17 +23,19 @@ def save(directory: Path, model: PreTrainedModel, processor: ImageProcessor) -> 
     processor.save_pretrained(directory)
 
 
-def load(directory: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, ImageProcessor]:
-    """A policy in evaluation mode with its processor; a LoRA adapter is merged into the weights.
+def load(
+    directory: Path, adapter: Path | None = None, dtype: torch.dtype | None = None
+) -> tuple[PreTrainedModel, ImageProcessor]:
+    """A policy in evaluation mode, on the GPU where there is one, with its processor.
 
-    `adapter` may be a folder of full weights as well: whatever training left behind, read in the number format of
-    `directory`. Raises InputError when a folder is missing or holds no safetensors.
+    A LoRA adapter is merged into the weights. `adapter` may be a folder of full weights as well: whatever training left
+    behind. Weights are read as `dtype`, or as those in `directory` are stored. Raises InputError when a folder is
+    missing or holds no safetensors.
     """
-    dtype = None
     if adapter is not None and not is_adapter(adapter):
-        dtype = stored_dtype(directory)
+        dtype = dtype or stored_dtype(directory)
         directory, adapter = adapter, None
-    model = load_model(directory, dtype)
+    model = cast(Any, load_model(directory, dtype)).to(device())
     if adapter is not None:
         if not (Path(adapter) / ADAPTER_WEIGHTS).is_file():
             raise InputError(adapter, f"no {ADAPTER_WEIGHTS}", "train the model again, or fetch it with dvc pull")
@@ -43,6 +47,7 @@ def load(directory: Path, adapter: Path | None = None) -> tuple[PreTrainedModel,
 
 def load_model(directory: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The bare model, in the number format it is stored in or `dtype`. Raises InputError where there is none."""
+    check_transformers()
     directory = Path(directory)
     if not (directory / "config.json").is_file() or not any(directory.glob("*.safetensors")):
         raise InputError(directory, "no policy here (config.json and safetensors)", "run the stage `policy` first")

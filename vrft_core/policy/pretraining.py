@@ -65,7 +65,7 @@ def pretrain(
     else:
         align_vision(model, processor, policy, pool, categories, log)
         temporary = checkpoint.with_suffix(".partial")
-        save_file({name: value.detach().contiguous() for name, value in parameters.items()}, temporary)
+        save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
         io.replace(temporary, checkpoint)
     rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
     features = Features(model.model.visual, pool.images, processor.image_processor)
@@ -97,23 +97,25 @@ def align_vision(
     embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight
     size = embeddings.shape[1]
     values = range(0, LIMIT + 1, policy.coordinate_step)
-    name_tokens = _single_tokens(tokenizer, categories)
-    number_tokens = [_single_tokens(tokenizer, [f"{v}, " for v in values])] * 3
-    number_tokens.append(_single_tokens(tokenizer, [str(v) for v in values]))
-    labels, boxes = map(torch.from_numpy, dense_targets(pool, categories, MERGED))
+    device = embeddings.device
+    name_tokens = _single_tokens(tokenizer, categories).to(device)
+    number_tokens = [_single_tokens(tokenizer, [f"{v}, " for v in values]).to(device)] * 3
+    number_tokens.append(_single_tokens(tokenizer, [str(v) for v in values]).to(device))
+    labels, boxes = (torch.from_numpy(squares).to(device) for squares in dense_targets(pool, categories, MERGED))
     background = len(categories)
-    class_weight = torch.ones(background + 1)
+    class_weight = torch.ones(background + 1, device=device)
     class_weight[background] = 0.4
     generator = torch.Generator().manual_seed(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        nn.init.normal_(embeddings, std=0.05)
-        heads = nn.ModuleList(nn.Linear(size, size) for _ in range(5))  # the name's, and one a coordinate
-    no_object = nn.Parameter(torch.zeros(1))
+        with torch.no_grad():  # drawn on the CPU: the same on every machine
+            embeddings.copy_(torch.empty(embeddings.shape).normal_(std=0.05))
+        heads = nn.ModuleList(nn.Linear(size, size) for _ in range(5)).to(device)  # the name's, and one a coordinate
+    no_object = nn.Parameter(torch.zeros(1, device=device))
     named = [*visual.named_parameters(), ("embed", embeddings), ("no_object_embed", no_object)]
     named += [(f"head_embed.{name}", parameter) for name, parameter in heads.named_parameters()]
     optimizer = Optimizer(named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps)
-    bins = torch.arange(len(values))
+    bins = torch.arange(len(values), device=device)
     progress = Progress("policy: vision", settings.vision_steps)
     for step in range(1, settings.vision_steps + 1):
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
@@ -121,6 +123,7 @@ def align_vision(
         features = F.normalize(features, dim=-1) * size**0.5
         classes = heads[0](features) @ F.embedding(name_tokens, embeddings).T
         classes = torch.cat([classes, no_object.expand(*classes.shape[:2], 1)], -1)
+        rows = rows.to(device)
         target = labels[rows]
         inside = target != background
         class_loss = F.cross_entropy(classes.flatten(0, 1), target.flatten(), weight=class_weight)
@@ -148,9 +151,8 @@ def align_vision(
 def rescale(visual: Qwen3VLVisionModel, images: np.ndarray, processor: ImageProcessor) -> None:
     """Give the tower's features the root mean square 1, on `images` uint8 [N, H, W, 3].
 
-    Phase A looks at directions alone, and the longer it lasts, the longer the features grow. Where they are much longer
-    than what a layer of the language model adds, no layer changes them, and it learns to ignore the question
-    (docs/mini-experiments.md).
+    Phase A looks at directions alone, and the longer it lasts, the longer the features grow: after 800 steps a layer of
+    the language model hardly changes them. What this does to the answers alone was not measured.
     """
     features, _ = encode(visual, images, processor.image_processor)
     last = visual.merger.linear_fc2

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
+from vrft_core.families.registry import everyone
 from vrft_core.policy.tokenizer import IMAGE, VIDEO
 
 CHAT_TEMPLATE = (
@@ -31,6 +32,13 @@ class ImageProcessor(Qwen2VLProcessor):
         self.video_token_id = tokenizer.convert_tokens_to_ids(VIDEO)
         ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
+    def apply_chat_template(self, conversation: Any, chat_template: str | None = None, **kwargs: Any) -> Any:
+        """As the library's, but a template's own switch for thinking is off: the question asks for the thought."""
+        template = chat_template or self.chat_template or ""
+        off = {family.template_switch: False for family in everyone() if family.template_switch}
+        used: dict[str, Any] = {switch: value for switch, value in off.items() if switch in template}
+        return super().apply_chat_template(conversation, chat_template, **(used | kwargs))
+
 
 def build_processor(
     tokenizer: PreTrainedTokenizerBase, patch_size: int, min_pixels: int, max_pixels: int
@@ -43,8 +51,13 @@ def build_processor(
 
 
 def load_processor(directory: Path, min_pixels: int | None = None, max_pixels: int | None = None) -> ImageProcessor:
-    """A saved processor, small or from the hub; pixel bounds override the saved ones."""
+    """A saved processor, small or from the hub; pixel bounds override the saved ones.
+
+    Images go through Pillow on every machine: where torchvision is installed, the library would take that, whose pixels
+    differ.
+    """
     processor = ImageProcessor.from_pretrained(directory)
+    processor.image_processor = Qwen2VLImageProcessorPil.from_pretrained(directory)
     if min_pixels and max_pixels:
         processor.image_processor.size = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
     processor.tokenizer.padding_side = "left"

@@ -17,14 +17,16 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionBlock, a
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 
-def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil) -> Tensor:
+def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil, device: torch.device | str = "cpu") -> Tensor:
     """uint8 [N, H, W, 3] → float [N, patches, values], ordered as by the processor. H, W: multiples of two patches.
 
     A patch's values are [channel, row, column]. The processor gives each channel twice, as two frames of a video.
     """
     size, merge = processor.patch_size, processor.merge_size
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
-    x = (torch.from_numpy(images.copy()).permute(0, 3, 1, 2) * processor.rescale_factor - mean) / std
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std)
+    )
+    x = (torch.from_numpy(images.copy()).to(device).permute(0, 3, 1, 2) * processor.rescale_factor - mean) / std
     count, channels, height, width = x.shape
     rows, columns = height // (size * merge), width // (size * merge)
     x = x.view(count, channels, rows, merge, size, columns, merge, size).permute(0, 2, 5, 3, 6, 1, 4, 7)
@@ -35,9 +37,11 @@ def encode(
     visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil
 ) -> tuple[Tensor, list[Tensor]]:
     """Merged features [N, tokens, hidden] and the same for each deepstack layer."""
-    x = patches(images, processor)
+    device = visual.patch_embed.proj.weight.device
+    x = patches(images, processor, device)
     count, length, _ = x.shape
-    grid = torch.tensor([[1, images.shape[1] // processor.patch_size, images.shape[2] // processor.patch_size]])
+    side = processor.patch_size
+    grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]], device=device)
     index, weight = get_vision_interpolation_indices_and_weights(
         grid,
         num_grid_per_side=visual.num_grid_per_side,
@@ -74,12 +78,13 @@ class Features:
         self, visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil, batch_size: int = 128
     ) -> None:
         side = processor.patch_size
-        self.grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]])  # of one image, in patches
+        device = visual.patch_embed.proj.weight.device
+        self.grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]], device=device)  # in patches
         batches = [encode(visual, images[i : i + batch_size], processor) for i in range(0, len(images), batch_size)]
         self.merged = torch.cat([merged for merged, _ in batches])
         self.deepstack = [torch.cat(layer) for layer in zip(*(deep for _, deep in batches), strict=True)]
 
     def rows(self, indices: list[int]) -> tuple[Tensor, list[Tensor]]:
         """Some images' features, as `encode` returns them."""
-        index = torch.tensor(indices)
+        index = torch.tensor(indices, device=self.merged.device)
         return self.merged[index], [layer[index] for layer in self.deepstack]

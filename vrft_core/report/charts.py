@@ -100,7 +100,7 @@ def lines(
 def bars(title: str, rows: Sequence[Bars], names: Mapping[str, str], unit: str, high: float | None = None) -> Markup:
     """Horizontal bars, one group a row; `names` maps each colour class to its legend."""
     known = [value for row in rows for value in row.values.values() if value is not None]
-    if not known:
+    if not any(known):
         return nothing(title)
     thick = 11
     legend, top = _legend([(names[css], css, True) for css in names])

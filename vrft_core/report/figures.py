@@ -1,37 +1,39 @@
 """From results and training logs to the page's charts, each with a title and a caption that says how to read it."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from markupsafe import Markup
 
+from vrft_core.evaluation.scores import Ends
 from vrft_core.report import charts
 from vrft_core.report.charts import Interval, Series
 from vrft_core.report.panel import MODEL_NAMES
+from vrft_core.report.rows import Figure, SeedResults
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description, Step
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
 
 
-def differences(found: dict, metric: str, name: str) -> dict:
+def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str) -> Figure:
     """`name`: what the metric is called in words."""
     title = f"Differences in {name}"
-    rows = [
-        Interval(pair_name(pair), pair.split("-")[0], *_points(found[pair][metric], "value", "low", "high"))
-        for pair in PAIRS
-    ]
+    rows = [Interval(pair_name(pair), pair.split("-")[0], *_points(found[pair][metric])) for pair in PAIRS]
     return figure(
         title,
         charts.intervals(title, rows, "points, with 95 % interval"),
-        "A bar that does not touch the line at zero is a difference that chance alone does not explain.",
+        "A bar that does not touch zero is a difference that chance alone does not explain.",
     )
 
 
-def seeds(per_seed: list[dict], pooled: dict, metric: str) -> dict:
-    rows = [
-        Interval(f"seed {one['seed']}", "base", *_points(one["differences"]["rft-sft"], "value", "low", "high"))
-        for one in per_seed
-    ]
-    rows.append(Interval("all seeds", "rft", *_points(pooled["rft-sft"][metric], "value", "low", "high")))
+def seeds(per_seed: list[SeedResults], pooled: Mapping[str, Mapping[str, Ends]], metric: str) -> Figure:
+    rows = [Interval(f"seed {one['seed']}", "base", *_points(one["differences"]["rft-sft"])) for one in per_seed]
+    rows.append(Interval("all seeds", "rft", *_points(pooled["rft-sft"][metric])))
     return figure(
         "RFT − SFT, seed by seed",
         charts.intervals("RFT minus SFT by seed", rows, "points, with 95 % interval"),
@@ -39,7 +41,7 @@ def seeds(per_seed: list[dict], pooled: dict, metric: str) -> dict:
     )
 
 
-def learning(training: dict[str, dict]) -> list[dict]:
+def learning(training: "Mapping[str, Description]") -> list[Figure]:
     """Validation score of both, the parts of the reward, the loss of each."""
     found = [_validation(training), _rewards(training["rft"])]
     for method in ("sft", "rft"):
@@ -47,12 +49,14 @@ def learning(training: dict[str, dict]) -> list[dict]:
     return found
 
 
-def _validation(training: dict[str, dict]) -> dict:
+def _validation(training: "Mapping[str, Description]") -> Figure:
     curves, start = [], None
     for method in ("sft", "rft"):
         record = training[method]
         points = [
-            (row["step"], 100 * row["score"]) for row in record.get("validation", []) if row.get("score") is not None
+            (row["step"], 100 * score)
+            for row in record.get("validation", [])
+            if (score := row.get("score")) is not None
         ]
         start = next((y for x, y in points if x == 0), start)
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))
@@ -61,12 +65,12 @@ def _validation(training: dict[str, dict]) -> dict:
     return figure(
         "Validation score at each checkpoint",
         charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),
-        "On the validation split, which shares no image with the evaluation. The ringed checkpoint was evaluated. "
+        "On the validation split, which shares no image with the evaluation. The circled checkpoint was evaluated. "
         "A step of RFT costs more than one of SFT: see the table above.",
     )
 
 
-def _rewards(record: dict) -> dict:
+def _rewards(record: "Description") -> Figure:
     log = record.get("log", [])
     total = Series("total", "s6", _smoothed(_curve(log, "reward")), marks=False)
     parts = [
@@ -76,15 +80,15 @@ def _rewards(record: dict) -> dict:
     return figure(
         "RFT: reward by training step",
         charts.lines("Reward", [*parts, total], "training step", "mean reward", limits=(0, None)),
-        "What the rules paid for the model's own answers, and the weighted total it is trained on." + _note(log),
+        "The rewards of the model's own answers, and the weighted total that it is trained on." + _note(log),
     )
 
 
-def _loss(method: str, log: list[dict]) -> dict:
+def _loss(method: str, log: "list[Step]") -> Figure:
     name = MODEL_NAMES[method]
     caption = {
-        "sft": "How surprising the right answers still are; near zero the few examples are known by heart.",
-        "rft": "The policy-gradient loss. It hovers about zero by construction and says little about progress.",
+        "sft": "Cross-entropy of the right answers. Near zero the few examples are memorised.",
+        "rft": "The policy-gradient loss. It stays near zero by construction and says little about progress.",
     }[method]
     curve = Series(name, method, _smoothed(_curve(log, "loss")), marks=False)
     return figure(
@@ -100,7 +104,7 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
         "frac_reward_zero_std",
         "share of groups",
         (0, 1),
-        "Share of groups whose answers were all paid alike: there is nothing to prefer, so nothing is learned.",
+        "Share of groups whose answers all had the same reward: none is preferred, so nothing is learned.",
     ),
     (
         "Length of the answers",
@@ -121,19 +125,19 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
         "entropy",
         "nats a token",
         (0, None),
-        "How undecided the model is; near zero it no longer tries anything new.",
+        "Entropy of the next token. Near zero the model no longer explores.",
     ),
     (
-        "Distance from the start (KL)",
+        "Divergence from the starting weights (KL)",
         "kl",
         "nats a token",
         (0, None),
-        "How far the model has moved from where it began.",
+        "Divergence from the starting weights.",
     ),
 )
 
 
-def health(log: list[dict]) -> list[dict]:
+def health(log: "list[Step]") -> list[Figure]:
     """What to watch while reinforcement learning runs; only what was logged."""
     found = []
     for title, key, unit, limits, caption in HEALTH:
@@ -144,19 +148,19 @@ def health(log: list[dict]) -> list[dict]:
     return found
 
 
-def reward_parts(log: list[dict]) -> dict[str, str]:
+def reward_parts(log: "list[Step]") -> dict[str, str]:
     """Reward name → its key in the log (TRL writes `rewards/<name>/mean`)."""
     keys = sorted({key for row in log for key in row if key.startswith("rewards/") and key.endswith("/mean")})
     return {key.split("/")[1]: key for key in keys}
 
 
-def constant_parts(log: list[dict]) -> dict[str, str]:
+def constant_parts(log: "list[Step]") -> dict[str, str]:
     """Reward name → its key for the share of groups in which it is the same for all answers."""
     keys = sorted({key for row in log for key in row if key.startswith("rewards/") and key.endswith("/frac_zero_std")})
     return {key.split("/")[1]: key for key in keys}
 
 
-def _curve(log: list[dict], key: str) -> list[tuple[float, float]]:
+def _curve(log: "list[Step]", key: str) -> list[tuple[float, float]]:
     return [(row["step"], row[key]) for row in log if row.get(key) is not None]
 
 
@@ -164,17 +168,22 @@ def _smoothed(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return charts.smooth(points, WINDOW) if len(points) >= SMOOTH_FROM else points
 
 
-def _note(log: list[dict]) -> str:
+def _note(log: "list[Step]") -> str:
     return f" Mean of the last {WINDOW} steps." if len(log) >= SMOOTH_FROM else ""
 
 
-def _points(entry: dict, *names: str) -> list[float | None]:
-    return [times100(entry[name]) for name in names]
+def _points(entry: Ends) -> list[float | None]:
+    return [times100(entry[name]) for name in ("value", "low", "high")]
 
 
 def times100(value: float | None) -> float | None:
     return None if value is None else 100 * value
 
 
-def figure(title: str, svg: Markup, caption: str) -> dict:
+def figure(title: str, svg: Markup, caption: str) -> Figure:
     return {"title": title, "svg": svg, "caption": caption}
+
+
+def drawn(figures: Sequence[Figure]) -> list[Figure]:
+    """Without the empty ones."""
+    return [one for one in figures if 'class="nothing"' not in one["svg"]]

@@ -1,8 +1,11 @@
 """The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
@@ -10,38 +13,44 @@ from markupsafe import Markup
 
 from vrft_core.report import figures, rewards
 from vrft_core.report.charts import brief
-from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs
+from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
+from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome, points
 
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
+
 ONE_SEED = (
-    "This is one choice of example images and one run of each training. The interval covers the choice of evaluation "
+    "This is one choice of few-shot images and one run of each training. The interval covers the choice of evaluation "
     "images only; the study over several seeds says more."
 )
 SEVERAL_SEEDS = "The interval covers both the choice of evaluation images and the choice of seeds."
-FEW_SEEDS = " With so few seeds the second part of it is rough."
+FEW_SEEDS = " With so few seeds the part that covers seeds is a rough estimate."
 
 
-def cell_page(results: dict, inputs: Inputs, images: Path) -> str:
+def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
-    verdict = results["verdict"]
     return _render(
         "cell.html.j2",
         results,
         inputs,
         remark=ONE_SEED,
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
+        differences=_differences(results),
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
-        learning=figures.learning(inputs.training),
-        panels=[*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])],
+        learning=figures.drawn(figures.learning(inputs.training)),
+        panels=_drawn(
+            [*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])]
+        ),
         method=_method(results, inputs, results["details"]["base"], results["training"]),
     )
 
 
-def study_page(results: dict, inputs: Inputs) -> str:
+def study_page(results: StudyResults, inputs: Inputs) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
+    metric = verdict["metric"]
     labels = [row["label"] for row in _cost(per_seed[0]["training"])]
     rows = []
     for one in per_seed:
@@ -53,67 +62,87 @@ def study_page(results: dict, inputs: Inputs) -> str:
         results,
         inputs,
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
-        differences=figures.differences(results["differences"], verdict["metric"], verdict["title"]),
-        by_seed=figures.seeds(per_seed, results["differences"], verdict["metric"]),
+        differences=_differences(results),
+        by_seed=[] if verdict["nothing"] else figures.drawn([figures.seeds(per_seed, results["differences"], metric)]),
         cost={"head": labels, "rows": rows},
-        panels=inputs.task.panels.study(results),
+        panels=_drawn(inputs.task.panels.study(results)),
         method=_method(results, inputs, results["details"][0]["base"], per_seed[0]["training"]),
     )
 
 
-def _cost(training: dict[str, dict]) -> list[dict]:
-    """Rows {"label", "cells": [SFT, RFT]}."""
-    wanted = (
-        ("Computing time (CPU)", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
-        ("Time on the clock", lambda r: _seconds(r["cost"].get("wall_seconds"))),
-        ("Time spent choosing a checkpoint (CPU)", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
+def _drawn(panels: list[Panel]) -> list[Panel]:
+    """Without their empty charts."""
+    return [replace(panel, charts=figures.drawn(panel.charts)) for panel in panels]
+
+
+def _differences(results: Results) -> list[Figure]:
+    """The chart of the differences; none where no model finds anything."""
+    verdict = results["verdict"]
+    chart = figures.differences(results["differences"], verdict["metric"], verdict["title"])
+    return [] if verdict["nothing"] else figures.drawn([chart])
+
+
+def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
+    """Cells: SFT, RFT."""
+    wanted: tuple[tuple[str, Callable[[Description], str]], ...] = (
+        ("CPU time", lambda r: _seconds(r["cost"].get("cpu_seconds"))),
+        ("Wall-clock time", lambda r: _seconds(r["cost"].get("wall_seconds"))),
+        ("CPU time of validation", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
         ("Training steps", lambda r: _count(r.get("steps"))),
-        ("Answers learned from", lambda r: _count(r["cost"].get("completions"))),
+        ("Sampled answers (completions)", lambda r: _count(r["cost"].get("completions"))),
         ("Images shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
         ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
-        ("Weights trained, of all", lambda r: _parameters(r.get("parameters", {}))),
-        ("Checkpoint evaluated", lambda r: f"step {_count(r.get('chosen_step'))}"),
+        ("Trained parameters, of all", lambda r: _parameters(r.get("parameters", {}))),
+        ("Evaluated checkpoint", lambda r: f"step {_count(r.get('chosen_step'))}"),
     )
-    rows = [{"label": label, "cells": [text(training[method]) for method in TRAINED]} for label, text in wanted]
+    rows: list[TableRow] = [
+        {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
+    ]
     return [row for row in rows if any(cell != "–" for cell in row["cells"])]
 
 
-def _chosen(method: str, record: dict) -> str:
+def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
+    if stopped := record.get("stopped"):
+        why = "the best on the validation split" if step < stopped["step"] else "the only one"
+        return (
+            f"{name}: a guard of the recipe ended the training at step {stopped['step']}: {stopped['limit']}. "
+            f"The checkpoint of step {step} was evaluated, {why} saved until then."
+        )
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
     best = next((row["score"] for row in record["validation"] if row["step"] == step), None)
     reached = f" with {record.get('validation_metric', 'a score')} of {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "
-        f"the best on the validation split{reached}. The evaluation images had no part in the choice."
+        f"the best on the validation split{reached}. The evaluation images were not used for this choice."
     )
 
 
-def _method(results: dict, inputs: Inputs, details: dict, training: dict[str, dict]) -> list[str]:
+def _method(results: Results, inputs: Inputs, details: Details, training: "Mapping[str, Description]") -> list[str]:
     measured = results["measured"]
     rule = {record.get("checkpoint") for record in training.values()}
     metric = training["rft"].get("validation_metric", "the task's validation score")
     choice = (
         f"The checkpoint of both trainings was chosen on the validation split, by {metric}, with the same rule."
         if rule == {"validation"}
-        else "The last checkpoint of each training was taken." if rule == {"last"}
-        else "The two trainings chose their checkpoints by different rules; see the table of costs."
+        else "The last checkpoint of each training was evaluated." if rule == {"last"}
+        else "The two trainings chose their checkpoints by different rules; see the cost table."
     )  # fmt: skip
     return [
         f"{measured['images']:,} evaluation images, {measured['queries']:,} questions, "
         f"{measured['categories']} categories. Training, validation and evaluation share no image.",
-        "Answers are generated greedily: the likeliest word each time, so nothing depends on luck.",
+        "Answers are decoded greedily: always the most probable token, so nothing is random.",
         *inputs.task.panels.how(details),
         choice,
         f"Intervals: 95 %, from {measured['draws']:,} random halves of the evaluation images, with Student's t "
         "(docs/intervals.md). All models are scored on the same halves, so differences are paired. An interval covers "
-        "what other images of the same kind, as many as these, would give.",
+        "the value on another sample of as many images of the same kind.",
     ]
 
 
-def _attribution(source: dict) -> list[str]:
+def _attribution(source: Mapping[str, Any]) -> list[str]:
     """What the data set's makers ask to be said, in their words; licences by name where there are no words."""
     info = source.get("info") or {}
     if isinstance(info.get("attribution"), str):
@@ -124,10 +153,10 @@ def _attribution(source: dict) -> list[str]:
     return [f"Licences of the images as the data set states them: {', '.join(names)}."] if names else []
 
 
-def _render(template: str, results: dict, inputs: Inputs, **values: object) -> str:
+def _render(template: str, results: Results, inputs: Inputs, **values: object) -> str:
     part = inputs.task.panels
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             results=results,
@@ -137,14 +166,14 @@ def _render(template: str, results: dict, inputs: Inputs, **values: object) -> s
             words=part.WORDS,
             small_print=part.SMALL_PRINT,
             attribution=_attribution(inputs.source),
-            style=_style(),
+            style=style(),
             **values,
         )
     )
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vrft_core.report"),
         autoescape=True,
@@ -162,7 +191,7 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _style() -> Markup:
+def style() -> Markup:
     return Markup(files("vrft_core.report").joinpath("templates/style.css").read_text(encoding="utf-8"))
 
 
@@ -182,7 +211,7 @@ def _brief(value: float | None) -> str:
     return "–" if value is None else brief(value)
 
 
-def _parameters(parameters: dict) -> str:
+def _parameters(parameters: Mapping[str, int]) -> str:
     if not parameters:
         return "–"
     return f"{brief(parameters['trainable'])} of {brief(parameters['total'])}"

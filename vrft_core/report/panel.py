@@ -1,15 +1,20 @@
 """What a task contributes to a page, and what it may look at to make it. Plain data; the templates turn it to HTML."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
-from vrft_core.evaluation.scores import Scores
+from vrft_core.evaluation.scores import Evaluation, Scores
 from vrft_core.params import Params
+from vrft_core.report.rows import Figure, Shown, TableRow
 from vrft_core.tasks.task import Task
+
+if TYPE_CHECKING:
+    from vrft_core.sampling import Selection
+    from vrft_core.training.record import Description
 
 MODELS = ("base", "sft", "rft")
 TRAINED = ("sft", "rft")
@@ -18,29 +23,24 @@ MODEL_NAMES = {"base": "Base", "sft": "SFT", "rft": "RFT"}
 
 @dataclass(frozen=True)
 class Table:
-    """`rows`: {"label", "cells": [text], "note"}. A long one is folded away until it is asked for."""
+    """A long one is folded away until it is asked for."""
 
     caption: str
     head: list[str]
-    rows: list[dict]
+    rows: list[TableRow]
     folded: bool = False
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One section of a page.
-
-    `charts`: {"title", "svg", "caption"}. `gallery`: {"label", "few_shot", "picture" (`drawing.Picture.store`),
-    "credit"} and of each model either "panels", drawn over the image ({"name", "css", "svg", "caption", "completion"}),
-    or "svg" of the image and "answers" beside it ({"name", "css", "text", "right", "completion"}).
-    """
+    """One section of a page."""
 
     id: str
     title: str
     text: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    charts: list[dict] = field(default_factory=list)
-    gallery: list[dict] = field(default_factory=list)
+    charts: list[Figure] = field(default_factory=list)
+    gallery: list[Shown] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Inputs:
     task: Task
     settings: Any  # of the task, from the recipe
     truth: Annotations  # the evaluation split
-    source: dict  # `info` and `licenses` of the annotation file
+    source: dict[str, Any]  # `info` and `licenses` of the annotation file
     categories: list[int]
     taught: frozenset[int]  # categories with few-shot examples
-    selection: dict  # the few-shot stage's
+    selection: "Selection"
     rows: dict[str, dict[str, Any]]  # model → example → its prediction, a `Row` of the task
-    metrics: dict[str, dict]
-    training: dict[str, dict]
+    metrics: dict[str, Evaluation]
+    training: "dict[str, Description]"
 
     @classmethod
     def read(cls, layout: Layout, params: Params, cell: Cell, task: Task) -> "Inputs":
@@ -98,6 +98,11 @@ class Inputs:
             metrics=metrics,
             training={method: io.read_json(layout.training(cell, method)) for method in TRAINED},
         )
+
+    @property
+    def frequencies(self) -> bool:
+        """Whether the letters of categories mean something: those of a user's own data are by-products."""
+        return (self.source["info"] or {}).get("frequencies") is not False
 
     def licences(self) -> dict[int, str]:
         """id → name, as the annotation file lists them."""

@@ -5,13 +5,14 @@ itself. What the report shows of it is in the templates.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from vrft_core.evaluation.scores import Ends, Intervals
 from vrft_core.params import Policy
+from vrft_core.report.rows import Beside, PaperTable
 
 METHODS = ("base", "sft", "rft")
 MEAN_TOLERANCE = 0.1 + 1e-9  # the mean and its cells are both rounded to one decimal
@@ -19,7 +20,7 @@ GAIN_TOLERANCE = 0.05 + 1e-9  # gains are differences of printed cells
 
 
 @cache
-def load() -> dict:
+def load() -> dict[str, Any]:
     """The content of paper.json. Do not change it."""
     return json.loads(files("vrft_core.report").joinpath("paper.json").read_text(encoding="utf-8"))
 
@@ -46,14 +47,14 @@ def policy_name(policy: Policy) -> str | None:
     return policy.hub and policy.hub.repo.rsplit("/", 1)[-1].lower().removesuffix("-instruct")
 
 
-def compare(results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int) -> dict | None:
+def compare(
+    results: Intervals, categories: list[str], benchmark: str, policy: str | None, shots: int
+) -> PaperTable | None:
     """A report's results beside the matching rows of the paper; None where the paper has none.
 
     `categories`: names of those that were evaluated. Where questions were asked in another way than the paper's, the
     metric of the same definition stands beside it.
-    → {"table", "title", "metric" (here), "paper_metric", "rows": [{"label", "paper", "here": {"value", "low", "high"},
-    "inside" (whether the paper's value lies in the interval)}], "claims": [{"claim", "paper", "here", "inside"}],
-    "notes": [text]}: first the methods, then the gains over the untouched policy. Points of 100 throughout.
+    Rows: first the methods, then the gains over the untouched policy.
     """
     for table in load()["tables"]:
         column = table["columns"][0] if table["benchmark"] == benchmark else benchmark
@@ -72,15 +73,15 @@ _SHOWN: Final = ("value", "low", "high")
 def _beside(
     results: Intervals,
     categories: list[str],
-    table: dict,
+    table: Mapping[str, Any],
     column: str,
     policy: str | None,
     shots: int,
     printed: dict[str, float],
-) -> dict:
+) -> PaperTable:
     metric = _here(table["metric"], results["models"]["base"])
 
-    def entry(label: str, paper: float, found: Ends | None) -> dict:
+    def entry(label: str, paper: float, found: Ends | None) -> Beside:
         known = {name: found.get(name) if found else None for name in _SHOWN}
         here = {name: None if value is None else 100 * value for name, value in known.items()}
         low, high = here["low"], here["high"]

@@ -3,21 +3,30 @@
 Nothing is shown here; the page and the summary are made from what this returns.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.intervals import intervals, intervals_over_seeds
+from vrft_core.evaluation.scores import Entry, Evaluation
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
-from vrft_core.report.verdict import needs, verdict
+from vrft_core.report.rows import CellResults, Details, Measured, Named, Results, StudyResults
+from vrft_core.report.verdict import needs, stops, verdict
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 SEED = 0  # of the halves behind intervals
 _COMMON = {"metrics", "queries", "images", "diagnostics", "task", "version"}  # of an evaluation; the rest is the task's
 
 
-def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> dict:
+def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> CellResults:
     """Everything a cell's page says in numbers; metrics in [0, 1]."""
+    assert cell.seed is not None, "a report belongs to a cell"
     draws = params.recipe(cell).evaluation.draws
     found = intervals(inputs.scores(), draws, SEED)
     spec = inputs.task.metrics.specs(inputs.settings)[0]
@@ -28,7 +37,7 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
         "shots": cell.shots,
         "seed": cell.seed,
         **_common(inputs, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(found, spec, inputs.metrics["base"]["images"], stops({cell.seed: inputs.training})),
         "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
@@ -40,7 +49,9 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
     }
 
 
-def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inputs], reports: list[dict]) -> dict:
+def study_results(
+    layout: Layout, params: Params, study: Cell, inputs: list[Inputs], reports: list[CellResults]
+) -> StudyResults:
     """The same over seeds: means, spreads, and intervals over images and seeds together.
 
     `reports`: what `cell_results` gave for each cell, in the order of `inputs`.
@@ -62,7 +73,12 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
         **_common(first, found["models"]),
-        "verdict": verdict(found["differences"], spec),
+        "verdict": verdict(
+            found,
+            spec,
+            first.metrics["base"]["images"],
+            stops({one["seed"]: one["training"] for one in reports}),
+        ),
         "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
         **found,
         "details": [one["details"] for one in reports],
@@ -81,7 +97,7 @@ def study_results(layout: Layout, params: Params, study: Cell, inputs: list[Inpu
     }
 
 
-def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
+def headlines(layout: Layout, cell: Cell, results: Results) -> dict[str, Any]:
     """The few numbers worth showing of a report or a study."""
     metric = results["verdict"]["metric"]
     return {f"{metric}/{pair}": values[metric]["value"] for pair, values in results["differences"].items()} | {
@@ -90,10 +106,14 @@ def headlines(layout: Layout, cell: Cell, results: dict) -> dict:
     }
 
 
-def _common(inputs: Inputs, models: dict) -> dict:
-    """What pages and summaries need to name things. A metric that no model has a value of gets no column."""
+def _common(inputs: Inputs, models: Mapping[str, Mapping[str, Entry]]) -> Named:
+    """What pages and summaries need to name things.
+
+    A metric that no model has a value of gets no column, nor one of a frequency where the data knows none.
+    """
     specs = inputs.task.metrics.specs(inputs.settings)
-    columns = inputs.task.metrics.columns(inputs.settings)
+    hidden = {spec.name for spec in specs if spec.banded and not inputs.frequencies}
+    columns = [pair for pair in inputs.task.metrics.columns(inputs.settings) if pair[0] not in hidden]
     return {
         "task": inputs.task.name,
         "version": inputs.task.settings.VERSION,
@@ -105,18 +125,17 @@ def _common(inputs: Inputs, models: dict) -> dict:
     }
 
 
-def _details(metrics: dict) -> dict:
+def _details(metrics: Evaluation) -> Details:
     return {name: value for name, value in metrics.items() if name not in _COMMON}
 
 
-def _training(record: dict) -> dict:
-    """The record without its curves."""
-    return {key: value for key, value in record.items() if key not in ("log", "validation", "settings")} | {
-        "validation": record.get("validation", [])
-    }
+def _training(record: "Description") -> "Description":
+    """The record without its log and settings."""
+    kept = {key: value for key, value in record.items() if key not in ("log", "settings")}
+    return cast("Description", {"validation": [], **kept})
 
 
-def _measured(inputs: Inputs, draws: int) -> dict:
+def _measured(inputs: Inputs, draws: int) -> Measured:
     base, chosen = inputs.metrics["base"], inputs.selection["categories"]
     return {
         "images": base["images"],

@@ -1,10 +1,12 @@
 """The Markdown summary: the headline and the tables, for a terminal, a commit or a README."""
 
+from vrft_core.evaluation.scores import Ends
 from vrft_core.report.panel import MODEL_NAMES
+from vrft_core.report.rows import CellResults, StudyResults
 from vrft_core.report.verdict import PAIRS, points
 
 
-def summary(results: dict, note: str) -> str:
+def summary(results: CellResults | StudyResults, note: str) -> str:
     """Markdown of a cell's or a study's results. `note`: what the task adds to the small print."""
     measured = results["measured"]
     metrics = [name for name, _ in results["columns"]]
@@ -40,7 +42,7 @@ def pair_name(pair: str) -> str:
     return " − ".join(MODEL_NAMES[name] for name in pair.split("-"))
 
 
-def _cell(entry: dict | None, sign: bool) -> str:
+def _cell(entry: Ends | None, sign: bool) -> str:
     if entry is None or entry["value"] is None:
         return "–"
     return f"{points(entry['value'], sign)} [{points(entry['low'], sign)}, {points(entry['high'], sign)}]"

@@ -7,6 +7,15 @@ FREQUENCY_NAMES = {
 }
 
 
+def frequency_groups(meant: bool) -> dict[str | None, str]:
+    """Letter → title of a chart; one chart of all (None) where the letters mean nothing."""
+    return (
+        {letter: f"{words[0].upper()}{words[1:]}" for letter, words in FREQUENCY_NAMES.items()}
+        if meant
+        else {None: "All"}
+    )
+
+
 def share(value: float | None) -> str:
     """A share in [0, 1] as per cent."""
     if value is None:

@@ -1,12 +1,14 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from vrft_core.evaluation.intervals import needed_images, needed_seeds
+from vrft_core.evaluation.intervals import Intervals, needed_images, needed_seeds
 from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
+from vrft_core.report.rows import Verdict
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
+FEW_IMAGES = 50  # evaluation images: with fewer there is a warning
 PAIRS = ("rft-sft", "rft-base", "sft-base")
 
 
@@ -34,20 +36,53 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(differences: Mapping[str, Mapping[str, Ends]], spec: MetricSpec) -> dict:
+def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> Verdict:
     """The headline of a report: what came of RFT against SFT, then both against the untouched model.
 
-    `differences`: by pair and metric; `spec`: the metric that decides.
-    → {"metric", "title", "outcome", "headline", "also": [sentence]}
+    `spec`: the metric that decides; `images`: how many were evaluated; `stopped`: see `stops`.
     """
+    differences = found["differences"]
     each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
+    main, also = each["rft-sft"], [each["rft-base"], each["sft-base"]]
+    values = [found["models"][model][spec.name]["value"] for model in NAMES]
+    if nothing := all(value is not None and points(value) == "0.0" for value in values):
+        much = "next to nothing" if any(values) else "nothing"
+        main = (
+            f"The model finds {much} on these images, before or after training: {spec.title} is 0.0 for the untouched "
+            "model, for SFT and for RFT."
+        )
+        also = ["To compare SFT and RFT, start from a model that finds something in such images: a larger recipe."]
+    if images < FEW_IMAGES:
+        also.append(
+            f"There are only {images} evaluation images: small differences cannot be told from chance, and the "
+            f"intervals themselves are rough; use {FEW_IMAGES} or more."
+        )
     return {
         "metric": spec.name,
         "title": spec.title,
         "outcome": outcome(differences["rft-sft"][spec.name]),
-        "headline": each["rft-sft"],
-        "also": [each["rft-base"], each["sft-base"]],
+        "nothing": nothing,
+        "headline": " ".join([*stopped, main]),
+        "also": also,
     }
+
+
+def stops(training: Mapping[int | None, Mapping[str, Mapping]]) -> list[str]:
+    """A sentence on each training that a guard ended. `training`: seed → method → its record.
+
+    For example: RFT was stopped at step 31 (kl is 5.2, above 5); its best checkpoint, of step 15, is compared here.
+    """
+    found = []
+    for seed, records in training.items():
+        for method, record in records.items():
+            if stopped := record.get("stopped"):
+                of = f", seed {seed}," if len(training) > 1 else ""
+                step, chosen = stopped["step"], record["chosen_step"]
+                kept = f"its best checkpoint, of step {chosen}, is" if chosen < step else "the weights it had there are"
+                found.append(
+                    f"{NAMES[method]}{of} was stopped at step {step} ({stopped['limit']}); {kept} compared here."
+                )
+    return found
 
 
 def needs(difference: Entry, images: int) -> str:
@@ -57,7 +92,7 @@ def needs(difference: Entry, images: int) -> str:
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
     if low is None or high is None or not value:
-        return "Nothing can be said about how many images a difference would need: none was measured."
+        return "No difference was measured, so the number of images needed cannot be estimated."
     std, se_images = difference.get("std"), difference.get("se_images")
     if std is not None and se_images is not None:
         seeds = needed_seeds(value, std, se_images)

@@ -18,6 +18,7 @@ from vrft_core.errors import InputError
 OFFICIAL = {
     "lvis": "LVIS v1",
     "coco": "COCO 2017",
+    "lvisovd": "COCO 2017 trained on, LVIS v1 evaluated",
     "flowers102": "Oxford Flowers-102",
     "pets37": "Oxford-IIIT Pet",
     "aircraft100": "FGVC-Aircraft variants",

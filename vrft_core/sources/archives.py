@@ -142,7 +142,7 @@ class _Counted:
 def _refuse_size(archive: Path, unpacked: int, bounds: Bounds) -> None:
     if unpacked > bounds.bytes or unpacked > max(bounds.slack, bounds.ratio * archive.stat().st_size):
         raise InputError(
-            archive, f"unpacks to {unpacked:,} bytes or more", "it is no plain data archive; do not use it"
+            archive, f"unpacks to {unpacked:,} bytes or more", "it is not a plain data archive; do not use it"
         )
 
 
@@ -160,5 +160,5 @@ def _readable(archive: Path) -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
         raise InputError(
-            archive, f"is damaged, cut short or no archive: {error}", "delete it, and it is fetched anew"
+            archive, f"is damaged, truncated or not an archive: {error}", "delete it, and it is downloaded again"
         ) from None

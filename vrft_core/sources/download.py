@@ -88,7 +88,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(f"{folder}: another process fetches into it; waiting for it", file=sys.stderr, flush=True)
+        print(f"{folder}: another process downloads into it; waiting", file=sys.stderr, flush=True)
         lock.acquire()
     try:
         yield
@@ -163,7 +163,7 @@ def _verified_or_removed(file: File, path: Path, record: _Record) -> bool:
     try:
         record.add(file, path, verify(file, path), "found in the cache")
     except InputError as error:
-        print(f"{error}: fetching it anew", file=sys.stderr, flush=True)
+        print(f"{error}: downloading it again", file=sys.stderr, flush=True)
         path.unlink()
         return False
     return True
@@ -179,5 +179,5 @@ def _require_space(folder: Path, files: list[File]) -> None:
     free = shutil.disk_usage(folder).free
     if left > free:
         raise InputError(
-            folder, f"{left / 1e9:.1f} GB are to come, {free / 1e9:.1f} GB are free", "make room or move the cache"
+            folder, f"{left / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free", "free some space or move the cache"
         )

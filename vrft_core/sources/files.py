@@ -106,7 +106,10 @@ def read(benchmark: Benchmark, root: Path) -> Source:
     ]
     rows = [row for d in sets.values() for row in sorted(d.annotations, key=lambda r: (r["image_id"], r["id"]))]
     data = {
-        "info": {"sha256": {split: io.sha256(dataset.path) for split, dataset in sets.items()}},
+        "info": {
+            "sha256": {split: io.sha256(dataset.path) for split, dataset in sets.items()},
+            "frequencies": False,
+        },
         "licenses": _union(sets["train"].licenses + sets["eval"].licenses),
         "images": images,
         "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],

@@ -33,7 +33,7 @@ def load(stream: IO[bytes], where: object) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError(where, f"not UTF-8 at byte {error.start}", "fetch it again") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(where, f"not valid JSON: {error}", "is the file cut short?") from None
+        raise InputError(where, f"not valid JSON: {error}", "is the file truncated?") from None
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise InputError(where, f"has no list of {key}", "is it a COCO or LVIS file of instances?")
@@ -78,7 +78,7 @@ def without_segmentation(stream: IO[bytes], where: object) -> Iterator[bytes]:
             pieces.append(rest[position:keep])
             rest = rest[keep:]
             if len(rest) > LONGEST:
-                raise InputError(where, "a segmentation does not end", "is the file cut short?")
+                raise InputError(where, "a segmentation does not end", "is the file truncated?")
         yield b"".join(pieces)
 
 

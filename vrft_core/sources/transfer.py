@@ -191,7 +191,9 @@ class Transfer:
             raise _reason(error) from None
         except (TransportError, OSError) as error:  # while the body is read
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise InputError(part, "the disk is full", "make room and run again; it is resumed") from None
+                raise InputError(
+                    part, "the disk is full", "free some space and run again; the download resumes"
+                ) from None
             raise _Again("the connection broke") from None
 
     def _receive(self, response: requests.Response, part: Path, started: int) -> None:

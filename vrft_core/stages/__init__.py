@@ -5,9 +5,11 @@ Modules are imported when a stage is asked for, so that listing the stages costs
 
 import os
 from importlib import import_module
+from pathlib import Path
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.locks import exclusive
+from vrft_core.outcomes import failure_noted
 from vrft_core.params import Params
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
 
@@ -44,6 +46,16 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
     folders = ["runs", _WRITES.get(name, "reports"), *(["models"] if name in _TRAININGS else [])]
     refuse_unwritable([layout.root / folder for folder in folders], need)
-    lock = exclusive(layout.runs(cell, name).with_suffix(".lock"), f"{cell.key} {name}")
-    with trouble_named(layout.root), lock:
+    lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
+    with trouble_named(layout.root), lock, failure_noted(failure_file(layout, cell, name)):
         return getattr(module, name)(layout, params, cell)
+
+
+def lock_file(layout: Layout, cell: Cell, name: str) -> Path:
+    """Held by the process that runs this stage. `cell`: of the stage's own scope, here and below."""
+    return layout.runs(cell, name).with_suffix(".lock")
+
+
+def failure_file(layout: Layout, cell: Cell, name: str) -> Path:
+    """Says how the stage last failed, see `outcomes`."""
+    return layout.runs(cell, name).with_suffix(".failed.json")

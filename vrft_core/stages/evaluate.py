@@ -3,6 +3,7 @@
 All three ask the same questions of the same images in the same way.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -36,7 +37,7 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
     task, settings = get_task(params.task(cell)), params.task_settings(cell)
     interval = partial(intervals, halves=params.recipe(cell).evaluation.draws, seed=SEED, differences=())
     with answers(layout, params, cell, method) as (truth, categories, rows):
-        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).categories)
+        taught = sampling.taught(truth, params.recipe(cell).few_shot, params.benchmark(cell).sampled)
         scores = task.metrics.scores(truth, rows, categories, settings, taught)
         details = task.metrics.details(truth, rows, categories, settings, lambda models: interval(models)["models"])
         metrics = {
@@ -51,6 +52,10 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
         directory = layout.evaluation(cell, method)
         io.write_jsonl(directory / "predictions.jsonl", rows)
         io.write_json(directory / "metrics.json", metrics)
+    deciding = task.metrics.specs(settings)[0]
+    if method == "base" and not metrics["metrics"][deciding.name]["value"]:
+        found = f"the untouched model finds nothing in the evaluation images ({deciding.title} is 0)"
+        print(f"{cell.key}: {found}; a larger recipe may", file=sys.stderr, flush=True)
     tracking.log_evaluation(layout, params, cell, method, metrics["metrics"])
     return {name: entry["value"] for name, entry in metrics["metrics"].items()} | {"queries": len(rows)}
 

@@ -9,7 +9,7 @@ from vrft_core.params import Params
 def few_shot(layout: Layout, params: Params, cell: Cell) -> dict:
     source = Annotations.load(layout.raw(cell) / "annotations.json")
     settings = params.recipe(cell).few_shot
-    categories = sampling.targets(source, settings.frequencies, params.benchmark(cell).categories)
+    categories = sampling.targets(source, settings.frequencies, params.benchmark(cell).sampled)
     evaluated = source.chosen(params.benchmark(cell).categories)
     selection = sampling.choose(source, categories, settings, cell.shots, cell.seed or 0, evaluated)
     sample = sampling.subset(source, selection)

@@ -1,5 +1,7 @@
 """Stage `policy`: the recipe's starting weights, pre-trained here or fetched from the hub at a pinned revision."""
 
+from typing import Any
+
 import torch
 import transformers
 
@@ -8,6 +10,7 @@ from vrft_core import policy as policies
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params, Policy, Pretraining, Recipe
 from vrft_core.policy import curriculum
+from vrft_core.policy.device import device, prepare
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.pretraining import Log, pretrain
 from vrft_core.policy.processor import build_processor, load_processor
@@ -35,7 +38,7 @@ def policy(layout: Layout, params: Params, cell: Cell) -> dict:
 
 
 def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretraining, cell: Cell, log: Log) -> dict:
-    torch.set_num_threads(recipe.threads)
+    prepare(recipe)
     taught = curriculum.subjects(params, recipe)
     fingerprint = {
         "policy": recipe.policy.model_dump(),
@@ -47,7 +50,8 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     run = open_run(layout.runs(cell, "policy"), fingerprint)
     tokenizer = curriculum.tokenizer(taught, recipe)
     processor = build_processor(tokenizer, PATCH_SIZE, recipe.policy.min_pixels, recipe.policy.max_pixels)
-    model = build_model(tokenizer, settings.seed)
+    model: Any = build_model(tokenizer, settings.seed)
+    model.to(device())  # pre-training computes in 32 bits, whatever the recipe's precision
     pool, opening, lessons = curriculum.lessons(taught, recipe)
     checkpoint = run / "vision.safetensors"
     loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log, opening)

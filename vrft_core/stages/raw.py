@@ -1,6 +1,7 @@
 """Stage `raw`: a source → its images and one annotation file in the project's schema, with content hashes."""
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,13 +13,15 @@ from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Params
-from vrft_core.sources import files, scenes
+from vrft_core.sources import files, folders, scenes
 
 
 def raw(layout: Layout, params: Params, cell: Cell) -> dict:
     benchmark = params.benchmark(cell)
     directory = layout.raw(cell)
-    if cell.data == "own":
+    if benchmark.folder:
+        folders.write(directory, benchmark.folder, layout.root)
+    elif cell.data == "own":
         files.write(directory, benchmark, layout.root)
     elif cell.data == "embedded" and benchmark.embedded:
         scenes.write(directory, benchmark.embedded)
@@ -29,6 +32,11 @@ def raw(layout: Layout, params: Params, cell: Cell) -> dict:
         raise InputError("params.yaml", f"benchmarks.{cell.benchmark} has no {cell.data} data", "name some there")
     source = Annotations.load(directory / "annotations.json")
     splits = {split: source.split(split) for split in SPLITS}
+    for split, images in benchmark.expect.items():
+        if (found := len(splits[split].images)) != images:
+            shutil.rmtree(directory)
+            where = f"benchmarks.{cell.benchmark}.expect.{split}"
+            raise InputError("params.yaml", f"{where}: {found} images, the protocol has {images}", "check `settings`")
     taught = {category for i in splits["train"].images for category in source.category_ids(i)}
     scored = {category for i in splits["eval"].images for category in source.category_ids(i)}
     return {
@@ -47,8 +55,9 @@ def cache(layout: Layout) -> Path:
 def _settings(source: ModuleType, cell: Cell, benchmark: Benchmark) -> Any:
     """What the benchmark says of its official source, as the source's own model reads it."""
     said = dict(benchmark.settings)
-    if "categories" in source.Settings.model_fields:
-        said["categories"] = benchmark.categories
+    for name in ("categories", "taught"):
+        if name in source.Settings.model_fields:
+            said[name] = getattr(benchmark, name)
     try:
         return source.Settings.model_validate(said)
     except ValidationError as error:

@@ -14,7 +14,8 @@ from vrft_core.tasks import get_task
 def report(layout: Layout, params: Params, cell: Cell) -> dict:
     task = get_task(params.task(cell))
     inputs = Inputs.read(layout, params, cell, task)
-    results = cell_results(layout, params, cell, inputs) | {"adversarial": rescore(task)}
+    results = cell_results(layout, params, cell, inputs)
+    results["adversarial"] = rescore(task)
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results, task.panels.note(results["details"]["base"])))

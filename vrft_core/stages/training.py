@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from vrft_core import io, provenance, tracking
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
+from vrft_core.policy.device import device, in_16_bits
 from vrft_core.run_folder import open_run
 from vrft_core.tasks import get_task
 from vrft_core.training.checkpoints import drop_checkpoints
@@ -25,6 +26,7 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         "settings": provenance.settings(params, cell, method),
         "inputs": inputs,
         "versions": provenance.versions(),
+        "machine": {"device": device().type, "bf16": in_16_bits(recipe)},
     }
     assert cell.seed is not None, "a training belongs to a cell"
     state = processes()
@@ -60,5 +62,6 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
             tracked.table(run / ROLLOUTS)
         tracked.model(f"{cell.key}-{method}", model, provenance.directory_digest(model))
     drop_checkpoints(run)
-    scores = {row["step"]: row["score"] for row in record.validation}
-    return {"chosen_step": chosen, f"validation/{task.metrics.VALIDATION}": scores[chosen], **record.cost}
+    score = {row["step"]: row["score"] for row in record.validation}[chosen]
+    found = {} if score is None else {f"validation/{task.metrics.VALIDATION}": score}
+    return {"chosen_step": chosen, **found, **record.cost}

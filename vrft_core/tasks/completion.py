@@ -7,18 +7,19 @@ from typing import Any
 
 
 class Completion:
-    """A completion's text, what it says, and whether a thought was asked for.
+    """A completion's text, what it says, whether a thought was asked for, and whether the family's own form was.
 
     `group` holds all answers to the same question, this one among them; empty where they are not known, which only a
     reward over the group minds. `pairings` is where detection rewards leave the matching of boxes for each other:
     {gate: (truth, pairs)}.
     """
 
-    __slots__ = ("group", "pairings", "parsed", "text", "thinking")
+    __slots__ = ("group", "native", "pairings", "parsed", "text", "thinking")
 
-    def __init__(self, text: str, parsed: Any, thinking: bool = True) -> None:
+    def __init__(self, text: str, parsed: Any, thinking: bool = True, native: bool = False) -> None:
         self.text = text
         self.parsed = parsed
         self.thinking = thinking
+        self.native = native
         self.group: Sequence[Completion] = ()
         self.pairings: dict[float, tuple] = {}

@@ -33,17 +33,21 @@ from vrft_core.images import open_rgb
 from vrft_core.params import Pretraining, TaskSettings
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     import pandas as pd
 
+    from vrft_core.commands.boxed import Mark
+    from vrft_core.commands.evaluate import Measurement
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
+    from vrft_core.families.formats import Native
     from vrft_core.policy.lessons import Lesson, Pool
     from vrft_core.report.panel import Inputs, Panel
+    from vrft_core.report.rows import CellResults, StudyResults
+    from vrft_core.sampling import Selection
 
 Pair = tuple[int, int]  # image id, category id: what one question is about
 Truth = Any  # what a task's rewards compare an answer with
+Interval = Callable[[Mapping[str, Scores]], Mapping[str, Mapping[str, Entry]]]  # models → name → metric
 Reward = Callable[[Any, Truth], float | None]  # completion, truth → [0, 1], or None where it does not apply
 
 
@@ -112,7 +116,7 @@ class Prompts(Protocol):
         """What is asked to choose a checkpoint."""
         ...
 
-    def training(self, selection: dict) -> list[Pair]:
+    def training(self, selection: "Selection") -> list[Pair]:
         """What is asked in training, from a few-shot selection."""
         ...
 
@@ -141,11 +145,14 @@ class Prompts(Protocol):
 class Answers(Protocol):
     WATCHED: Sequence[str]  # texts whose probability is wanted wherever a token is written; may be empty
 
-    def parse(self, text: str, limit: tuple[float, float]) -> Any:
-        """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame."""
+    def parse(self, text: str, limit: tuple[float, float], native: "Native | None" = ...) -> Any:
+        """Value and named reasons; never raises. `limit`: largest x and y of the answer's frame.
+
+        Tasks whose answers hold boxes read them in the form `native`, where one is given.
+        """
         ...
 
-    def row(self, example: Example, form: "Form", written: Written) -> dict:
+    def row(self, example: Example, form: "Form", written: Written) -> Mapping[str, Any]:
         """What a `Prediction` holds of this task: its own fields and `reasons`."""
         ...
 
@@ -161,8 +168,13 @@ class Rewards(Protocol):
 
     def get(self, name: str) -> Reward: ...
 
-    def read(self, text: str, limit: tuple[float, float] = ..., thinking: bool = ...) -> Any:
-        """A completion parsed once, for all rewards and for `diagnostics.health`."""
+    def read(
+        self, text: str, limit: tuple[float, float] = ..., thinking: bool = ..., native: "Native | None" = ...
+    ) -> Any:
+        """A completion parsed once, for all rewards and for `diagnostics.health`.
+
+        `native`: the form of boxes that was asked for, where that is not the paper's; tasks without boxes ignore it.
+        """
         ...
 
     def truth(self, text: str) -> Truth:
@@ -198,8 +210,8 @@ class Metrics(Protocol):
         rows: Sequence[Any],
         categories: Sequence[int],
         settings: Any,
-        interval: Callable[[Mapping[str, Scores]], Mapping[str, Mapping[str, Entry]]],
-    ) -> dict:
+        interval: Interval,
+    ) -> Mapping[str, Any]:
         """What an evaluation records besides its metrics. `interval`: several models' scores → name → metric."""
         ...
 
@@ -213,7 +225,7 @@ class Metrics(Protocol):
 class Diagnostics(Protocol):
     GUARDS: Mapping[str, str]  # guard of this task → the metric it watches in the training log
 
-    def diagnose(self, rows: Sequence[Any], truth: Annotations) -> dict:
+    def diagnose(self, rows: Sequence[Any], truth: Annotations) -> Mapping[str, Any]:
         """What the metrics hide, of one model's predictions: a JSON object."""
         ...
 
@@ -221,7 +233,7 @@ class Diagnostics(Protocol):
         """What the answers of one generation batch look like, by metric."""
         ...
 
-    def measured(self, found: Mapping) -> dict[str, float | None]:
+    def measured(self, found: Any) -> dict[str, float | None]:
         """The values that `checks.LIMITS` are about, from `diagnose`."""
         ...
 
@@ -231,22 +243,23 @@ class Panels(Protocol):
     WORDS: str  # what the deciding metric means, for someone who never heard of it
     SMALL_PRINT: str  # what the other metrics of the table mean
 
-    def note(self, details: dict) -> str:
+    def note(self, details: Any) -> str:
         """How it was asked and measured, in one line."""
         ...
 
-    def how(self, details: dict) -> list[str]:
+    def how(self, details: Any) -> list[str]:
         """The same, in sentences."""
         ...
 
-    def cell(self, results: dict, inputs: "Inputs", images: Path) -> "list[Panel]": ...
+    def cell(self, results: "CellResults", inputs: "Inputs", images: Path) -> "list[Panel]": ...
 
-    def study(self, results: dict) -> "list[Panel]": ...
+    def study(self, results: "StudyResults") -> "list[Panel]": ...
 
 
 class Checks(Protocol):
     """Plain data, read whenever definitions are loaded: no heavy import here."""
 
+    LABELS: str  # what a user's own images must be labelled with: boxes, classes or expressions
     DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
     EXPECTATIONS: "Mapping[str, Mapping[str, Sequence[Expectation]]]"  # stage → frame → what must hold
     LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means
@@ -261,16 +274,28 @@ class Frames(Protocol):
 
 
 class Commands(Protocol):
-    def evaluate(self, args: "Namespace") -> tuple[dict, str]:
+    def evaluate(self, wanted: "Measurement") -> tuple[Mapping[str, Any], str]:
         """What `vrft evaluate` prints: an object for JSON, and a table to read."""
         ...
 
-    def make_map(self, request: Any, output: Path) -> dict:
+    def make_map(self, request: Any, output: Path) -> Mapping[str, Any]:
         """What `vrft presence` does."""
         ...
 
-    def solution(self, row: dict, limit: tuple[float, float]) -> Truth:
+    def marks(self, row: Any, settings: Any) -> "list[Mark]":
+        """What a prediction row shows over its image, best first."""
+        ...
+
+    def solution(self, row: Mapping[str, Any], limit: tuple[float, float]) -> Truth:
         """The truth that a row of a log states, as the rewards take it. Raises ValueError with what is wrong."""
+        ...
+
+    def boxes(self, example: Example, form: "Form") -> list[list[float]]:
+        """What an example's truth marks in its image, xyxy pixels; nothing where it marks nothing."""
+        ...
+
+    def contradictions(self, truth: Annotations) -> list[tuple[set[int], str]]:
+        """Labels that cannot all be right: the images they are of, and a sentence that names them."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 THINKING_TAGS = "Output the thinking process in <think> </think> and final answer in <answer> </answer> tags."
 ANSWER_TAGS = "Output the final answer in <answer> </answer> tags."
+THINKING_FIRST = "Output the thinking process in <think> </think> tags, and after them the final answer. "
 NO_OBJECTS = "No Objects"
 
 

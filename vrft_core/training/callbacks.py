@@ -23,7 +23,7 @@ from vrft_core.training.processes import processes
 from vrft_core.training.record import ROLLOUTS, Clock, Record
 
 Log = Callable[[int, dict[str, float]], object]
-Validate = Callable[[PreTrainedModel], float]
+Validate = Callable[[PreTrainedModel], float | None]  # None: there is nothing to validate on
 SHOWN = ("loss", "reward")
 
 
@@ -55,9 +55,11 @@ class Guard(TrainerCallback):
         self.batch_examples = batch_examples
 
     def on_pre_optimizer_step(self, args, state, control, model: Any = None, **kwargs):
-        for parameter in model.parameters():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        finite: list[Any] = [torch.isfinite(gradient).all() for gradient in gradients]
+        finite = [one.full_tensor() if hasattr(one, "full_tensor") else one for one in finite]  # sharded by FSDP
+        if finite and not torch.stack(finite).all():  # the device is waited for once, not once a parameter
+            raise diverged("the gradient", math.nan, state.global_step + 1, self.batch_examples())
 
 
 class Exhausted(Exception):
@@ -95,7 +97,8 @@ class Validation(TrainerCallback):
                 raise Exhausted
 
     def on_save(self, args, state, control, model: Any = None, **kwargs):
-        if control.should_training_stop and state.global_step < state.max_steps:
+        interrupted = control.should_training_stop and not self.record.stopped
+        if interrupted and state.global_step < state.max_steps:
             self.clock.stop()
             meet()
         else:
@@ -111,26 +114,36 @@ class Validation(TrainerCallback):
         if (self.run / ROLLOUTS).is_file():
             io.flush(self.run / ROLLOUTS)  # they belong to the checkpoint as its weights do
         write_marker(self.run / f"checkpoint-{state.global_step}", self.record.to_dict())
-        best = {best_step(self.record)} if any(row["step"] > 0 for row in self.record.validation) else set()
+        best = {best_step(self.record)} if scored(self.record) else set()
         drop_checkpoints(self.run, keep={state.global_step} | best)
 
     def _validate(self, model, step: int) -> None:
         with self.clock.validating(), untouched_randomness():
             value = self.validate(model)
         self.record.validation.append({"step": step, "score": value})
-        if processes().is_main_process:
+        if processes().is_main_process and value is not None:
             self.log(step, {f"validation/{self.metric}": value})
 
 
+def scored(record: Record) -> dict[int, float]:
+    """Step → validation score of each trained checkpoint; empty where no image is there to validate on."""
+    return {row["step"]: row["score"] for row in record.validation if row["step"] > 0 and row["score"] is not None}
+
+
 def best_step(record: Record) -> int:
-    """The trained checkpoint with the highest validation score; the earliest of equals."""
-    trained = [row for row in record.validation if row["step"] > 0]
-    return max(trained, key=lambda row: (row["score"], -row["step"]))["step"]
+    """The trained checkpoint with the highest validation score; the earliest of equals.
+
+    The one at which a guard ended the training counts only where there is no other.
+    """
+    trained = scored(record)
+    if record.stopped:
+        trained = {step: score for step, score in trained.items() if step < record.stopped["step"]} or trained
+    return max(trained, key=lambda step: (trained[step], -step))
 
 
 def exhausted(record: Record, patience: int | None) -> bool:
     """Whether the last `patience` checkpoints all fell short of an earlier one."""
-    trained = [row["step"] for row in record.validation if row["step"] > 0]
+    trained = list(scored(record))
     if not patience or not trained:
         return False
     return len(trained) - 1 - trained.index(best_step(record)) >= patience

@@ -47,7 +47,7 @@ def complete_checkpoints(directory: Path, digests: bool = False) -> list[tuple[i
 def drop(checkpoint: Path, why: str) -> None:
     """Remove a checkpoint that cannot be used, and say so."""
     print(
-        f"{checkpoint}: {why}; it is removed; training goes on from an older one, or starts again",
+        f"{checkpoint}: {why}; it is removed; training resumes from an older one, or starts again",
         file=sys.stderr,
         flush=True,
     )
@@ -98,5 +98,7 @@ def full_disk_named(run: Path) -> Iterator[None]:
         if not is_full(error):
             raise
         kept = complete_checkpoints(run)
-        after = f"goes on from step {kept[-1][0]}" if kept else "starts again"
-        raise InputError(run, "no room left on the disk", f"free some and run the stage again: it {after}") from error
+        after = f"resumes from step {kept[-1][0]}" if kept else "starts again"
+        raise InputError(
+            run, "no space left on the disk", f"free some space and run the stage again: it {after}"
+        ) from error

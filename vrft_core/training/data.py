@@ -7,7 +7,10 @@ def sft_columns(examples: Dataset, targets: str = "as_asked") -> Dataset:
     """prompt, completion, image; and the example's id, for messages. Targets `answer_only` leave the thought out."""
 
     def target(row: dict) -> str:
-        return row["answer"] if targets == "as_asked" else row["answer"][row["answer"].index("<answer>") :]
+        answer = row["answer"]
+        if targets == "as_asked" or "</think>" not in answer:
+            return answer
+        return answer[answer.index("</think>") + len("</think>") :]
 
     return examples.map(
         lambda row: {"prompt": _turn("user", row["question"]), "completion": _turn("assistant", target(row))}

@@ -17,12 +17,14 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from vrft_core.families.registry import everyone, of_model
 from vrft_core.params import Reuse
 from vrft_core.training import shared_prompt
 from vrft_core.training.shared_prompt import Prompt, can_share, image_grid, read_prompt, text_inputs
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache, frozen
 
-KNOWN_MODELS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # config.model_type
+# config.model_type of the models that can be trained here
+KNOWN_MODELS = tuple(kind for family in everyone() if family.trained for kind in family.model_types)
 IMAGE_COLUMNS = ("image", "images")
 
 
@@ -99,6 +101,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=cast(dict | None, self.args.gradient_checkpointing_kwargs),  # str: CLI's
             ) as model,
             torch.no_grad(),
+            self.accelerator.autocast(),  # once: left and entered again, it would cast all weights for every token
         ):
             bare = _bare(model)
             inputs = text_inputs(self._prompts, self._padding, bare.device)
@@ -221,7 +224,10 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
             off["vision_features"] = "the vision tower is trained"
         elif trainer.args.sync_ref_model:
             off["vision_features"] = "the reference model changes"
-        if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
+        family = of_model(model.config.model_type)
+        if family is None or not family.shared_prompt:
+            off["shared_prompt"] = "layers with a recurrent state cannot be shared yet"
+        elif any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
             off["shared_prompt"] = "completions of a group would share dropout"
         elif "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
             off["shared_prompt"] = "sliding attention forgets the prompt"

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from transformers import TrainerCallback
 
-from vrft_core.errors import InputError
 from vrft_core.params import Limit
 from vrft_core.training.record import Record
 
@@ -54,7 +53,9 @@ def faults(reasons: Sequence[Sequence[str]]) -> dict[str, float]:
 
 
 class Watch(TrainerCallback):
-    """Holds each step's numbers against the recipe's limits: says so once an episode, or stops the run.
+    """Holds each step's numbers against the recipe's limits: says so once an episode, or ends the training.
+
+    A training that ends there saves a last checkpoint, and the best one so far is kept (`callbacks.best_step`).
 
     Judged from the record alone, so that a resumed run says what an uninterrupted one would have said. Comes after
     `Logging`, which fills the record.
@@ -76,13 +77,18 @@ class Watch(TrainerCallback):
             if len(broken) < limit.steps or not all(broken[-limit.steps :]):
                 continue
             if limit.then == "stop":
-                raise InputError(
-                    f"step {state.global_step}",
-                    _sentence(name, values[-1], limit),
-                    f"the recipe stops there: change the training, or its guard {name}",
-                )
+                self._stop(state, control, name, values[-1], limit)
+                return
             if len(broken) == limit.steps or not broken[0]:
                 self._warn(state, name, values[-1], limit)
+
+    def _stop(self, state, control, name: str, value: float, limit: Limit) -> None:
+        step, said = state.global_step, _sentence(name, value, limit)
+        self.record.stopped = {"step": step, "guard": name, "value": value, "limit": said}
+        control.should_save = control.should_training_stop = True
+        if state.is_world_process_zero:
+            line = f"step {step}: {said}; the training ends here, as the recipe says, and its best checkpoint is kept"
+            print(line, file=sys.stderr, flush=True)
 
     def _warn(self, state, name: str, value: float, limit: Limit) -> None:
         self.record.warnings.append({"step": state.global_step, "guard": name, "value": value})

@@ -32,7 +32,9 @@ class Interruption(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         self.noted = _any_process(self.noted, args.device)
         if self.noted and state.global_step < state.max_steps and state.global_step % self.updates == 0:
-            print(f"SIGTERM: a checkpoint at step {state.global_step}, then the end", file=sys.stderr, flush=True)
+            print(
+                f"SIGTERM: writing a checkpoint at step {state.global_step}, then stopping", file=sys.stderr, flush=True
+            )
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args, state, control, **kwargs):

@@ -26,15 +26,26 @@ from vrft_core.evaluation.predict import predict
 from vrft_core.examples import in_memory, load_examples
 from vrft_core.families.form import Form
 from vrft_core.params import Adapter, Recipe, Rft, Sft
+from vrft_core.policy.device import autocast, in_16_bits, loaded_dtype, prepare
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
 from vrft_core.tasks.task import Task
-from vrft_core.training.callbacks import Exhausted, Guard, Log, Logging, Validation, best_step, diverged, exhausted
+from vrft_core.training.callbacks import (
+    Exhausted,
+    Guard,
+    Log,
+    Logging,
+    Validation,
+    best_step,
+    diverged,
+    exhausted,
+    scored,
+)  # fmt: skip
 from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
 from vrft_core.training.processes import processes, split
-from vrft_core.training.record import Clock, Record
+from vrft_core.training.record import Clock, Description, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
@@ -52,7 +63,7 @@ def train(
     what: str,
     log: Log,
 ) -> Record:
-    """Train from the last complete checkpoint in `run`, or from the start, to `settings.steps`.
+    """Train from the last complete checkpoint in `run`, or from the start, to `settings.steps` or to a guard's stop.
 
     `make_trainer(model, processor, examples, record)`. Checkpoints stay in `run`; see `keep`. Raises InputError when
     an input is missing, or when a reward, a loss or a gradient is non-finite.
@@ -60,29 +71,31 @@ def train(
     with processes().main_process_first():
         step, checkpoint, record = _to_go_on_from(run, settings.checkpoint)
     patience = settings.patience if isinstance(settings, Sft) else None
-    if step >= settings.steps or exhausted(record, patience):
+    if step >= settings.steps or exhausted(record, patience) or record.stopped:
         return record
     if torch.cuda.device_count() > 1 and processes().num_processes == 1:
         raise InputError(
             what,
-            f"one process sees {torch.cuda.device_count()} GPUs, and would multiply the batch by them",
-            "start one a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or show it one with CUDA_VISIBLE_DEVICES=0",
+            f"one process sees {torch.cuda.device_count()} GPUs and would multiply the batch size by them",
+            "start one process a GPU (VRFT_ACCELERATE, docs/training-at-scale.md), or hide the others with "
+            "CUDA_VISIBLE_DEVICES=0",
         )
-    torch.set_num_threads(recipe.threads)
+    prepare(recipe)
     _quiet()
     examples = load_examples(prompts / "train")
-    held_out = in_memory(load_examples(prompts / "val"))
+    held_out = in_memory(load_examples(prompts / "val", may_be_empty=settings.checkpoint == "last"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    # Weights of 16 bits are too coarse for an update of 1e-6; those that are trained have 32 (an adapter's own have)
-    model = load_model(policy, torch.float32 if recipe.adapter is None else None)
+    model = load_model(policy, loaded_dtype(recipe, trained=True))
     trainer = make_trainer(model, processor, examples, record)
 
     form, asked = Form.of(recipe), recipe.tasks[task.name]
 
-    def validate(model: PreTrainedModel) -> float:
+    def validate(model: PreTrainedModel) -> float | None:
+        if not held_out:
+            return None
         limits = {name: getattr(recipe.evaluation, name) for name in ("batch_size", "max_new_tokens")}
-        with split(held_out) as share:
+        with split(held_out) as share, autocast(recipe):
             rows = predict(
                 model,
                 processor,
@@ -120,8 +133,7 @@ def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
     steps = {step for step, *_ in done}
     for step, checkpoint, sealed in reversed(done):
         record = Record.from_dict(sealed)
-        trained = any(row["step"] > 0 for row in record.validation)
-        if choice == "last" or not trained or best_step(record) in steps:
+        if (choice == "last" and not record.stopped) or not scored(record) or best_step(record) in steps:
             return step, checkpoint, record
         drop(checkpoint, f"checkpoint-{best_step(record)}, the best so far, is lost")
     return 0, None, Record()
@@ -130,12 +142,12 @@ def _to_go_on_from(run: Path, choice: str) -> tuple[int, Path | None, Record]:
 def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path) -> int:
     """Copy the chosen checkpoint's weights to `destination`; returns its step.
 
-    `choice` is `last` or `validation` (the best validation score). An adapter keeps its two files, with the policy it
-    belongs to named relative to the project; full weights keep configuration and processor too. No file holds a time
-    or a path of this machine.
+    `choice` is `last` or `validation` (the best validation score; taken too where a guard ended the training). An
+    adapter keeps its two files, with the policy it belongs to named relative to the project; full weights keep
+    configuration and processor too. No file holds a time or a path of this machine.
     """
     last = complete_checkpoints(run)[-1][0]
-    step = last if choice == "last" else best_step(record)
+    step = last if not scored(record) or (choice == "last" and not record.stopped) else best_step(record)
     checkpoint = run / f"checkpoint-{step}"
     with io.new_directory(destination) as directory:
         if (checkpoint / ADAPTER_CONFIG).is_file():
@@ -153,9 +165,9 @@ def keep(run: Path, record: Record, choice: str, policy: Path, destination: Path
     return step
 
 
-def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> dict:
+def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> Description:
     """The training record as it is written to disk."""
-    return {
+    described = {
         **facts,
         **record.to_dict(),
         "steps": record.validation[-1]["step"],
@@ -163,6 +175,7 @@ def describe(record: Record, settings: Sft | Rft, chosen: int, **facts: Any) -> 
         "checkpoint": settings.checkpoint,
         "settings": settings.model_dump(),
     }
+    return cast(Description, described)
 
 
 def count_parameters(kept: Path, policy: Path) -> dict[str, int]:
@@ -202,7 +215,7 @@ def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any
     share = rows // count
     if rows % (count * unit):
         together = f" in groups of {unit}" if unit > 1 else ""
-        raise InputError("params.yaml", f"a step's {rows} rows cannot be shared out over {count} processes{together}",
+        raise InputError("params.yaml", f"a step's {rows} rows cannot be divided over {count} processes{together}",
                          "change batch_size, or the number of processes")  # fmt: skip
     micro = min(settings.micro_batch_size or share, share)
     if share % micro:
@@ -212,7 +225,7 @@ def batches(settings: Sft | Rft, available: int, unit: int = 1) -> dict[str, Any
     return {"per_device_train_batch_size": micro, "gradient_accumulation_steps": share // micro}
 
 
-def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
+def trl_arguments(settings: Sft | Rft, recipe: Recipe, run: Path, seed: int) -> dict[str, Any]:
     """Arguments both TRL trainers share. TRL's own defaults assume a GPU; here the machine decides."""
     gpu = torch.cuda.is_available()
     return {
@@ -230,7 +243,7 @@ def trl_arguments(settings: Sft | Rft, run: Path, seed: int) -> dict[str, Any]:
         "report_to": [],
         "seed": seed,
         "use_cpu": not gpu,
-        "bf16": gpu,
+        "bf16": in_16_bits(recipe),
         "dataloader_pin_memory": gpu,
         "activation_checkpointing": settings.gradient_checkpointing,
         "remove_unused_columns": False,
@@ -270,8 +283,8 @@ class Counting(Trainer):
     def count(self, rows: int, tokens: torch.Tensor, completion_tokens: torch.Tensor, grid: torch.Tensor) -> None:
         """`grid` [images, 3]: patches in time, height and width of each row's image."""
         cost = self.record.cost
-        counted = [rows, rows, int(tokens), int(completion_tokens), int(grid.prod(dim=-1).sum())]
-        here = torch.tensor(counted, device=self.accelerator.device)
+        counted = [rows, rows, tokens, completion_tokens, grid.prod(dim=-1).sum()]
+        here = torch.stack([torch.as_tensor(one, device=self.accelerator.device).long() for one in counted])
         counted = cast(torch.Tensor, self.accelerator.reduce(here, "sum")).tolist()
         for name, value in zip(
             ("completions", "images", "tokens", "completion_tokens", "patches"), counted, strict=True

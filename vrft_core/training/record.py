@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Any, NotRequired, TypedDict
 
 ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
 COUNTERS = (
@@ -12,18 +13,59 @@ COUNTERS = (
 )  # fmt: skip
 
 
+Step = dict[str, float]  # what was logged at one step, by name; `step` among them
+
+
+class Checkpoint(TypedDict):
+    step: int
+    score: float | None  # of the task's validation metric; None without validation images
+
+
+class GuardWarning(TypedDict):
+    step: int
+    guard: str
+    value: float
+
+
+class Stop(GuardWarning):
+    """Of the guard that ended the training."""
+
+    limit: str  # what it says in words
+
+
+class Description(TypedDict):
+    """A training as it is described on disk: a `Record`, and what was made of it."""
+
+    method: NotRequired[str]
+    seed: NotRequired[int]
+    parameters: NotRequired[dict[str, int]]  # trainable, total
+    git: NotRequired[dict[str, Any] | None]
+    flops: NotRequired[float]
+    validation_metric: NotRequired[str]
+    log: NotRequired[list[Step]]  # this one and `settings` are not in a report
+    validation: list[Checkpoint]
+    warnings: NotRequired[list[GuardWarning]]
+    stopped: NotRequired[Stop | None]
+    cost: dict[str, float]
+    validation_cost: NotRequired[dict[str, float]]
+    steps: int
+    chosen_step: int
+    checkpoint: str  # the rule it was chosen by
+    settings: NotRequired[dict[str, Any]]
+
+
 @dataclass
 class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
-    `log`: one row a step. `validation`: {"step", "score"} (of the task's validation metric). `warnings`: {"step",
-    "guard", "value"}. `cost` counts training alone: seconds, completions learned from, tokens, images and their
+    `log`: one row a step. `cost` counts training alone: seconds, completions learned from, tokens, images and their
     patches, and the tokens of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
     """
 
-    log: list[dict] = field(default_factory=list)
-    validation: list[dict] = field(default_factory=list)
-    warnings: list[dict] = field(default_factory=list)
+    log: list[Step] = field(default_factory=list)
+    validation: list[Checkpoint] = field(default_factory=list)
+    warnings: list[GuardWarning] = field(default_factory=list)
+    stopped: Stop | None = None
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     validation_cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COUNTERS[:2], 0))
 

@@ -132,7 +132,7 @@ def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
         if processes().is_main_process:
             _rewind(run)
         arguments = GRPOConfig(
-            **trl_arguments(settings, run, seed),
+            **trl_arguments(settings, recipe, run, seed),
             **batches(settings, len(examples) * settings.num_generations, settings.num_generations),
             **generation(settings),
             num_generations=settings.num_generations,
@@ -198,7 +198,8 @@ class Reader:
             self._read = []
             for text, example, w, h in zip(texts, examples, width, height, strict=True):
                 limit = self.form.frame(w, h).limit
-                completion = self.task.rewards.read(text, limit=limit, thinking=self.form.thinking)
+                thinking, native = self.form.thinking, self.form.native
+                completion = self.task.rewards.read(text, limit=limit, thinking=thinking, native=native)
                 completion.group = groups[example]
                 completion.group.append(completion)
                 self._read.append(completion)

@@ -48,7 +48,7 @@ def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
     def make(model: PreTrainedModel, processor: ImageProcessor, examples: Dataset, record: Record) -> SftTrainer:
         settings = recipe.sft
         arguments = SFTConfig(
-            **trl_arguments(settings, run, seed),
+            **trl_arguments(settings, recipe, run, seed),
             **batches(settings, len(examples)),
             max_length=None,  # cutting would cut image tokens
         )

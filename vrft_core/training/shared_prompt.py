@@ -13,6 +13,8 @@ from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
 
 from vrft_core.training.vision_cache import PatchCache, Patches
 
+# tokens of each row between two looks at which rows have ended: a GPU stands still while it is looked at
+LOOK = {"cpu": 1, "cuda": 8}
 VisionInputs = Callable[[PreTrainedModel, list["Prompt"]], dict]
 
 
@@ -170,7 +172,8 @@ def decode(
     """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished.
 
     Draws from the same distributions, of the same shape, as the library's own loop: the same random state gives the
-    same tokens, but for rounding. input_ids [rows, P] → [rows, P + longest completion], padded on the right.
+    same tokens, but for rounding. input_ids [rows, P] → [rows, P + longest completion], padded on the right. What a row
+    says between its end and the next look (`LOOK`) follows its end token.
     """
     cache, attention_mask = inputs["past_key_values"], inputs.get("attention_mask")  # no mask: no padding
     rows, pad = len(input_ids), generation_config.pad_token_id
@@ -178,6 +181,9 @@ def decode(
     ids, position = input_ids, inputs["position_ids"][..., -1:]
     done = []  # (row, its tokens)
     distribution = None
+    most = (generation_config.max_length or 0) - input_ids.shape[1]
+    every = LOOK.get(input_ids.device.type, LOOK["cpu"]) if most > 0 else LOOK["cpu"]
+    finished = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
     while len(live):
         logits = model(
             input_ids=ids[:, -1:],
@@ -204,11 +210,12 @@ def decode(
         position = position + 1
         if attention_mask is not None:
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(live), 1)], 1)
-        finished = stopping_criteria(ids, None)
-        if finished.any():
+        finished = finished | stopping_criteria(ids, None)
+        count = ids.shape[1] - input_ids.shape[1]
+        if (count % every == 0 or count >= most) and finished.any():
             done += zip(live[finished].tolist(), ids[finished], strict=True)
             going = (~finished).nonzero().squeeze(1)
-            live, ids, position = live[going], ids[going], position[:, going]
+            live, ids, position, finished = live[going], ids[going], position[:, going], finished[going]
             attention_mask = None if attention_mask is None else attention_mask[going]
             spread(cache, going)
     longest = max(len(row) for _, row in done)

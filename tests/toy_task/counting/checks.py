@@ -2,6 +2,7 @@
 
 from vrft_core.expectations import EXAMPLES, Expectation, among, at_least, no_rows
 
+LABELS = "boxes"
 DESCRIPTIONS = {
     "raw": {"counts": "Every image shows an animal."},
     "prompts": {

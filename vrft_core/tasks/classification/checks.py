@@ -2,6 +2,7 @@
 
 from vrft_core.expectations import EXAMPLES, Expectation, among, at_least, equal, no_rows, true, unique
 
+LABELS = "classes"  # what a user's own images must have
 DESCRIPTIONS = {
     "raw": {
         "labels": "One annotation an image, of a known class.",

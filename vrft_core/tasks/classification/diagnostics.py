@@ -4,12 +4,13 @@ Descriptive numbers: of one model's prediction rows (`diagnose`), and of a gener
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
 from vrft_core.annotations import Annotations, spoken
-from vrft_core.evaluation.statistics import auroc, calibration, mean
+from vrft_core.evaluation.statistics import Calibration, auroc, calibration, mean
 from vrft_core.tasks.answer_span import CUT_OFF
 from vrft_core.tasks.classification.answers import Row, normalised, same
 from vrft_core.tasks.completion import Completion
@@ -18,8 +19,33 @@ from vrft_core.tasks.task import Truth
 GUARDS = {"empty": "answers/empty", "name_length": "names/length"}  # guard → the metric it watches
 
 
-def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
-    """`predict`'s rows and the annotations they were asked about → a JSON object. Shares lie in [0, 1].
+class Names(TypedDict):
+    empty: float | None
+    unknown: float | None  # of no class
+    different: int
+    one_name: float | None  # how often the most frequent one is given
+    length: float | None  # mean characters
+
+
+class Certainty(TypedDict):
+    mean: float | None
+    calibration: Calibration
+    auroc: float | None
+
+
+class Diagnosis(TypedDict):
+    queries: int
+    reasons: dict[str, int]
+    answers_with_reasons: float | None
+    tokens: float | None
+    cut_off: float | None
+    identical_samples: float | None
+    names: Names
+    certainty: Certainty
+
+
+def diagnose(rows: Sequence[Row], truth: Annotations) -> Diagnosis:
+    """`predict`'s rows and the annotations they were asked about. Shares lie in [0, 1].
 
     All questions are alike, so that equal answers are no fault; how much the most frequent one is given (`one_name`)
     can be. None stands where there is nothing to measure.
@@ -72,8 +98,7 @@ def health(completions: Sequence[Completion], truths: Sequence[Truth]) -> dict[s
     return found
 
 
-def measured(found: Mapping) -> dict[str, float | None]:
+def measured(found: Diagnosis) -> dict[str, float | None]:
     """The values that `checks.LIMITS` are about, from `diagnose`; None where there is nothing to measure."""
-    return {f"{name}_names": found["names"][name] for name in ("empty", "unknown")} | {
-        "one_name": found["names"]["one_name"]
-    }
+    names = found["names"]
+    return {"empty_names": names["empty"], "unknown_names": names["unknown"], "one_name": names["one_name"]}

@@ -37,7 +37,7 @@ def pieces(form: Form) -> list[str]:
     """
     if isinstance(form.settings, Settings) and form.settings.class_list:
         raise InputError(
-            "params.yaml", "tasks.classification.class_list: a policy that is pre-trained here cannot read a list",
+            "params.yaml", "tasks.classification.class_list: a model that is pre-trained here cannot read a list",
             "set it to false, or take a policy from the hub",
         )  # fmt: skip
     texts = [question(form.subject, thinking=thinking) for thinking in (True, False)]

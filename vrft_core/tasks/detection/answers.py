@@ -7,15 +7,18 @@ parser does with any text is said in `answer_span`; of an answer's boxes only th
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from vrft_core.boxes import iou, xywh
 from vrft_core.families.form import Form
+from vrft_core.families.formats import Native
 from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, as_box, parsed
+from vrft_core.tasks.native import read as read_native
+from vrft_core.tasks.native import spans
 from vrft_core.tasks.task import Example, Prediction, Written
 from vrft_core.tasks.wording import NO_OBJECTS
 
@@ -70,7 +73,7 @@ _USUAL = [*map(str, range(1001)), *(str(n / 100) for n in range(101)), *(f"{n / 
 _FLOATS = _Floats({space + text: float(text) for text in _USUAL for space in ("", " ")})
 
 
-def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
+def parse(text: str, limit: tuple[float, float] = (1000, 1000), native: Native | None = None) -> Parsed:
     """Boxes with confidences from any text.
 
     Asked for is `[{'Position': [x1, y1, x2, y2], 'Confidence': c}, ...]` or 'No Objects' (published prompt); a JSON
@@ -93,7 +96,10 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
     Args:
         text: a completion, or the bare answer.
         limit: largest x and y of the answer's frame.
+        native: the form that was asked for, where that is not the paper's; read as `tasks.native` says.
     """
+    if native:
+        return read_native(text, limit, native)
     start, end, reasons = answer_span(text)
     return _as_asked(text, start, end, reasons, limit) or _tolerant(text[start:end], reasons, limit)
 
@@ -109,13 +115,13 @@ class Row(Prediction):
 def row(example: Example, form: Form, written: Written) -> dict:
     """A completion as a prediction row keeps it: its boxes in pixels, and every free ranking's score of each."""
     frame = form.frame(example.width, example.height)
-    read = parse(written.text, frame.limit)
+    read = parse(written.text, frame.limit, form.native)
     boxes = [detection.box for detection in read.detections]
     return {
         "category_id": json.loads(example.truth)["category_id"],
         "boxes": [[round(v, DIGITS) for v in frame.to_pixels(box)] for box in boxes],
         "scores": [detection.confidence for detection in read.detections],
-        "rankings": token_scores(written, boxes),
+        "rankings": token_scores(written, boxes, form.native),
         "reasons": list(read.reasons),
     }
 
@@ -127,33 +133,42 @@ def agree(row: Row, drawn: Sequence[Row]) -> None:
     row["rankings"]["consistency"] = [round(float(value), SCORE_DIGITS) for value in np.mean(highest, axis=0)]
 
 
-def token_scores(written: Written, boxes: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+def token_scores(
+    written: Written, boxes: Sequence[Sequence[float]], native: Native | None = None
+) -> dict[str, list[float]]:
     """{"likelihood", "certainty"} of each box, from the tokens that spell its coordinates; see `metrics.ranking`.
 
     `boxes` are as the parser read them, in the answer's frame. A box whose numbers cannot be found in the text in one
     piece gets 0: it ranks last.
     """
-    spans: dict[tuple[float, ...], tuple[int, int]] = {}
-    for found in CORNERS.finditer(written.text):
-        spans.setdefault(tuple(map(float, found.groups())), (found.start(1), found.end(4)))
+    places: Mapping[tuple[float, ...], tuple[int, int]] = (
+        {box: place for box, place in spans(written.text, native).items()} if native else _corners(written)
+    )
     scores: dict[str, list[float]] = {"likelihood": [], "certainty": []}
     for box in boxes:
-        span = spans.get(tuple(box))
+        span = places.get(tuple(box))
         tokens = [i for i, (start, end) in enumerate(written.places) if span and start < span[1] and end > span[0]]
         for name, values in (("likelihood", written.logprobs), ("certainty", [-e for e in written.entropies])):
             total = sum(values[i] for i in tokens)
             scores[name].append(round(float(np.exp(total / 4)), SCORE_DIGITS) if tokens else 0.0)
-    there = something(written)
+    there = something(written, ("<think>", "</think>") if native else ("<think>", "<answer>"))
     scores["certainty"] = [round(value * there, SCORE_DIGITS) for value in scores["certainty"]]
     return scores
 
 
-def something(written: Written) -> float:
+def _corners(written: Written) -> dict[tuple[float, ...], tuple[int, int]]:
+    found: dict[tuple[float, ...], tuple[int, int]] = {}
+    for corners in CORNERS.finditer(written.text):
+        found.setdefault(tuple(map(float, corners.groups())), (corners.start(1), corners.end(4)))
+    return found
+
+
+def something(written: Written, tags: Sequence[str] = ("<think>", "<answer>")) -> float:
     """Probability, as the model saw it, that there is anything to answer with: 1 - that of WATCHED where it decided.
 
     It decides at the first token of the thought, where a count may stand, and at the first token of the answer.
     """
-    begins = [at + len(tag) for tag in ("<think>", "<answer>") if (at := written.text.find(tag)) >= 0] or [0]
+    begins = [at + len(tag) for tag in tags if (at := written.text.find(tag)) >= 0] or [0]
     there = 1.0
     for begin in begins:
         after = [i for i, (start, _) in enumerate(written.places) if start >= begin]

@@ -17,6 +17,7 @@ from vrft_core.expectations import (
 
 SMALL = 4  # pixels
 
+LABELS = "boxes"  # what a user's own images must have
 DESCRIPTIONS = {
     "raw": {"boxes": "Inside their image, of positive size, with known category and image; ids unique."},
     "prompts": {

@@ -4,14 +4,15 @@ Descriptive numbers: of one model's prediction rows (`diagnose`), and of a gener
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
+from typing import Any, TypedDict
 
 import numpy as np
 
 from vrft_core.annotations import Annotations, xyxy
 from vrft_core.boxes import iou, xywh
-from vrft_core.evaluation.statistics import auroc, calibration, identical, mean, rank_correlation
+from vrft_core.evaluation.statistics import Calibration, auroc, calibration, identical, mean, rank_correlation
 from vrft_core.tasks.answer_span import CUT_OFF
 from vrft_core.tasks.box_answers import Box, Parsed
 from vrft_core.tasks.completion import Completion
@@ -23,8 +24,60 @@ NEAR_DUPLICATE = 0.9
 GATE = 0.5  # IoU at or below which the published overlap reward pays nothing
 
 
-def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
-    """`predict`'s rows and the annotations they were asked about → a JSON object. Shares lie in [0, 1].
+class Size(TypedDict):
+    objects: int
+    overlap: float | None  # mean IoU, 0 for a missed one
+    paid: float | None  # the same after the gate
+
+
+class Matching(TypedDict):
+    pairs: int  # boxes on a free object, IoU > 0
+    starved: float | None  # share of them at IoU ≤ .5: the gate pays these nothing
+    by_size: dict[str, Size]  # small, medium, large, as COCO has them
+
+
+class Boxes(TypedDict):
+    predicted: int
+    true: int
+    inflation: float | None
+
+
+class Duplicates(TypedDict):
+    exact: float | None
+    near: float | None
+
+
+class Hallucination(TypedDict):
+    queries: int
+    answers: float | None  # share of them that name a box
+    boxes: float | None  # for each such question
+
+
+class Confidence(TypedDict):
+    mean: float | None
+    zero: float | None
+    one: float | None
+    calibration: Calibration
+    auroc: float | None
+    iou_correlation: float | None
+
+
+class Diagnosis(TypedDict):
+    queries: int
+    reasons: dict[str, int]
+    answers_with_reasons: float | None
+    tokens: float | None
+    cut_off: float | None
+    identical: float | None
+    matching: Matching
+    boxes: Boxes
+    duplicates: Duplicates
+    hallucination: Hallucination | None  # None where nothing absent was asked about
+    confidence: Confidence
+
+
+def diagnose(rows: Sequence[Row], truth: Annotations) -> Diagnosis:
+    """`predict`'s rows and the annotations they were asked about. Shares lie in [0, 1].
 
     Confidence is judged on the boxes that the LVIS rules call right or wrong at IoU .5: a surplus box of a category
     that is not exhaustively annotated in its image is neither. None stands where there is nothing to measure.
@@ -63,12 +116,10 @@ def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
     }
 
 
-def overlaps(rows: Sequence[Row], truth: Annotations) -> dict:
-    """What a gate at IoU .5 destroys, and for which sizes of object. Boxes are matched as the rewards match them.
+def overlaps(rows: Sequence[Row], truth: Annotations) -> Matching:
+    """What a gate at IoU .5 destroys, and for which sizes of object (its area in the image).
 
-    → {"pairs" (boxes on a free object, IoU > 0), "starved" (share of them at IoU ≤ .5: the gate pays these nothing),
-    "by_size": {"small", "medium", "large": {"objects", "overlap" (mean IoU, 0 for a missed one), "paid" (the same after
-    the gate)}}}; sizes are COCO's, by the object's area in the image.
+    Boxes are matched as the rewards match them.
     """
     found: list[float] = []
     sizes: dict[str, list[float]] = {name: [] for name in AREAS if name != "all"}
@@ -107,7 +158,7 @@ def _matched(row: Row, objects: list[list[float]]) -> list[float]:
     return best
 
 
-def duplicates(rows: Sequence[Row]) -> dict:
+def duplicates(rows: Sequence[Row]) -> Duplicates:
     """Share of boxes that repeat an earlier box of the same answer: exactly, or nearly (IoU ≥ .9, not exactly)."""
     exact, near, total = 0, 0, 0
     for row in rows:
@@ -121,11 +172,8 @@ def duplicates(rows: Sequence[Row]) -> dict:
     return {"exact": exact / total if total else None, "near": near / total if total else None}
 
 
-def hallucination(rows: Sequence[Row], truth: Annotations) -> dict | None:
-    """Answers to questions about categories that are not in the image; None where none was asked.
-
-    `answers`: share of them that name a box; `boxes`: boxes per such question.
-    """
+def hallucination(rows: Sequence[Row], truth: Annotations) -> Hallucination | None:
+    """Answers to questions about categories that are not in the image; None where none was asked."""
     absent = [row for row in rows if row["category_id"] not in truth.category_ids(row["image_id"])]
     if not absent:
         return None
@@ -133,7 +181,7 @@ def hallucination(rows: Sequence[Row], truth: Annotations) -> dict | None:
     return {"queries": len(absent), "answers": mean([count > 0 for count in counts]), "boxes": mean(counts)}
 
 
-def _detections(rows: Sequence[Row], truth: Annotations) -> tuple[list[dict], np.ndarray]:
+def _detections(rows: Sequence[Row], truth: Annotations) -> tuple[list[dict[str, Any]], np.ndarray]:
     """Every box as a COCO result, and its highest IoU with an object of its category (0 without one)."""
     detections, overlap = [], []
     for row in rows:
@@ -183,7 +231,7 @@ def _iou(a: Box, b: Box) -> float:
     return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
 
 
-def measured(found: Mapping) -> dict[str, float | None]:
+def measured(found: Diagnosis) -> dict[str, float | None]:
     """The values that `checks.LIMITS` are about, from `diagnose`; None where there is nothing to measure."""
     confidence, repeated = found["confidence"], found["duplicates"]
     return {

@@ -63,7 +63,7 @@ def _read_back(example: dict, form: Form) -> dict:
     coordinates = form.frame(example["width"], example["height"])
     truth = json.loads(example["truth"])["boxes"]
     expected = {tuple(map(float, coordinates.to_answer(coordinates.to_pixels(box)))) for box in truth}
-    parsed = parse(example["answer"], coordinates.limit)
+    parsed = parse(example["answer"], coordinates.limit, form.native)
     return {
         "limit": coordinates.limit,
         "boxes": truth,

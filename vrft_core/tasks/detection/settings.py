@@ -4,9 +4,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vrft_core.params import Natural, Strict, TaskSettings
+from vrft_core.params import Natural, Prompts, Strict, TaskSettings
 
 VERSION = 1
+STATED = ("confidence", "ranking")  # how the names of rewards begin that are about stated confidences
 RULES = ("lvis", "coco")
 
 
@@ -41,6 +42,17 @@ class Settings(TaskSettings):
         if self.ranking == "combined" and not self.fitting_images:
             raise ValueError("ranking `combined` needs `fitting_images` of 1 or more")
         return self
+
+    def unsuited(self, prompts: Prompts) -> str | None:
+        """A family's own form of boxes states no confidence: nothing can be paid for it, or ranked by it."""
+        if prompts.format == "paper":
+            return None
+        paid = [name for name in self.rewards if name.startswith((*STATED, "published/"))]
+        if paid:
+            return f"rewards: {paid[0]!r} needs the paper's answers, and prompts.format is native; take it out"
+        if self.ranking in ("stated", "combined"):
+            return f"ranking: {self.ranking!r} needs stated confidences, and prompts.format is native; take certainty"
+        return None
 
     @property
     def validation_ranking(self) -> str:

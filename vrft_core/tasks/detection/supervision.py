@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from vrft_core.policy.lessons import Lesson, Pool
 from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
 from vrft_core.sources import scenes
-from vrft_core.tasks.detection.prompts.questions import answer, question, thought
+from vrft_core.tasks.detection.prompts.questions import answer, answered, asked, question, thought
+from vrft_core.tasks.native import NAME
+from vrft_core.tasks.native import pieces as native_pieces
 from vrft_core.tasks.wording import NO_OBJECTS
 
 _NUMBER = r"\d+\.\d+|\d+"
@@ -32,6 +35,11 @@ def words(settings: Scenes) -> list[str]:
 def pieces(form: Form) -> list[str]:
     """What question and answer texts consist of between category, thought and numbers."""
     boxes = [[0] * 4] * 2
+    if form.native:
+        forms = [replace(form, thinking=thinking) for thinking in (True, False)]
+        return native_pieces(
+            [asked(NAME, one) for one in forms], [answered(boxes, [], NAME, one) for one in forms], form.native
+        )
     texts = [question(BLANK, thinking=thinking, family=form.family) for thinking in (True, False)]
     fragments = pieces_of(texts)
     answers = [answer(boxes, [0.0] * 2, BLANK), answer(boxes, [0.0] * 2, None), answer([], [], BLANK)]
@@ -61,7 +69,7 @@ class WebAnswers:
 
     def __init__(self, scenes: Scenes, form: Form, settings: Pretraining) -> None:
         self.settings = settings
-        self.family, self.thinking = form.family, form.thinking
+        self.form, self.thinking = form, form.thinking
         self.frame = form.frame(scenes.image_size, scenes.image_size)
 
     def draw(self, rng: random.Random, objects: Sequence[tuple[str, Box]]) -> tuple[str, str]:
@@ -73,21 +81,25 @@ class WebAnswers:
         keep = self.settings.keep_further_instances
         listed = sorted(self._jittered(rng, b) for i, b in enumerate(boxes) if i == 0 or rng.random() < keep)
         confidences = [rng.randint(1, 10) / 10 for _ in listed]
-        asked = question(category, thinking=self.thinking, family=self.family)
+        question = asked(category, self.form)
+        if self.form.native:
+            return question, answered(listed, confidences, category, self.form)
         if rng.random() < self.settings.bare_answers:
             bare = answer(listed, confidences, None)
-            return asked, bare.removeprefix("<answer>").removesuffix("</answer>")
-        return asked, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
+            return question, bare.removeprefix("<answer>").removesuffix("</answer>")
+        return question, answer(listed, confidences, thought(category, len(listed)) if self.thinking else None)
 
     def silence(self, rng: random.Random, category: str) -> tuple[str, str]:
         """The texts of a question about something that is not there, and of its answer.
 
         Which category is asked about follows how often scenes show it, as with things that are there.
         """
-        asked = question(category, thinking=self.thinking, family=self.family)
+        question = asked(category, self.form)
+        if self.form.native:
+            return question, answered([], [], category, self.form)
         if rng.random() < self.settings.bare_answers:
-            return asked, NO_OBJECTS
-        return asked, answer([], [], thought(category, 0) if self.thinking else None)
+            return question, NO_OBJECTS
+        return question, answer([], [], thought(category, 0) if self.thinking else None)
 
     def _jittered(self, rng: random.Random, box: Box) -> list[int]:
         # jitter is in thousandths of the image, as the answer counts

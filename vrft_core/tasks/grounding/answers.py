@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NotRequired
 
 from vrft_core.families.form import Form
+from vrft_core.families.formats import Native
 from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.box_answers import CORNERS, MAX_BOXES, NUMBER, Detection, Parsed, accept, as_box, parsed
+from vrft_core.tasks.native import read as read_native
 from vrft_core.tasks.task import Example, Prediction, Written
 from vrft_core.tasks.wording import NO_OBJECTS
 
@@ -19,14 +21,21 @@ _BOX_AS_ASKED = re.compile(
 )
 
 
-def parse(text: str, limit: tuple[float, float] = (1000, 1000)) -> Parsed:
+def parse(text: str, limit: tuple[float, float] = (1000, 1000), native: Native | None = None) -> Parsed:
     """The one box of a grounding answer, as the only detection; its confidence means nothing.
 
     Asked for is `(x1,y1),(x2,y2)` (published prompt). Also read, with the reason `other_form`: `[x1, y1, x2, y2]`,
     `[[x1, y1], [x2, y2]]`, and either of them anywhere in JSON or text. Of several boxes the first that can be used
     counts and the others are dropped (`several_boxes`). 'No Objects', and nothing else, says that nothing is meant.
     What makes a box usable is as in detection's parser.
+
+    `native`: the form that was asked for, where that is not the paper's; read as `tasks.native` says.
     """
+    if native:
+        read = read_native(text, limit, native)
+        several = len(read.detections) > 1
+        reasons = (*read.reasons, "several_boxes") if several else read.reasons
+        return Parsed(read.detections[:1], reasons, read.says_none, read.dropped + max(0, len(read.detections) - 1))
     start, end, reasons = answer_span(text)
     if text[start:end].strip().strip("\"'.").casefold() == NO_OBJECTS.casefold():
         return Parsed((), tuple(reasons), says_none=True)
@@ -64,7 +73,7 @@ class Row(Prediction):
 def row(example: Example, form: Form, written: Written) -> dict:
     """A completion as a prediction row keeps it."""
     frame = form.frame(example.width, example.height)
-    read = parse(written.text, frame.limit)
+    read = parse(written.text, frame.limit, form.native)
     box = read.detections[0].box if read.detections else None
     truth = json.loads(example.truth)
     return {

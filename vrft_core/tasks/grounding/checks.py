@@ -2,6 +2,7 @@
 
 from vrft_core.expectations import EXAMPLES, Expectation, among, at_least, filled, no_rows, ordered, true, unique
 
+LABELS = "expressions"  # what a user's own images must have
 DESCRIPTIONS = {
     "raw": {
         "expressions": "Not empty, of a known kind, about a known image; ids unique; each target inside its image.",

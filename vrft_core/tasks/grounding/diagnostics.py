@@ -4,7 +4,8 @@ Descriptive numbers: of one model's prediction rows (`diagnose`), and of a gener
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypedDict
 
 from vrft_core.annotations import Annotations
 from vrft_core.boxes import iou, xywh
@@ -18,8 +19,21 @@ from vrft_core.tasks.grounding.metrics import HIT, annotation, right, target
 GUARDS = {"several_boxes": "boxes/several", "no_box": "boxes/none"}  # guard → the metric it watches
 
 
-def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:
-    """`predict`'s rows and the annotations they were asked about → a JSON object. Shares lie in [0, 1].
+class Diagnosis(TypedDict):
+    queries: int
+    reasons: dict[str, int]
+    answers_with_reasons: float | None
+    tokens: float | None
+    cut_off: float | None
+    identical: float | None
+    several_boxes: float | None
+    no_box: float | None
+    false_alarms: float | None
+    candidate: float | None
+
+
+def diagnose(rows: Sequence[Row], truth: Annotations) -> Diagnosis:
+    """`predict`'s rows and the annotations they were asked about. Shares lie in [0, 1].
 
     `candidate`: of the wrong boxes, the share that hit another object of the target's category: the expression was
     ignored, not the category. None where there is nothing to measure.
@@ -59,6 +73,10 @@ def health(completions: Sequence[Completion], truths: Sequence[Box | None]) -> d
     return found | ({"boxes/none": sum(silent) / len(silent)} if silent else {})
 
 
-def measured(found: Mapping) -> dict[str, float | None]:
+def measured(found: Diagnosis) -> dict[str, float | None]:
     """The values that `checks.LIMITS` are about, from `diagnose`; None where there is nothing to measure."""
-    return {name: found[name] for name in ("several_boxes", "no_box", "false_alarms")}
+    return {
+        "several_boxes": found["several_boxes"],
+        "no_box": found["no_box"],
+        "false_alarms": found["false_alarms"],
+    }

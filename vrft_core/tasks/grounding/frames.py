@@ -56,7 +56,7 @@ def prompts(directory: Path, raw_directory: Path, few_shot_directory: Path, form
 def _read_back(example: dict, form: Form) -> tuple[int, int]:
     """How many boxes the target answer says otherwise than the truth, and how many faults it has."""
     frame = form.frame(example["width"], example["height"])
-    box, read = json.loads(example["truth"])["box"], parse(example["answer"], frame.limit)
+    box, read = json.loads(example["truth"])["box"], parse(example["answer"], frame.limit, form.native)
     if box is None:
         return int(not read.says_none), len(read.reasons)
     expected = tuple(map(float, frame.to_answer(frame.to_pixels(box))))

@@ -1,6 +1,7 @@
 """What the small policy is shown of grounding before anyone fine-tunes it: expressions with careless answers."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from vrft_core.policy.lessons import Lesson, Pool
 from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
 from vrft_core.sources.scenes import grouping, phrases
-from vrft_core.tasks.grounding.prompts.questions import answer, question
+from vrft_core.tasks.grounding.prompts.questions import answer, answered, asked, question
+from vrft_core.tasks.native import NAME
+from vrft_core.tasks.native import pieces as native_pieces
 from vrft_core.tasks.wording import NO_OBJECTS
 
 CARELESS = 0.15  # share of answers that name another object of the same category
@@ -28,14 +31,21 @@ def words(settings: PhraseScenes) -> list[str]:
 
 def pieces(form: Form) -> list[str]:
     """What question and answer texts consist of between expressions, thoughts and numbers."""
-    asked = [
+    if form.native:
+        forms = [replace(form, thinking=thinking) for thinking in (True, False)]
+        return native_pieces(
+            [asked(NAME, one, rejection=rejection) for one in forms for rejection in (True, False)],
+            [answered([0] * 4, NAME, one) for one in forms],
+            form.native,
+        )
+    questions = [
         question(BLANK, thinking=thinking, rejection=rejection)
         for thinking in (True, False)
         for rejection in (True, False)
     ]
     box = f"({BLANK},{BLANK}),({BLANK},{BLANK})"
     said = [f"<think>{BLANK}</think><answer>{box}</answer>", f"<answer>{box}</answer>", answer(None, BLANK)]
-    return [*pieces_of([*asked, *said]), NO_OBJECTS]
+    return [*pieces_of([*questions, *said]), NO_OBJECTS]
 
 
 def draw_pool(scenes: PhraseScenes, pretraining: Pretraining) -> Pool:
@@ -67,8 +77,7 @@ def lesson(pool: Pool, first: int, scenes: PhraseScenes, form: Form, settings: P
         return grouping.absent(missing, present, rng)
 
     def silence(text: str) -> tuple[str, str]:
-        asked = question(text, thinking=form.thinking, rejection=True)
-        return asked, answer(None, text if form.thinking else None)
+        return asked(text, form, rejection=True), answered(None, text, form)
 
     def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
         if settings.negatives and rng.random() < settings.negatives:
@@ -76,12 +85,11 @@ def lesson(pool: Pool, first: int, scenes: PhraseScenes, form: Form, settings: P
         said = rng.choice(pool.notes[row])
         if said.target is None:
             return None if settings.negatives else silence(said.text)
-        asked = question(said.text, thinking=form.thinking, rejection=True)
-        thought = said.text if form.thinking else None
         target = said.target
         if rng.random() < CARELESS:
             target = rng.choice(said.candidates)
         x1, y1, x2, y2 = (value + rng.gauss(0, spread) for value in pool.objects[row][target][1])
-        return asked, answer(frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)]), thought)
+        box = frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)])
+        return asked(said.text, form, rejection=True), answered(box, said.text, form)
 
     return Lesson(draw, rows, share=share)

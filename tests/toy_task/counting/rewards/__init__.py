@@ -19,8 +19,10 @@ SETS: dict[str, dict[str, str]] = {"strict": {"count": "count", "format": "forma
 EARNED = ("count",)
 
 
-def read(text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True) -> Completion:
-    """Parse a completion once for all rewards; there are no coordinates, so `limit` is not used."""
+def read(
+    text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True, native: object = None
+) -> Completion:
+    """Parse a completion once for all rewards; there are no coordinates, so `limit` and `native` are not used."""
     return Completion(text, parse(text), thinking)
 
 

@@ -5,17 +5,31 @@ What counts as the same name belongs to `answers`, which training shares.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 from vrft_core.tasks.classification.answers import parse, published, same
 
 Judged = tuple[str, str, bool, bool]  # true label, name said, right strictly, right by the published rule
 
 
-def accuracy(completions: Sequence[str], truths: Sequence[str | Sequence[str]], top: int = 20) -> dict:
+class Confusion(TypedDict):
+    true: str
+    said: str
+    count: int
+    lenient: bool  # whether the published rule took it for right
+
+
+class Accuracy(TypedDict):
+    strict: float | None  # shares in [0, 1], None without answers
+    lenient: float | None
+    queries: int
+    confusions: list[Confusion]
+
+
+def accuracy(completions: Sequence[str], truths: Sequence[str | Sequence[str]], top: int = 20) -> Accuracy:
     """Completions and the names of their true classes (a name, or all its synonyms, the label first).
 
-    → {"strict", "lenient" (shares in [0, 1], None without answers), "queries", "confusions"}, the most frequent wrong
-    answers first (`confusions`).
+    `top`: how many of the most frequent wrong answers are kept.
     """
     judged = [judge(completion, truth) for completion, truth in zip(completions, truths, strict=True)]
     return {
@@ -26,8 +40,8 @@ def accuracy(completions: Sequence[str], truths: Sequence[str | Sequence[str]], 
     }
 
 
-def confusions(judged: Iterable[Judged], top: int) -> list[dict]:
-    """[{"true", "said", "count", "lenient" (whether the published rule took it for right)}, …]: the most frequent."""
+def confusions(judged: Iterable[Judged], top: int) -> list[Confusion]:
+    """The most frequent wrong answers."""
     wrong = Counter((true, said, lenient) for true, said, strict, lenient in judged if not strict)
     most = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:top]
     return [{"true": true, "said": said, "count": n, "lenient": lenient} for (true, said, lenient), n in most]

@@ -11,9 +11,10 @@
 | pass/1, pass/k     | of k sampled answers: share that is right; share of images with a right one among them    |
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypedDict
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from vrft_core.annotations import Annotations, spoken
 from vrft_core.evaluation.ratio_scores import RatioScores
 from vrft_core.evaluation.scores import MetricSpec
 from vrft_core.tasks.classification.answers import Row, same
-from vrft_core.tasks.classification.metrics.accuracy import Judged, confusions, published_same
+from vrft_core.tasks.classification.metrics.accuracy import Confusion, Judged, confusions, published_same
 from vrft_core.tasks.classification.settings import Settings
+from vrft_core.tasks.task import Interval
 
 TAUGHT, UNTAUGHT, HARMONIC = "accuracy/taught", "accuracy/untaught", "accuracy/harmonic"
 CONFUSIONS = 30  # kept of a model
@@ -127,14 +129,31 @@ def drawn_right(truth: Annotations, rows: Iterable[Row]) -> list[list[bool]]:
     ]
 
 
+ClassDetails = TypedDict(
+    "ClassDetails",
+    {
+        "category_id": int,
+        "frequency": str,
+        "images": int,
+        "strict": float,
+        "lenient": float,
+        "pass": float | None,  # share of images with a right name among the samples; None without any
+    },
+)
+
+
+class Details(TypedDict):
+    per_class: dict[str, ClassDetails]  # by name
+    confusions: list[Confusion]
+    class_list: bool
+    samples: int
+
+
 def details(
-    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval: object
-) -> dict:
-    """→ {"per_class": {label: {"category_id", "frequency", "images", "strict", "lenient", "pass" (None without
-    samples)}}, "confusions" (`accuracy.confusions`), "class_list", "samples"}
-    """
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval: Interval
+) -> Details:
     order = sorted((row for row in rows if row["category_id"] in set(categories)), key=lambda row: row["category_id"])
-    per_class = {}
+    per_class: dict[str, ClassDetails] = {}
     for category_id, group in groupby(order, key=lambda row: row["category_id"]):
         per_class |= _of_class(truth, category_id, list(group))
     return {
@@ -145,7 +164,7 @@ def details(
     }
 
 
-def _of_class(truth: Annotations, category_id: int, rows: list[Row]) -> Mapping[str, dict]:
+def _of_class(truth: Annotations, category_id: int, rows: list[Row]) -> dict[str, ClassDetails]:
     category, judged = truth.categories[category_id], judge(truth, rows)
     drawn = [any(one) for one in drawn_right(truth, rows) if one]
     return {

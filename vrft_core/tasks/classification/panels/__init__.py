@@ -1,10 +1,17 @@
 """What a report shows of classification alone: classes, confusions, images, answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from vrft_core.report.panel import Inputs, Panel
+from vrft_core.report.rows import CellResults, StudyResults
+from vrft_core.tasks.classification.metrics.scores import Details
 from vrft_core.tasks.classification.panels import answers, classes, confusions
 from vrft_core.tasks.classification.panels.gallery import gallery
+
+if TYPE_CHECKING:
+    from vrft_core.tasks.classification.diagnostics import Diagnosis
 
 SUBJECT = "few-shot classification"
 WORDS = (
@@ -21,13 +28,13 @@ SMALL_PRINT = (
 )
 
 
-def note(details: dict) -> str:
+def note(details: Details) -> str:
     """One line for the small print of a summary."""
     asked = "The question listed all classes." if details["class_list"] else "Open questions: no list of classes."
     return f"{asked} Strict accuracy; the lenient one is the published rule."
 
 
-def how(details: dict) -> list[str]:
+def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
     told = (
         "The question listed the names of all classes."
@@ -41,16 +48,17 @@ def how(details: dict) -> list[str]:
     ]
     if details["samples"]:
         lines.append(
-            f"Each question was answered {details['samples']} times more, by lot at temperature 1. pass@1 is the share "
-            f"of these answers that are right, pass@{details['samples']} the share of images with a right one among "
-            "them: reinforcement can only reward what is sometimes said."
+            f"Each question was answered {details['samples']} more times, sampled at temperature 1. pass@1 is the "
+            f"share of these answers that are right, pass@{details['samples']} the share of images with a right one "
+            "among them: RFT can only reinforce what is sometimes said."
         )
     return lines
 
 
-def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
+def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
-    per_class = classes.per_class(inputs)
+    details = cast(Mapping[str, Details], results["details"])
+    per_class = classes.per_class(details, inputs)
     shown = gallery(inputs, images, results["seed"])
     few = sum(entry["few_shot"] for entry in shown)
     return [
@@ -58,23 +66,23 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
             "classes",
             "By class",
             [classes.about(per_class)],
-            [classes.table(per_class, results["details"]["base"]["samples"])],
-            classes.bars(per_class),
+            [classes.table(per_class, details["base"]["samples"], inputs.frequencies)],
+            classes.bars(per_class, inputs.frequencies),
         ),
         Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
         Panel(
             "pictures",
             f"{len(shown)} images, before and after",
             [
-                f"Drawn by lot; {few} show a few-shot category. In quotes what the image shows, beside it what each "
-                "model called it."
+                f"Chosen at random; {few} show a few-shot category. In quotes what the image shows, beside it what "
+                "each model called it."
             ],
             gallery=shown,
         ),
-        Panel("answers", "The answers", [], answers.tables(results["diagnostics"])),
+        Panel("answers", "The answers", [], answers.tables(cast("Mapping[str, Diagnosis]", results["diagnostics"]))),
     ]
 
 
-def study(results: dict) -> list[Panel]:
+def study(results: StudyResults) -> list[Panel]:
     """Nothing beside what every study shows."""
     return []

@@ -1,22 +1,27 @@
-"""Tables of what the answers look like, and of how certain they are. Nothing is computed anew."""
+"""Tables of what the answers look like, and of how certain they are. Nothing is computed here."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from vrft_core.report.panel import MODEL_NAMES, Table
+from vrft_core.report.rows import TableRow
 from vrft_core.report.text import decimal, share
 
+if TYPE_CHECKING:
+    from vrft_core.tasks.classification.diagnostics import Diagnosis
 
-def tables(each: Mapping[str, dict]) -> list[Table]:
+
+def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
     """`each`: model → its diagnostics."""
 
-    def row(label: str, text: Callable[[dict], str], note: str = "") -> dict:
+    def row(label: str, text: "Callable[[Diagnosis], str]", note: str = "") -> TableRow:
         return {"label": label, "cells": [text(each[model]) for model in MODEL_NAMES], "note": note}
 
     rows = [
         row(
             "Answers with a fault of form",
             lambda d: share(d["answers_with_reasons"]),
-            "Not written exactly as asked; what could be read was used. Each fault that occurred has a line below.",
+            "Not written exactly as asked; what could be read was used. Each fault that occurred is listed below.",
         )
     ]
     for reason in sorted({reason for d in each.values() for reason in d["reasons"]}):
@@ -32,7 +37,7 @@ def tables(each: Mapping[str, dict]) -> list[Table]:
         row(
             "Share of the most frequent name",
             lambda d: share(d["names"]["one_name"]),
-            "Far above the share of any class, the model says it whatever it sees.",
+            "If it is far above the share of any class, the model says it whatever the image shows.",
         ),
         row("Length of a name, characters", lambda d: decimal(d["names"]["length"], 1)),
         row("Length of an answer, tokens", lambda d: decimal(d["tokens"], 1)),
@@ -43,7 +48,7 @@ def tables(each: Mapping[str, dict]) -> list[Table]:
             row(
                 "Questions whose sampled answers are all alike",
                 lambda d: share(d["identical_samples"]),
-                "All of them the greedy answer: reinforcement finds nothing to prefer there.",
+                "All equal the greedy answer: RFT finds nothing to prefer there.",
             )
         )
     certain = [

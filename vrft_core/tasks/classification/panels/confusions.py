@@ -4,6 +4,7 @@ from collections import Counter
 
 from vrft_core.report import drawing
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Table
+from vrft_core.report.rows import TableRow
 from vrft_core.tasks.classification.metrics.scores import judge
 
 SHOWN = 20
@@ -21,7 +22,7 @@ def tables(inputs: Inputs) -> list[Table]:
             if not strict:
                 counts.setdefault((true, said, lenient), Counter())[model] += 1
     most = sorted(counts.items(), key=lambda item: (-sum(item[1].values()), item[0]))[:SHOWN]
-    rows = [
+    shown: list[TableRow] = [
         {
             "label": f"{true} → {drawing.printable(said, 40) or '(nothing)'}{' ○' if lenient else ''}",
             "cells": [str(found[model]) for model in MODEL_NAMES],
@@ -30,4 +31,4 @@ def tables(inputs: Inputs) -> list[Table]:
         for (true, said, lenient), found in most
     ]
     head = ["True class → name given", *MODEL_NAMES.values()]
-    return [Table(f"The {len(rows)} most frequent confusions, images", head, rows)] if rows else []
+    return [Table(f"The {len(shown)} most frequent confusions, images", head, shown)] if shown else []

@@ -5,15 +5,17 @@ from pathlib import Path
 from vrft_core.annotations import spoken
 from vrft_core.report import drawing
 from vrft_core.report.panel import MODEL_NAMES, Inputs
+from vrft_core.report.rows import Said, Shown
 from vrft_core.tasks.classification.answers import Row, same
 
 LONGEST = 60  # characters of a name
 
 
-def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
+def gallery(inputs: Inputs, images: Path, seed: int) -> list[Shown]:
     """Entries for the page's gallery, few-shot classes first."""
     pairs = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
-    licences, entries = inputs.licences(), []
+    entries: list[Shown] = []
+    licences = inputs.licences()
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
         image_id, category_id = pairs[name]
         image, names = inputs.truth.images[image_id], spoken(inputs.truth.categories[category_id])
@@ -31,7 +33,7 @@ def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
     return entries
 
 
-def _said(row: Row, model: str, names: list[str]) -> dict:
+def _said(row: Row, model: str, names: list[str]) -> Said:
     return {
         "name": MODEL_NAMES[model],
         "css": model,

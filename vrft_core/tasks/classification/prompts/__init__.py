@@ -30,7 +30,7 @@ def labelled(annotations: Annotations, categories: Sequence[int]) -> list[Pair]:
             raise InputError(
                 f"annotations.json: image {image_id} ({image['file_name']})",
                 f"has {len(classes)} classes, {named}",
-                "classification wants one an image: leave one, or leave the image out",
+                "classification needs exactly one: keep one, or leave the image out",
             )
         pairs += [(image_id, one) for one in classes if one in wanted]
     return pairs
@@ -54,7 +54,7 @@ def asked_by(protocol: str | None, annotations: Annotations, categories: Sequenc
     if protocol != DEFAULT:
         raise InputError("--presence", f"no {protocol!r} in classification", f"leave it out, or say {DEFAULT}")
     if not known:
-        raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
+        raise InputError("--presence", f"{protocol!r} needs true annotations", "give --annotations")
     return labelled(annotations, categories)
 
 
@@ -101,6 +101,6 @@ def _lists(form: Form) -> bool:
     return isinstance(form.settings, Settings) and form.settings.class_list
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen images."""
     return sampling.pairs(selection)

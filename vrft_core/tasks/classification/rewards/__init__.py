@@ -19,7 +19,9 @@ SETS = {
 EARNED = ("accuracy",)
 
 
-def read(text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True) -> Completion:
+def read(
+    text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True, native: object = None
+) -> Completion:
     """Parse a completion once for all rewards; there are no coordinates, so `limit` is not used."""
     return Completion(text, parse(text), thinking)
 

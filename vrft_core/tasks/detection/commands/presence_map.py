@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vrft_core import io, policy
 from vrft_core.commands.predict import Request
 from vrft_core.errors import InputError
 from vrft_core.evaluation.predict import predict
 from vrft_core.families.form import Form
+from vrft_core.policy.device import autocast, loaded_dtype, prepare
 from vrft_core.tasks import get_task
 from vrft_core.tasks.task import Example
 
@@ -57,12 +56,12 @@ def claim(
 def make_map(request: Request, output: Path) -> dict:
     """Ask whether each category is in each image, write the presence map; → {"images", "questions", "present", …}."""
     examples = request.examples(None)
-    torch.set_num_threads(request.recipe.threads)
-    model, processor = policy.load(request.model, request.adapter)
-    size = request.recipe.evaluation.batch_size
-    found, unclear = claim(
-        model, processor, examples, Form.of(request.recipe), batch_size=size, what="questions answered"
-    )
+    recipe = request.recipe
+    prepare(recipe)
+    model, processor = policy.load(request.model, request.adapter, loaded_dtype(recipe))
+    size = recipe.evaluation.batch_size
+    with autocast(recipe):
+        found, unclear = claim(model, processor, examples, Form.of(recipe), batch_size=size, what="questions answered")
     io.write_json(output, found)
     present = sum(map(len, found.values()))
     return {

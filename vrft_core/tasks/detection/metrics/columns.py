@@ -209,7 +209,7 @@ def read(path: Path) -> Any:
     except ValueError as error:
         if kind := file_kinds.recognised(path, content):
             raise InputError(path, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
-        raise InputError(path, f"not valid JSON: {error}", "is the file cut short?") from None
+        raise InputError(path, f"not valid JSON: {error}", "is the file truncated?") from None
     finally:
         if enabled:
             gc.enable()

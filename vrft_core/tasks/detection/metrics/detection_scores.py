@@ -22,7 +22,7 @@ def ap_metric(name: str) -> MetricSpec:
         raise ValueError(f"{name!r} does not end in one of {', '.join(MEASURES)}")
     title = " ".join([rules.upper(), measure, *(f"({one} presence)" for one in presence)])
     pool = "/".join([rules, *presence, "AP"]) if measure in _FREQUENCIES else None
-    return MetricSpec(name, title, "ap", pool=pool)
+    return MetricSpec(name, title, "ap", pool=pool, banded=measure in _FREQUENCIES)
 
 
 class DetectionScores:

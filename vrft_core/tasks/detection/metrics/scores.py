@@ -3,19 +3,21 @@
 The definitions belong to `matching` and `average_precision`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
 from vrft_core.annotations import Annotations
-from vrft_core.evaluation.scores import MetricSpec
+from vrft_core.evaluation.scores import Entry, MetricSpec, Scores
 from vrft_core.tasks.detection.answers import Row
 from vrft_core.tasks.detection.metrics.average_precision import Matches
 from vrft_core.tasks.detection.metrics.detection_scores import DetectionScores, ap_metric
 from vrft_core.tasks.detection.metrics.matching import match
 from vrft_core.tasks.detection.metrics.ranking import by_truth, ranked
 from vrft_core.tasks.detection.settings import Settings
+from vrft_core.tasks.task import Interval
 
 RULES = ("lvis", "coco")
 MEASURES = {"lvis": ("AP", "AP50", "AP75", "APr", "APc", "APf"), "coco": ("AP", "AP50", "AP75")}
@@ -58,7 +60,20 @@ def match_rows(
     return {name: replace(one, weight=weight[one.row]) for name, one in matches.items()}
 
 
-def detections(row: Row) -> list[dict]:
+class CategoryDetails(TypedDict):
+    AP: float | None
+    frequency: str
+    boxes: int
+
+
+class Details(TypedDict):
+    per_category: dict[str, CategoryDetails]  # by name
+    presence: str
+    ranking: str
+    ranked_by: Mapping[str, Mapping[str, Entry]]  # ranking (stated, …, oracle) → metric, such as lvis/oracle/AP
+
+
+def detections(row: Row) -> list[dict[str, Any]]:
     """The boxes of a prediction row as COCO results."""
     return [
         {
@@ -73,7 +88,7 @@ def detections(row: Row) -> list[dict]:
 
 def scores(
     truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, taught: Collection[int] = ()
-) -> DetectionScores:
+) -> Scores:
     """Boxes ranked as the settings say, under all rules, whether or not their categories were taught.
 
     Where only a share of the absent categories is asked about, a box in such an answer counts 1 / share times: the
@@ -86,16 +101,15 @@ def _weight(settings: Settings) -> float:
     return 1 / settings.absent_share if settings.asked_by == "self" else 1.0
 
 
-def _named(matches: dict[str, Matches], settings: Settings, only: str | None = None) -> DetectionScores:
+def _named(matches: dict[str, Matches], settings: Settings, only: str | None = None) -> Scores:
     names = [spec.name for spec in specs(settings) if only is None or spec.name.endswith(f"/{only}")]
-    return DetectionScores(matches, names)
+    return cast(Scores, DetectionScores(matches, names))  # cached properties are properties
 
 
-def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval) -> dict:
-    """→ {"per_category": {name: {"AP", "frequency", "boxes"}}, "presence", "ranking", "ranked_by": {"stated":
-    {"lvis/oracle/AP": {"value", "low", "high"}, "coco/oracle/AP": {…}}, …, "oracle": {…}}}: LVIS AP of each category,
-    and AP by every ranking that the rows hold.
-    """
+def details(
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval: Interval
+) -> Details:
+    """LVIS AP of each category, and AP by every ranking that the rows hold."""
     weight = _weight(settings)
     matches = {
         name: match_rows(truth, ordered, categories, absent=weight) for name, ordered in rankings(rows, truth).items()

@@ -1,20 +1,28 @@
 """What a report shows of detection alone: rankings, categories, images, answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from vrft_core.evaluation.statistics import mean
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel, Table
+from vrft_core.report.rows import CellResults, Measured, Results, StudyResults, TableRow
 from vrft_core.report.verdict import points
+from vrft_core.tasks.detection.metrics.scores import Details
 from vrft_core.tasks.detection.panels import answers, categories
 from vrft_core.tasks.detection.panels.gallery import gallery
 from vrft_core.tasks.detection.panels.reliability import reliability
 
+if TYPE_CHECKING:
+    from vrft_core.tasks.detection.diagnostics import Diagnosis
+
 SUBJECT = "few-shot object detection"
 WORDS = (
     "AP (average precision) sums up in one number, from 0 to 100, how many objects are found, how exactly they are "
-    "framed, and whether sure answers are right more often than unsure ones. Higher is better."
+    "framed, and whether confident answers are right more often than others. Higher is better."
 )
 SMALL_PRINT = (
-    "LVIS AP averages over demands on the overlap (IoU) from 0.50 to 0.95; AP50 and AP75 ask for one; rare, common and "
+    "LVIS AP averages over IoU thresholds from 0.50 to 0.95; AP50 and AP75 use one; rare, common and "
     "frequent are LVIS's groups by how many training images show a category. COCO AP follows the other established "
     "definition; it counts every box, LVIS only those in images checked for that category."
 )
@@ -28,14 +36,14 @@ RANKINGS = {
 }
 PRESENCE = {
     "oracle": "Each model was asked, one category at a time, for every category truly present in an image (the "
-    "“oracle” presence protocol). It is never asked for what is not there, so inventing objects in empty "
-    "images is not punished; real use is harder.",
+    "“oracle” presence protocol). It is never asked for what is not there, so false alarms about absent "
+    "categories cost nothing; real use is harder.",
     "self": "Each model was asked, one category at a time, for every category that is known to be in an image or "
-    "known not to be (the “self” presence protocol). It had to say itself that there is nothing; what it invents "
-    "counts as wrong.",
+    "known not to be (the “self” presence protocol). It had to say itself that nothing is there; a box about "
+    "something absent counts as wrong.",
     "map": "Each model was asked, one category at a time, for the categories that another model had claimed to "
     "see in an image (the “map” presence protocol, the paper's). What the map misses no model can find, and "
-    "where the map is wrong each of them is tempted to invent.",
+    "where the map is wrong every model is asked about something absent.",
 }
 RANKED = {
     "stated": "the confidence the model states",
@@ -48,12 +56,12 @@ RANKED = {
 }
 
 
-def note(details: dict) -> str:
+def note(details: Details) -> str:
     """One line for the small print of a summary."""
     return f"Presence protocol `{details['presence']}`, boxes ranked by `{details['ranking']}`."
 
 
-def how(details: dict) -> list[str]:
+def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
     return [
         PRESENCE[details["presence"]],
@@ -61,28 +69,30 @@ def how(details: dict) -> list[str]:
     ]
 
 
-def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
+def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
-    per_category, each = categories.per_category(inputs), results["diagnostics"]
+    details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
+    per_category = categories.per_category(details, inputs)
     shown = gallery(inputs, images, results["seed"])
     few = sum(entry["few_shot"] for entry in shown)
     chart = reliability({model: each[model]["confidence"]["calibration"]["bins"] for model in MODEL_NAMES})
     return [
-        _rankings([results["details"]], results),
+        _rankings([details], results),
         Panel(
             "categories",
             "By category",
             [_about_categories(results["measured"])],
-            [categories.table(per_category, results["verdict"]["title"])],
-            categories.bars(per_category),
+            [categories.table(per_category, results["verdict"]["title"], inputs.frequencies)],
+            categories.bars(per_category, inputs.frequencies),
         ),
         Panel(
             "pictures",
             f"{len(shown)} images, before and after",
             [
-                f"Drawn by lot; {few} show a few-shot category. Each model was asked for one category at a time; the "
-                "number on a box is the confidence it stated. A box counts as found when it overlaps an object by half "
-                "or more (IoU of 0.5)."
+                f"Chosen at random; {few} show a few-shot category. Each model was asked for one category at a time; "
+                "the number on a box is the confidence it stated. A box counts as found when it overlaps an object by "
+                "half or more (IoU of 0.5)."
             ],
             gallery=shown,
         ),
@@ -90,33 +100,29 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
     ]
 
 
-def study(results: dict) -> list[Panel]:
+def study(results: StudyResults) -> list[Panel]:
     """Panels of a study."""
-    return [_rankings(results["details"], results)]
+    return [_rankings(cast(list[Mapping[str, Details]], results["details"]), results)]
 
 
-def _about_categories(measured: dict) -> str:
+def _about_categories(measured: Measured) -> str:
     few, every = measured["few_shot_categories"], measured["categories"]
-    rest = (
-        "; the others were never trained on here and show what was kept, lost or gained by the way"
-        if every > few
-        else ""
-    )
+    rest = "; the others were not trained on and show what was kept, lost or gained" if every > few else ""
     return (
         f"★ marks the {few} categories with few-shot examples{rest}. A single category's AP rests on few objects: "
         "differences between single bars are often chance."
     )
 
 
-def _rankings(each: list[dict], results: dict) -> Panel:
+def _rankings(each: list[Mapping[str, Details]], results: Results) -> Panel:
     """AP of each model, the mean over seeds: by stated confidence, as chosen, and by the truth."""
     chosen, metric = each[0]["base"]["ranking"], results["verdict"]["metric"]
-    rows = []
+    rows: list[TableRow] = []
     for name in dict.fromkeys(["stated", chosen, "oracle"]):
         cells = []
         for model in MODEL_NAMES:
             values = [one[model]["ranked_by"][name][metric]["value"] for one in each]
-            cells.append(points(None if None in values else sum(values) / len(values)))
+            cells.append(points(mean(values) if None not in values else None))
         used = "used in all other tables" if name == chosen else ""
         rows.append({"label": RANKINGS[name], "cells": cells, "note": used})
     caption = f"{results['verdict']['title']}, points of 100"

@@ -1,16 +1,21 @@
-"""Tables of what the answers look like, and of the confidence they state. Nothing is computed anew."""
+"""Tables of what the answers look like, and of the confidence they state. Nothing is computed here."""
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vrft_core.report.panel import MODEL_NAMES, Table
+from vrft_core.report.rows import TableRow
 from vrft_core.report.text import decimal, share
+
+if TYPE_CHECKING:
+    from vrft_core.tasks.detection.diagnostics import Diagnosis, Size
 
 SIZES = {"small": "Below 32 × 32 pixels", "medium": "From 32 × 32 to 96 × 96 pixels", "large": "Above 96 × 96 pixels"}
 
-Text = Callable[[dict], str]
+Text: TypeAlias = "Callable[[Diagnosis], str]"
 
 
-def tables(each: Mapping[str, dict]) -> list[Table]:
+def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
     """`each`: model → its diagnostics."""
     head = ["", *MODEL_NAMES.values()]
     return [
@@ -19,15 +24,15 @@ def tables(each: Mapping[str, dict]) -> list[Table]:
     ]
 
 
-def _answers(each: Mapping[str, dict]) -> list[dict]:
-    def row(label: str, text: Text, note: str = "") -> dict:
+def _answers(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
+    def row(label: str, text: Text, note: str = "") -> TableRow:
         return _row(each, label, text, note)
 
     rows = [
         row(
             "Answers with a fault of form",
             lambda d: share(d["answers_with_reasons"]),
-            "Not written exactly as asked; what could be read was used. Each fault that occurred has a line below.",
+            "Not written exactly as asked; what could be read was used. Each fault that occurred is listed below.",
         )
     ]
     for reason in sorted({reason for d in each.values() for reason in d["reasons"]}):
@@ -36,9 +41,9 @@ def _answers(each: Mapping[str, dict]) -> list[dict]:
         row(
             "Boxes for each true one",
             lambda d: decimal(d["boxes"]["inflation"]),
-            "Box inflation: above 1 the model names more than there is, below 1 it leaves things out.",
+            "Box inflation: above 1 the model predicts more boxes than there are objects, below 1 fewer.",
         ),
-        row("Boxes repeated exactly", lambda d: share(d["duplicates"]["exact"]), "The cheapest way to look busy."),
+        row("Boxes repeated exactly", lambda d: share(d["duplicates"]["exact"]), "The same box twice in one answer."),
         row("Boxes repeated nearly", lambda d: share(d["duplicates"]["near"]), "IoU of 0.9 or more."),
         row("Length of an answer, tokens", lambda d: decimal(d["tokens"], 1)),
         row("Answers cut off", lambda d: share(d["cut_off"]), "No end to the list, to the answer or to the thought."),
@@ -63,24 +68,27 @@ def _answers(each: Mapping[str, dict]) -> list[dict]:
         rows += [
             row(
                 "False alarms: absent, yet answered with a box",
-                lambda d: share((d["hallucination"] or {}).get("answers")),
+                lambda d: share(d["hallucination"] and d["hallucination"]["answers"]),
                 "Share of the questions about something absent.",
             ),
-            row("Invented boxes, for each such question", lambda d: decimal((d["hallucination"] or {}).get("boxes"))),
+            row(
+                "Boxes for each such question",
+                lambda d: decimal(d["hallucination"] and d["hallucination"]["boxes"]),
+            ),
         ]
     return rows
 
 
-def _confidence(each: Mapping[str, dict]) -> list[dict]:
-    def row(label: str, text: Text, note: str = "") -> dict:
+def _confidence(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
+    def row(label: str, text: Text, note: str = "") -> TableRow:
         return _row(each, label, text, note)
 
-    def certain(key: str) -> Text:
+    def certain(key: Literal["one", "zero"]) -> Text:
         return lambda d: share(d["confidence"][key])
 
     return [
         row("Mean", lambda d: decimal(d["confidence"]["mean"])),
-        row("Exactly 1", certain("one"), "A model that is always certain puts nothing in order."),
+        row("Exactly 1", certain("one"), "A model that is always certain ranks nothing."),
         row("Exactly 0", certain("zero")),
         row(
             "Calibration error (ECE)",
@@ -100,9 +108,9 @@ def _confidence(each: Mapping[str, dict]) -> list[dict]:
     ]
 
 
-def _pair(size: dict) -> str:
+def _pair(size: "Size") -> str:
     return f"{decimal(size['overlap'])} ({decimal(size['paid'])})" if size["objects"] else "–"
 
 
-def _row(each: Mapping[str, dict], label: str, text: Text, note: str = "") -> dict:
+def _row(each: "Mapping[str, Diagnosis]", label: str, text: Text, note: str = "") -> TableRow:
     return {"label": label, "cells": [text(each[model]) for model in MODEL_NAMES], "note": note}

@@ -6,15 +6,17 @@ from pathlib import Path
 from vrft_core.boxes import iou, xywh
 from vrft_core.report import drawing
 from vrft_core.report.panel import MODEL_NAMES, Inputs
+from vrft_core.report.rows import Drawn, Shown
 from vrft_core.tasks.detection.answers import Row
 
 FOUND = 0.5  # IoU from which a box counts as right in the captions
 
 
-def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
+def gallery(inputs: Inputs, images: Path, seed: int) -> list[Shown]:
     """Entries for the page's gallery, few-shot categories first."""
     pairs = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
-    licences, entries = inputs.licences(), []
+    entries: list[Shown] = []
+    licences = inputs.licences()
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
         image_id, category_id = pairs[name]
         image, objects = inputs.truth.images[image_id], inputs.truth.boxes(image_id, category_id)
@@ -33,7 +35,7 @@ def gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
     return entries
 
 
-def _panel(one: drawing.Picture, objects: list[list[float]], row: Row, model: str, category: str) -> dict:
+def _panel(one: drawing.Picture, objects: list[list[float]], row: Row, model: str, category: str) -> Drawn:
     found = _found(objects, row["boxes"])
     extra = len(row["boxes"]) - found
     caption = f"{found} of {len(objects)} found" + (f", {extra} wrong" if extra else "")

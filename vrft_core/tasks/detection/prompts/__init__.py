@@ -9,7 +9,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.tasks.detection.prompts.presence import mapped, oracle, read_map, verified
-from vrft_core.tasks.detection.prompts.questions import answer, question, thought
+from vrft_core.tasks.detection.prompts.questions import answered, asked
 from vrft_core.tasks.detection.settings import Settings
 from vrft_core.tasks.task import Example, Pair
 
@@ -28,7 +28,7 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
     if presence == "self":
         return verified(truth, categories, settings.absent_share)
     path = root / presence.map
-    found = read_map(path, truth)
+    found = read_map(path, truth, others=True)
     if (digest := io.sha256(path)) != presence.sha256:
         raise InputError(path, "is not the map that params.yaml names", f"if it is meant, its sha256 is {digest}")
     return mapped(truth, categories, found)
@@ -43,7 +43,7 @@ def asked_by(protocol: str | None, annotations: Annotations, categories: Sequenc
         return [(image, category) for image in annotations.images for category in categories]
     if protocol in ("oracle", "self"):
         if not known:
-            raise InputError("--presence", f"{protocol!r} needs to know what is there", "give --annotations")
+            raise InputError("--presence", f"{protocol!r} needs true annotations", "give --annotations")
         return {"oracle": oracle, "self": verified}[protocol](annotations, categories)
     return mapped(annotations, categories, read_map(Path(protocol), annotations))
 
@@ -55,7 +55,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
     return oracle(truth, categories)
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen pairs, each followed by its negatives: categories that are verified absent from the same image."""
     return sampling.pairs(selection, negatives=True)
 
@@ -73,7 +73,7 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
         image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
         boxes = annotations.boxes(image_id, category_id)
         frame = form.frame(image["width"], image["height"], images / image["file_name"])
-        answered = [frame.to_answer(box) for box in boxes]
+        targets = [frame.to_answer(box) for box in boxes]
         truth = {
             "category_id": category_id,
             "boxes": [[round(value, DIGITS) for value in frame.scale(box)] for box in boxes],
@@ -85,8 +85,8 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
             height=image["height"],
             image=images / image["file_name"],
             label=name,
-            question=question(name, thinking=form.thinking, family=form.family),
-            answer=answer(answered, [1.0] * len(boxes), thought(name, len(boxes)) if form.thinking else None),
+            question=asked(name, form),
+            answer=answered(targets, [1.0] * len(boxes), name, form),
             truth=json.dumps(truth),
         )
 
@@ -94,5 +94,4 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
 def longest(form: Form, name: str) -> tuple[str, str]:
     """A question about `name`, and an answer of three boxes."""
     boxes = [[100, 200, 300, 400]] * 3
-    asked = question(name, thinking=form.thinking, family=form.family)
-    return asked, answer(boxes, [1.0] * 3, thought("x", 3) if form.thinking else None)
+    return asked(name, form), answered(boxes, [1.0] * 3, "x", form)

@@ -53,10 +53,12 @@ def mapped(
     return [(i, c) for i in annotations.images for c in sorted(set(presence[i]) & wanted)]
 
 
-def read_map(path: Path, annotations: Annotations) -> dict[int, list[int]]:
+def read_map(path: Path, annotations: Annotations, others: bool = False) -> dict[int, list[int]]:
     """A presence map (`commands.presence_map`): image → category ids, for the images of `annotations` alone.
 
-    Raises InputError for anything but a map, an image that it lacks, and a name that no category has.
+    `others`: it may also name categories of the whole data set that `annotations` leave out, as the maps do that the
+    paper's authors publish. Raises InputError for anything but a map, an image that it lacks, a name that no category
+    has, and for a map that names no category of these at all.
     """
     data = io.read_json(path)
     if not isinstance(data, dict) or not all(
@@ -64,18 +66,20 @@ def read_map(path: Path, annotations: Annotations) -> dict[int, list[int]]:
     ):
         raise InputError(path, "not a presence map", "it must be an object: {image id: [category name, …]}")
     ids = {category["name"]: i for i, category in annotations.categories.items()}
+    if others and any(data.values()) and not any(name in ids for names in data.values() for name in names):
+        raise InputError(path, "names none of the categories asked about", "is it the map of another data set?")
     found = {}
     for image_id in annotations.images:
         if str(image_id) not in data:
             raise InputError(path, f"has no image {image_id}", "make a map of these images with `vrft presence`")
         names = data[str(image_id)]
         for name in names:
-            if name not in ids:
+            if name not in ids and not others:
                 close = get_close_matches(name, ids, 3)
                 raise InputError(
                     f"{path}: image {image_id}",
                     f"no category is called {name!r}",
                     f"is it {close[0]!r}?" if close else "",
                 )
-        found[image_id] = sorted({ids[name] for name in names})
+        found[image_id] = sorted({ids[name] for name in names if name in ids})
     return found

@@ -6,17 +6,55 @@ belongs to `answers`.
 
 from collections.abc import Sequence
 
-from vrft_core.families.frames import UNITS, Box
-from vrft_core.tasks.wording import ANSWER_TAGS, NO_OBJECTS, THINKING_TAGS, tagged
+from vrft_core.families import registry
+from vrft_core.families.family import UNITS
+from vrft_core.families.form import Form
+from vrft_core.families.formats import Native
+from vrft_core.families.frames import Box
+from vrft_core.tasks.native import written
+from vrft_core.tasks.wording import ANSWER_TAGS, NO_OBJECTS, THINKING_FIRST, THINKING_TAGS, tagged
 
 
-def question(category: str, *, thinking: bool, family: str) -> str:
-    """The detection question of the paper, with or without the request to think."""
+def asked(category: str, form: Form) -> str:
+    """The question about a category as a recipe puts it: the paper's, or for the family's own form of boxes."""
+    if form.native:
+        return native_question(category, form.native, thinking=form.thinking, units=form.units)
+    return question(category, thinking=form.thinking, family=form.family, units=form.units)
+
+
+def answered(boxes: Sequence[Box], confidences: Sequence[float], category: str, form: Form) -> str:
+    """The answer that goes with `asked`; its thought says how many boxes there are."""
+    thinking = thought(category, len(boxes)) if form.thinking else None
+    if form.native:
+        return written(form.native.write(boxes, category), thinking)
+    return answer(boxes, confidences, thinking)
+
+
+def native_question(category: str, native: Native, *, thinking: bool, units: str) -> str:
+    """The same question for boxes in a family's own form, which has no confidence."""
+    if native.ask and not thinking:
+        return native.ask.format(category)
+    return (
+        f"Detect all objects belonging to the category '{category}' in the image, and provide the bounding boxes "
+        f"({units}).\n"
+        f"If no object belonging to the category '{category}' in the image, return '{native.nothing}'.\n"
+        f"{THINKING_FIRST if thinking else ''}The output answer format should be as follows:\n"
+        f"{'<think> ... </think> ' if thinking else ''}{native.example(category)}\n"
+        "Please strictly follow the format."
+    )
+
+
+def question(category: str, *, thinking: bool, family: str, units: str | None = None) -> str:
+    """The detection question of the paper, with or without the request to think.
+
+    `units`: what coordinates mean, where that is not as the family has it.
+    """
+    units = units or UNITS[registry.get(family).frame or "0-1000"]
     boxes = "[{'Position': [x1, y1, x2, y2], 'Confidence': number}, ...]"
     form = f"<answer>{boxes}</answer>"
     return (
         f"Detect all objects belonging to the category '{category}' in the image, and provide the bounding boxes "
-        f"({UNITS[family]}) and confidence (between 0 and 1, with two decimal places).\n"
+        f"({units}) and confidence (between 0 and 1, with two decimal places).\n"
         f"If no object belonging to the category '{category}' in the image, return '{NO_OBJECTS}'.\n"
         f"{THINKING_TAGS if thinking else ANSWER_TAGS}The output answer format should be as follows:\n"
         f"{'<think> ... </think> ' if thinking else ''}{form}\n"

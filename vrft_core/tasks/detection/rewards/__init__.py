@@ -10,6 +10,7 @@ gate. `published/NAME` reproduces the published code and its faults. The registr
 import json
 from functools import partial
 
+from vrft_core.families.formats import Native
 from vrft_core.tasks.box_answers import Box
 from vrft_core.tasks.completion import Completion
 from vrft_core.tasks.detection.answers import parse
@@ -37,9 +38,14 @@ SETS = {
 EARNED = ("iou", "confidence")  # what an answer that finds nothing must not earn half of
 
 
-def read(text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True) -> Completion:
-    """Parse a completion once for all rewards; `limit` is the largest x and y of the answer's frame."""
-    return Completion(text, parse(text, limit), thinking)
+def read(
+    text: str, limit: tuple[float, float] = (1000, 1000), thinking: bool = True, native: Native | None = None
+) -> Completion:
+    """Parse a completion once for all rewards; `limit` is the largest x and y of the answer's frame.
+
+    `native`: the form that was asked for, where that is not the paper's.
+    """
+    return Completion(text, parse(text, limit, native), thinking, native is not None)
 
 
 def truth(text: str) -> list[Box]:

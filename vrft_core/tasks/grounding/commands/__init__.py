@@ -1,22 +1,27 @@
 """What the command line does with logs of grounding answers: measure them, read solutions."""
 
-from argparse import Namespace
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vrft_core.annotations import Annotations
+from vrft_core.commands.boxed import Mark
+from vrft_core.commands.evaluate import Measurement
 from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
+from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.grounding.answers import parse
 from vrft_core.tasks.grounding.commands.masks import logged_masks, mask_parts, sam_masks
 from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_ious
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
+from vrft_core.tasks.task import Example
 
 
-def evaluate(args: Namespace) -> tuple[dict, str]:
+def evaluate(wanted: Measurement) -> tuple[dict, str]:
     """Overlap of a log as `vrft score` reads it → the result as an object for JSON, and as a table to read.
 
     Object: `metrics` {name: {"value", "low", "high"}} and `queries`: box/mIoU and box/cIoU in the answers' frame and
@@ -28,11 +33,11 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
 
     Raises InputError on rows that cannot be used.
     """
-    if not args.answers:
-        raise InputError("--answers", "is missing", f"--rules {args.rules} needs a log of answers")
-    if bool(args.sam) != bool(args.images):
+    if not wanted.answers:
+        raise InputError("--answers", "is missing", f"--rules {wanted.rules} needs a log of answers")
+    if bool(wanted.sam) != bool(wanted.images):
         raise InputError("--sam, --images", "belong together", "give both or neither")
-    rows = list(read_log(args.answers))
+    rows = list(read_log(wanted.answers))
     task = get_task("grounding")
     truths = [truth_of(task, row, where, limit_of(row)) for where, row in rows]
     completions = [row["completion"] for _, row in rows]
@@ -54,9 +59,15 @@ def evaluate(args: Namespace) -> tuple[dict, str]:
     if not meant.all():
         rejected = np.array([one.says_none for one in said], dtype=float)
         parts["rejection/accuracy"] = (rejected * (1 - meant), 1 - meant)
-    parts |= mask_parts(rows, sam_masks(rows, args.sam, args.images) if args.sam else logged_masks(rows))
+    masks = sam_masks(rows, wanted.sam, wanted.images) if wanted.sam and wanted.images else logged_masks(rows)
+    parts |= mask_parts(rows, masks)
     found, lines = measured([row for _, row in rows], parts, shares=["rejection/accuracy"])
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
+
+
+def marks(row: Any, settings: Any) -> list[Mark]:
+    """The one box; these answers state no confidence."""
+    return [] if row["box"] is None else [Mark(row["expression"], row["box"], None)]
 
 
 def make_map(request: Any, output: Path) -> dict:
@@ -69,3 +80,26 @@ def solution(row: dict, limit: tuple[float, float]) -> Any:
     read = parse(row["solution"], limit)
     faults(read.reasons)
     return None if read.says_none else read.detections[0].box
+
+
+def boxes(example: Example, form: Form) -> list[list[float]]:
+    """The box that is meant, if any."""
+    box = json.loads(example.truth)["box"]
+    return [] if box is None else [form.frame(example.width, example.height).to_pixels(box)]
+
+
+def contradictions(truth: Annotations) -> list[tuple[set[int], str]]:
+    """An expression that means two regions of one image, case and spaces apart."""
+    found = []
+    for image_id, rows in truth.by_image.items():
+        meant: dict[str, set] = {}
+        for row in rows:
+            region = None if row.get("absent") else tuple(round(value) for value in row["bbox"])
+            meant.setdefault(" ".join(row["expression"].lower().split()), set()).add(region)
+        file = truth.images[image_id]["file_name"]
+        found += [
+            ({image_id}, f"{file}: {said!r} means {len(where)} regions")
+            for said, where in meant.items()
+            if len(where) > 1
+        ]
+    return found

@@ -12,6 +12,7 @@ Masks, gIoU and cIoU by LISA's rules are for logs of answers (`commands`, `overl
 
 import json
 from collections.abc import Collection, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from vrft_core.families.form import Form
 from vrft_core.tasks.grounding.answers import Row
 from vrft_core.tasks.grounding.metrics.overlap import box_areas
 from vrft_core.tasks.grounding.settings import Settings
-from vrft_core.tasks.task import Example
+from vrft_core.tasks.task import Example, Interval
 
 HIT = 0.5  # IoU from which a box is right
 VALIDATION = "grounding/right"  # a hit, or 'No Objects' where nothing is meant
@@ -68,17 +69,30 @@ def target(truth: Annotations, row: Row) -> list[float] | None:
     return None if found.get("absent") else xyxy(found["bbox"])
 
 
-def annotation(truth: Annotations, row: Row) -> dict:
+def annotation(truth: Annotations, row: Row) -> dict[str, Any]:
     """The expression that a row answers, as the annotations have it."""
     return next(one for one in truth.by_image[row["image_id"]] if one["id"] == row["annotation_id"])
 
 
-def details(truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval) -> dict:
-    """→ {"per_kind": {kind: {"questions", "accuracy", "mIoU" (rejection accuracy in both where nothing is meant),
-    "chance"}}, "chance", "pass_at": {k: share right in k drawn answers}}. Chance: how often whoever looks for the
-    category alone would be right, where the data say so.
-    """
-    per_kind: dict[str, dict] = {}
+class KindDetails(TypedDict):
+    questions: int
+    accuracy: float  # this and mIoU: rejection accuracy where nothing is meant
+    mIoU: float
+    chance: float | None
+
+
+class Details(TypedDict):
+    per_kind: dict[str, KindDetails]
+    chance: float | None
+    pass_at: dict[str, float]  # k → share right in k drawn answers
+    rejection: bool
+
+
+def details(
+    truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, interval: Interval
+) -> Details:
+    """Chance: how often an answer that looks for the category alone would be right, where the data say so."""
+    per_kind: dict[str, KindDetails] = {}
     for category in sorted(categories):
         about = [row for row in rows if row["category_id"] == category]
         if not about:

@@ -2,14 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from vrft_core.report import charts, drawing, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Panel, Table
+from vrft_core.report.rows import CellResults, Drawn, Figure, Shown, StudyResults, TableRow
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
 from vrft_core.tasks.grounding.answers import Row
-from vrft_core.tasks.grounding.metrics import overlap, right, target
+from vrft_core.tasks.grounding.metrics import Details, overlap, right, target
+
+if TYPE_CHECKING:
+    from vrft_core.tasks.grounding.diagnostics import Diagnosis
 
 SUBJECT = "few-shot grounding"
 WORDS = (
@@ -22,20 +27,22 @@ SMALL_PRINT = (
 )
 
 
-def note(details: dict) -> str:
+def note(details: Details) -> str:
     """One line for the small print of a summary."""
     chance = details["chance"]
     return (
-        "" if chance is None else f"Whoever ignores the expression and looks for its category scores {points(chance)}."
+        ""
+        if chance is None
+        else f"Ignoring the expression and choosing any object of its category scores {points(chance)}."
     )
 
 
-def how(details: dict) -> list[str]:
+def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
     found = ["Each model was asked for one expression at a time; of several boxes in an answer the first one counts."]
     if details["chance"] is not None:
         found.append(
-            f"Chance: whoever ignores the expression and picks one of the objects of its category scores "
+            f"Chance: ignoring the expression and choosing one of the objects of its category scores "
             f"{points(details['chance'])} on average."
         )
     if details["rejection"]:
@@ -43,9 +50,10 @@ def how(details: dict) -> list[str]:
     return found
 
 
-def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
+def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
-    details, each = results["details"], results["diagnostics"]
+    details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
     return [
         Panel(
             "kinds",
@@ -57,14 +65,14 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
         Panel(
             "pictures",
             "Images, before and after",
-            ["Drawn by lot. The dashed box is what is meant; an answer is right at an IoU of 0.5 or more."],
+            ["Chosen at random. The dashed box is what is meant; an answer is right at an IoU of 0.5 or more."],
             gallery=_gallery(inputs, images, results["seed"]),
         ),
         Panel("answers", "The answers", [], [_answers(each)]),
     ]
 
 
-def study(results: dict) -> list[Panel]:
+def study(results: StudyResults) -> list[Panel]:
     """No panel of its own: the tables of the page say it all."""
     return []
 
@@ -73,7 +81,7 @@ def _taught(inputs: Inputs) -> set[str]:
     return {inputs.truth.categories[i]["name"] for i in inputs.taught}
 
 
-def _kinds_chart(details: dict, inputs: Inputs) -> dict:
+def _kinds_chart(details: Mapping[str, Details], inputs: Inputs) -> Figure:
     kinds, taught = details["base"]["per_kind"], _taught(inputs)
     rows = [
         Bars(
@@ -88,9 +96,9 @@ def _kinds_chart(details: dict, inputs: Inputs) -> dict:
     return figures.figure(title, charts.bars(title, rows, MODEL_NAMES, "right, % of expressions"), caption)
 
 
-def _kinds_table(details: dict, inputs: Inputs) -> Table:
+def _kinds_table(details: Mapping[str, Details], inputs: Inputs) -> Table:
     taught = _taught(inputs)
-    rows = [
+    rows: list[TableRow] = [
         {
             "label": f"{name}{' ★' if name in taught else ''}",
             "cells": [
@@ -108,9 +116,10 @@ def _kinds_table(details: dict, inputs: Inputs) -> Table:
     return Table("Accuracy and mean IoU by kind of expression, points of 100", head, rows, folded=True)
 
 
-def _gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
+def _gallery(inputs: Inputs, images: Path, seed: int) -> list[Shown]:
     pairs = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
-    licences, entries = inputs.licences(), []
+    entries: list[Shown] = []
+    licences = inputs.licences()
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
         row: Row = inputs.rows["base"][name]
         image = inputs.truth.images[row["image_id"]]
@@ -127,7 +136,7 @@ def _gallery(inputs: Inputs, images: Path, seed: int) -> list[dict]:
     return entries
 
 
-def _panel(one: drawing.Picture, inputs: Inputs, row: Row, model: str) -> dict:
+def _panel(one: drawing.Picture, inputs: Inputs, row: Row, model: str) -> Drawn:
     true, box = target(inputs.truth, row), row["box"]
     mark = "right" if right(inputs.truth, row) else "wrong"
     if true is not None and box is not None:
@@ -145,8 +154,8 @@ def _panel(one: drawing.Picture, inputs: Inputs, row: Row, model: str) -> dict:
     }
 
 
-def _answers(each: Mapping[str, dict]) -> Table:
-    wanted: list[tuple[str, Callable[[dict], str], str]] = [
+def _answers(each: "Mapping[str, Diagnosis]") -> Table:
+    wanted: list[tuple[str, Callable[[Diagnosis], str], str]] = [
         (
             "Answers with a fault of form",
             lambda d: share(d["answers_with_reasons"]),
@@ -164,7 +173,7 @@ def _answers(each: Mapping[str, dict]) -> Table:
         ("Answers cut off", lambda d: share(d["cut_off"]), ""),
         ("Answers given more than once", lambda d: share(d["identical"]), "Word for word, to different questions."),
     ]
-    rows = [
+    rows: list[TableRow] = [
         {"label": label, "cells": [text(each[model]) for model in MODEL_NAMES], "note": remark}
         for label, text, remark in wanted
     ]

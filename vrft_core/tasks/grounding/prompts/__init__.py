@@ -11,7 +11,7 @@ from vrft_core import sampling
 from vrft_core.annotations import Annotations, xyxy
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
-from vrft_core.tasks.grounding.prompts.questions import answer, question
+from vrft_core.tasks.grounding.prompts.questions import answered, asked
 from vrft_core.tasks.grounding.settings import Settings
 from vrft_core.tasks.task import Example, Pair
 
@@ -26,9 +26,11 @@ def questions(truth: Annotations, categories: Sequence[int], settings: Settings,
 
 
 def asked_by(protocol: str | None, annotations: Annotations, categories: Sequence[int], known: bool) -> list[Pair]:
-    """`all`: every expression that the annotations list."""
+    """`all`: every expression that the annotations list; of images without any, every category taken as one."""
     if protocol not in (DEFAULT, None):
         raise InputError("--presence", f"no {protocol!r} here", f"leave it out, or give {DEFAULT}")
+    if not known:
+        return [(image, category) for image in annotations.images for category in categories]
     wanted = set(categories)
     return [(i, c) for i in annotations.images for c in annotations.category_ids(i) if c in wanted]
 
@@ -38,7 +40,7 @@ def validation(truth: Annotations, categories: Sequence[int], settings: Settings
     return asked_by(DEFAULT, truth, categories, known=True)
 
 
-def training(selection: dict) -> list[Pair]:
+def training(selection: sampling.Selection) -> list[Pair]:
     """The chosen expressions."""
     return sampling.pairs(selection)
 
@@ -58,6 +60,8 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
         image = annotations.images[image_id]
         frame = form.frame(image["width"], image["height"], images / image["file_name"])
         rows = [row for row in annotations.by_image[image_id] if row["category_id"] == category_id]
+        if not rows:  # asked of an image of which nothing is known
+            rows = [{"id": 0, "expression": annotations.categories[category_id]["name"], "absent": True}]
         for row in rows:
             box = None if row.get("absent") else xyxy(row["bbox"])
             expression = row["expression"]
@@ -73,8 +77,8 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
                 height=image["height"],
                 image=images / image["file_name"],
                 label=expression,
-                question=question(expression, thinking=form.thinking, rejection=_rejection(form)),
-                answer=answer(None if box is None else frame.to_answer(box), expression if form.thinking else None),
+                question=asked(expression, form, rejection=_rejection(form)),
+                answer=answered(None if box is None else frame.to_answer(box), expression, form),
                 truth=json.dumps(truth),
             )
 
@@ -86,5 +90,4 @@ def _rejection(form: Form) -> bool:
 def longest(form: Form, name: str) -> tuple[str, str]:
     """A question about an expression of some words, and its answer."""
     expression = f"the {name} left of the {name}"
-    asked = question(expression, thinking=form.thinking, rejection=_rejection(form))
-    return asked, answer([100, 200, 300, 400], expression if form.thinking else None)
+    return asked(expression, form, rejection=_rejection(form)), answered([100, 200, 300, 400], expression, form)

@@ -6,9 +6,39 @@ was trained elsewhere with these words should meet the same ones. The offer to r
 
 from collections.abc import Sequence
 
-from vrft_core.tasks.wording import NO_OBJECTS, tagged
+from vrft_core.families.form import Form
+from vrft_core.families.formats import Native
+from vrft_core.tasks.native import written
+from vrft_core.tasks.wording import NO_OBJECTS, THINKING_FIRST, tagged
 
 REJECTION = f"If nothing in the image fits the instruction, return '{NO_OBJECTS}'. "
+
+
+def asked(expression: str, form: Form, *, rejection: bool) -> str:
+    """The question about an expression as a recipe puts it: the paper's, or for the family's own form of boxes."""
+    if form.native:
+        return native_question(expression, form.native, thinking=form.thinking, rejection=rejection, units=form.units)
+    return question(expression, thinking=form.thinking, rejection=rejection)
+
+
+def answered(box: Sequence[int] | None, expression: str, form: Form) -> str:
+    """The answer that goes with `asked`; its thought repeats the expression."""
+    thinking = expression if form.thinking else None
+    if form.native:
+        return written(form.native.write([] if box is None else [box], expression), thinking)
+    return answer(box, thinking)
+
+
+def native_question(expression: str, native: Native, *, thinking: bool, rejection: bool, units: str) -> str:
+    """The same question for a box in a family's own form."""
+    if native.ask and not thinking:
+        return native.ask.format(expression)
+    offer = REJECTION.replace(NO_OBJECTS, native.nothing) if rejection else ""
+    return (
+        f"Output the bounding box ({units}) in the image corresponding to the instruction: {expression}. {offer}"
+        f"{THINKING_FIRST if thinking else ''}The output answer format should be as follows:\n"
+        f"{'<think> ... </think> ' if thinking else ''}{native.example(expression)}"
+    )
 
 
 def question(expression: str, *, thinking: bool, rejection: bool) -> str:

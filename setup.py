@@ -1,0 +1,28 @@
+"""Puts the files that `vrft new` writes into the package. Everything else about the build is in pyproject.toml."""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+# The same files as TEMPLATE in vrft_core/commands/new.py; a test compares them.
+TEMPLATE = (
+    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "data/README.md",
+    "dagster_home/dagster.yaml",
+)  # fmt: skip
+
+
+class BuildPy(build_py):
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # the checkout itself is read then
+            return
+        for name in TEMPLATE:
+            target = Path(self.build_lib, "vrft_core/template", name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, target)
+
+
+setup(cmdclass={"build_py": BuildPy})

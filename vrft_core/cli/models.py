@@ -1,0 +1,215 @@
+"""Commands that ask models, measure what they answered, and hand models on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vrft_core.cli.app import FILE, CellKey, Project, Several, as_json, cell_argument, print_json, vrft
+from vrft_core.errors import InputError
+
+if TYPE_CHECKING:
+    from vrft_core.commands.predict import Request
+
+models = vrft.section("Models")
+
+DEFAULT_METHOD = {"predict": "rft", "presence": "base"}
+
+
+def asking(function):
+    """Options that `predict` and `presence` share: which model is asked about which images."""
+    for option in reversed((
+        click.option("--cell", metavar="CELL", type=CellKey(), help="Its model, on its evaluation images or --images."),
+        click.option("--model", type=FILE, metavar="DIR", help="A saved policy, or any Qwen-VL model folder."),
+        click.option("--method", type=click.Choice(["base", "sft", "rft"]), help="With --cell: which of its models."),
+        click.option("--adapter", type=FILE, metavar="DIR", help="With --model: LoRA weights, or a trained model."),
+        click.option("--task", metavar="TASK", help="With --model: a task's name. Default: the recipe's first."),
+        click.option("--recipe", help="With --model: prompts and sizes. Default: mini."),
+        click.option("--images", type=FILE, metavar="PATH", help="The images: a folder, or one file."),
+        click.option("--annotations", type=FILE, metavar="JSON", help="COCO or LVIS file that lists them."),
+        click.option(
+            "--categories", cls=Several, metavar="NAME …",
+            help="What to look for. Default: what is annotated, or the cell's categories.",
+        ),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@models.command()
+@click.argument("words", nargs=-1, metavar="[CELL] [IMAGES] [CATEGORY]...")
+@asking
+@click.option(
+    "--out", "--output", "output", type=FILE, metavar="PATH",
+    help="An image file: boxes drawn on it. A folder: an image each. Else: JSON lines. Default: print.",
+)  # fmt: skip
+@click.option(
+    "--presence", metavar="PROTOCOL",
+    help="What to ask: oracle, self, or a presence map's file. Default: every category of every image; oracle for a "
+    "cell's own images.",
+)  # fmt: skip
+@as_json
+def predict(
+    project: Project, words: tuple[str, ...], presence: str | None, output: Path | None, as_json: bool, **asked
+) -> None:
+    """Ask a model about images, and draw what it finds.
+
+    \b
+    vrft predict lvis-mini-1shot-s0 photo.jpg cat dog --out boxed.png
+    vrft predict lvis-mini-1shot-s0 photos/ --out boxed/
+    vrft predict --model models/mini/policy photo.jpg cat --out found.jsonl
+
+    IMAGES is one file or a folder; without it, a cell's evaluation images. Resumes after an interruption.
+    """
+    from vrft_core.commands import predict as answer
+
+    if words:
+        asked = _with_words(asked, list(words))
+    request = _request(project, "predict", **asked)
+    own = asked["cell"] and not asked["images"]
+    protocol = presence or (request.task.prompts.DEFAULT if own else None)
+    if output is None:
+        if as_json:
+            raise InputError("--json", "needs --out", "name the file of answers")
+        click.echo("\n".join(answer.predict_lines(request, protocol)))
+        return
+    drawn = answer.is_image(output) or output.is_dir() or not output.suffix
+    found = (answer.predict_boxed if drawn else answer.predict)(request, protocol, output)
+    if as_json:
+        print_json({"output": str(output), **found})
+    else:
+        what = "boxes drawn from answers" if drawn else "answers"
+        click.echo(f"{output}: {what} to {found['questions']} questions about {found['images']} images")
+
+
+def _with_words(asked: dict, words: list[str]) -> dict:
+    """Options from `CELL IMAGES CATEGORY …`; what an option has said already is not expected among them."""
+    cell = asked["cell"] or (None if asked["model"] else words.pop(0))
+    images = asked["images"] or (Path(words.pop(0)) if words else None)
+    return asked | {"cell": cell, "images": images, "categories": (*asked["categories"], *words)}
+
+
+@models.command()
+@asking
+@click.option("--output", "--out", type=FILE, required=True, metavar="FILE", help="JSON: image id → categories.")
+@as_json
+def presence(project: Project, output: Path, as_json: bool, **asked) -> None:
+    """Write a map of the categories a model claims to see."""
+    request = _request(project, "presence", **asked)
+    found = request.task.commands.make_map(request, output)
+    if as_json:
+        print_json({"output": str(output), **found})
+    else:
+        click.echo(
+            f"{output}: {found['present']} of {found['questions']} answered yes, {found['unclear']} unclear, "
+            f"{found['images']} images"
+        )
+
+
+def _request(
+    project: Project,
+    command: str,
+    cell: str | None,
+    model: Path | None,
+    method: str | None,
+    adapter: Path | None,
+    task: str | None,
+    recipe: str | None,
+    images: Path | None,
+    annotations: Path | None,
+    categories: tuple[str, ...],
+) -> "Request":
+    """Which model is asked about which images."""
+    from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request, trained_by
+    from vrft_core.tasks import get_task
+
+    names = list(categories) or None
+    if cell and model:
+        raise InputError("--model", f"and --cell {cell} each name a model", "give one of the two")
+    if model and not adapter and (owner := trained_by(project.layout, project.params, model)):
+        (cell, method), model = owner, None
+    if cell:
+        if adapter or recipe:
+            option = "--adapter" if adapter else "--recipe"
+            raise InputError(option, f"belongs to --model, and --cell {cell} has its own", "give one of the two")
+        if annotations and not images:
+            raise InputError("--annotations", "lists images that are not given", "give their folder as --images")
+        method = method or DEFAULT_METHOD[command]
+        found = project.cell(cell, "cell", *(("study", "setup") if method == "base" else ()))
+        which = project.layout, project.params, found, method
+        return cell_on_files_request(*which, images, annotations, names) if images else cell_request(*which, names)
+    if not model:
+        raise InputError("--cell, --model", "are missing", "give one of the two: whose answers?")
+    if method:
+        raise InputError("--method", "belongs to --cell", "with --model, say which weights with --adapter")
+    if not images:
+        raise InputError("--images", "is missing", "which images? Or give --cell")
+    name = recipe or "mini"
+    if name not in project.params.recipes:
+        raise InputError("--recipe", f"no recipe {name!r}", f"known: {', '.join(project.params.recipes)}")
+    settings = project.params.recipes[name]
+    return files_request(
+        get_task(task or next(iter(settings.tasks))), settings, model, adapter, images, annotations, names
+    )
+
+
+@models.command()
+@click.option("--rules", required=True, help="coco or lvis, or another task's name.")
+@click.option("--ground-truth", type=FILE, metavar="JSON", help="COCO or LVIS annotations.")
+@click.option("--detections", type=FILE, metavar="FILE", help="COCO results, or what `vrft predict` wrote.")
+@click.option(
+    "--ranked-by", default="stated", metavar="RANKING",
+    help="Which of a prediction's scores rank its boxes: stated, likelihood, certainty, …",
+)  # fmt: skip
+@click.option("--answers", metavar="JSONL", help="A log as `vrft score` reads it, for other tasks.")
+@click.option("--sam", type=FILE, metavar="DIR", help="SAM's weights: makes masks of the answers' boxes.")
+@click.option("--images", type=FILE, metavar="DIR", help="With --sam: the images that the log names.")
+@click.option("--categories", cls=Several, metavar="NAME …", help="Only these. Default: all.")
+@click.option(
+    "--split", metavar="NAME",
+    help="Only images whose `split` in the ground truth is this. Default: the one that all detections are of; all "
+    "images where there is none.",
+)  # fmt: skip
+@click.option("--published-lvis", is_flag=True, help="Also the number as Visual-RFT's notebook counted it.")
+@as_json
+def evaluate(project: Project, categories: tuple[str, ...], as_json: bool, **asked) -> None:
+    """Measure a file of predictions, or a log of answers."""
+    from vrft_core.commands.evaluate import Measurement
+    from vrft_core.tasks import task_of_rules
+
+    wanted = Measurement(categories=list(categories) or None, **asked)
+    result, table = task_of_rules(wanted.rules).commands.evaluate(wanted)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(table)
+
+
+@models.command()
+@click.argument("file")
+@click.option("--task", required=True, metavar="TASK", help="What the completions answer: a task's name.")
+@click.option("--rewards", default="strict", type=click.Choice(["strict", "published"]), help="Which rewards.")
+def score(project: Project, file: str, task: str, rewards: str) -> None:
+    """Reward logged completions again, one JSON line each.
+
+    FILE holds JSON lines: `completion`, `solution`, optional `image_size` or `frame`; - for standard input.
+    """
+    from vrft_core.commands.score import score_log
+
+    for line in score_log(file, task, rewards):
+        click.echo(line)
+
+
+@models.command()
+@cell_argument
+@click.argument("directory", type=FILE, metavar="DIR")
+@click.option("--method", type=click.Choice(["sft", "rft"]), default="rft", help="Which training.")
+def export(project: Project, cell: str, directory: Path, method: str) -> None:
+    """Write a trained model for plain transformers.
+
+    DIR is a new folder: merged weights and a model card.
+    """
+    from vrft_core.commands.export import export as write
+
+    write(project.layout, project.params, project.cell(cell, "cell"), method, directory)
+    click.echo(f"{directory}: merged weights, and a card in README.md")

@@ -1,0 +1,97 @@
+"""Commands that keep things going: baselines, the nightly check, promotion, records for MLflow, completion."""
+
+import click
+
+from vrft_core.cli.app import (
+    CellKey,
+    Project,
+    as_json,
+    cell_argument,
+    dagster_pipes,
+    print_json,
+    under_dagster,
+    vrft,
+)
+from vrft_core.errors import InputError
+
+operations = vrft.section("Operations")
+
+
+@operations.command()
+@cell_argument
+def baseline(project: Project, cell: str) -> None:
+    """Record RFT predictions for the nightly comparison."""
+    from vrft_core.commands.baseline import record_baseline
+
+    folder = record_baseline(project.layout, project.params, project.cell(cell, "cell"))
+    click.echo(f"{folder}: commit it with git")
+
+
+@operations.command()
+@click.argument("cells", metavar="[CELL]...", nargs=-1, type=CellKey())
+@as_json
+def nightly(project: Project, cells: tuple[str, ...], as_json: bool) -> int:
+    """Is every RFT model as good as its baseline?
+
+    Without CELL: all that params.yaml lists under `nightly`, and the golden training. Exit status 1: something is not
+    as good as it was."""
+    from vrft_core.commands.nightly import nightly as evaluate_all
+
+    keys = [project.cell(cell, "cell").key for cell in cells]
+    with dagster_pipes() as report:
+        night = evaluate_all(project.layout, project.params, keys)
+        report({"passed": night["passed"], "sentence": night["sentence"]})
+    if as_json:
+        print_json(night)
+    else:
+        click.echo(night["sentence"])
+    return 0 if night["passed"] or under_dagster() else 1  # Dagster has checks of its own, which read the night
+
+
+@operations.command()
+@click.argument("cell", metavar="[CELL]", required=False, type=CellKey())
+@click.option("--rollback", metavar="MODEL", help="Go back to the champion before, for example of lvis-mini.")
+def promote(project: Project, cell: str | None, rollback: str | None) -> int:
+    """Make a cell's RFT model the registry's champion.
+
+    Exit status 1: a data check, the comparison with the baseline or a diagnostic did not pass."""
+    from vrft_core.commands.promote import promote as judge
+    from vrft_core.commands.promote import roll_back
+
+    if cell and not rollback:
+        good, lines = judge(project.layout, project.params, project.cell(cell, "cell"))
+        click.echo("\n".join(lines))
+        return 0 if good else 1
+    if rollback and not cell:
+        click.echo(roll_back(project.layout, rollback))
+        return 0
+    raise InputError("vrft promote", "takes a cell or --rollback MODEL, one of the two", "see `vrft promote --help`")
+
+
+@operations.command()
+@click.option("--resend", is_flag=True, required=True, help="Records that wait in runs/tracking.")
+def track(project: Project, resend: bool) -> None:
+    """Send MLflow what did not reach it."""
+    from vrft_core.tracking import resend as send
+
+    for line in send(project.layout):
+        click.echo(line)
+
+
+@operations.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(project: Project, shell: str) -> None:
+    """Print the script for tab completion.
+
+    It completes commands, options and cells:
+
+    \b
+    bash, in ~/.bashrc:                      eval "$(vrft completion bash)"
+    zsh, in ~/.zshrc:                        eval "$(vrft completion zsh)"
+    fish, in ~/.config/fish/config.fish:     vrft completion fish | source
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind  # the three that click knows
+    click.echo(kind(vrft, {}, "vrft", "_VRFT_COMPLETE").source())

@@ -1,0 +1,54 @@
+"""The grid as a table on a terminal: what `vrft status` prints."""
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+import click
+
+from vrft_core.commands.status import FAILED, FRESH, MADE, NEVER, RUNNING, STALE, Status, result_text
+
+MARKS = {
+    FRESH: ("●", "green"), MADE: ("●", None), STALE: ("○", "yellow"), RUNNING: ("▶", "cyan"), FAILED: ("✗", "red"),
+    NEVER: ("·", "bright_black"),
+}  # fmt: skip
+MEANINGS = {
+    FRESH: "up to date", MADE: "made", STALE: "stale", RUNNING: "running", FAILED: "failed", NEVER: "not made yet",
+}  # fmt: skip
+
+
+def table(rows: Sequence[Status]) -> str:
+    """Cells × stages, then studies; a result stands behind its row where the terminal is wide enough, else below."""
+    cells, studies = [row for row in rows if "study" not in row.stages], [row for row in rows if "study" in row.stages]
+    width = max(len(row.key) for row in rows)
+    lines = []
+    for group in (cells, studies):
+        if not group:
+            continue
+        names = list(group[0].stages)
+        lines += ["", f"{'':<{width}}  {'  '.join(names)}"]
+        for row in group:
+            marks = "  ".join(_mark(row.stages[name], len(name)) for name in names)
+            lines.append(_with_result(f"{row.key:<{width}}  {marks}", _plain_width(width, names), row))
+            lines += [f"  {name} failed: {error}" for name, error in row.failures.items()]
+    used = {state for row in rows for state in row.stages.values()}
+    lines += ["", "   ".join(f"{_mark(state)} {text}" for state, text in MEANINGS.items() if state in used)]
+    return "\n".join(lines[1:])
+
+
+def _with_result(line: str, used: int, row: Status) -> str:
+    text = result_text(row.result)
+    if not text or row.result is None:
+        return line
+    text = f"{row.result['title']} {text}"
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    return f"{line}  {text}" if used + 2 + len(text) <= room else f"{line}\n    {text}"
+
+
+def _plain_width(width: int, names: Sequence[str]) -> int:
+    return width + sum(2 + len(name) for name in names)
+
+
+def _mark(state: str, width: int = 1) -> str:
+    mark, colour = MARKS[state]
+    return click.style(f"{mark:^{width}}", fg=colour)

@@ -1,0 +1,189 @@
+"""`vrft add` and `vrft remove`: cells come into the grid of params.yaml, and go. The file is edited as text.
+
+The result is loaded and compared with what was meant before it replaces the file. Making a benchmark belongs to `init`.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vrft_core import io, yaml_edit, yaml_text
+from vrft_core.cell import Cell
+from vrft_core.commands import paper
+from vrft_core.errors import InputError
+from vrft_core.params import Nightly, Params
+from vrft_core.tasks import settings_models
+
+DEFAULT = "mini"
+BLOCKS = ("data", "setups", "cells", "studies")
+
+
+def add(
+    root: Path,
+    benchmark: str,
+    recipe: str | None = None,
+    shots: Sequence[int] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> list[str]:
+    """Put a cell for each of `shots` and `seeds` into the grid; `benchmark` may be `paper`: the cells of its tables.
+
+    Returns lines that say what was added. What is there already stays. Raises InputError, with params.yaml untouched,
+    for names there are not, and where recipe and benchmark do not fit.
+    """
+    _numbers("--seeds", seeds, 0)
+    path = root / "params.yaml"
+    text = yaml_text.read(path)
+    params = Params.parse(text, path, settings_models())
+    if benchmark == paper.NAME:
+        if given := [option for option, value in (("--recipe", recipe), ("--shots", shots)) if value is not None]:
+            raise InputError(given[0], "the paper's tables have their own", "leave it out, or name one benchmark")
+        wanted = paper.cells(seeds)
+    else:
+        wanted = [
+            (benchmark, recipe or DEFAULT, k, seed) for k in _numbers("--shots", shots or (1,), 1) for seed in seeds
+        ]
+    cells = [_cell(params, path, *row) for row in wanted]
+    new = [cell for cell in dict.fromkeys(cells) if cell.key not in params.grid.cells]
+    if not new:
+        return [f"{path}: nothing to add, the grid has {'all of these' if len(cells) > 1 else 'this'} already"]
+    _replace(path, params, _with(text, params, new), [*params.cells(), *new])
+    return [*_told(path, "added", new), f"next: vrft plan {new[0].key}", f"      vrft run {new[0].key}"]
+
+
+def remove(
+    root: Path,
+    name: str,
+    recipe: str | None = None,
+    shots: Sequence[int] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[str]:
+    """Take cells out of the grid, and out of `nightly`. `name`: a benchmark, `paper`, or the key of a cell or study.
+
+    What recipe, shots and seeds do not say is not asked about. Files of the cells stay. Returns lines that say what
+    was removed; raises InputError where no cell is meant.
+    """
+    path = root / "params.yaml"
+    text = yaml_text.read(path)
+    params = Params.parse(text, path, settings_models())
+    listed = {Cell(r, b, k, seed).key for b, r, k, seed in paper.cells(seeds or _seeds(params))}
+    gone = [
+        cell
+        for cell in params.cells()
+        if (name in (cell.benchmark, cell.key, cell.at("study").key, cell.at("setup").key) or
+            (name == paper.NAME and cell.key in listed))
+        and (recipe is None or cell.recipe == recipe)
+        and (shots is None or cell.shots in shots)
+        and (seeds is None or cell.seed in seeds)
+    ]  # fmt: skip
+    if not gone:
+        known = sorted({cell.at("study").key for cell in params.cells()})
+        raise InputError(path, f"the grid has no such cell of {name!r}", f"studies: {', '.join(known) or 'none'}")
+    left = [cell for cell in params.cells() if cell not in gone]
+    _replace(path, params, _without(text, params, gone, left), left)
+    return [*_told(path, "removed", gone), "what they made stays under data/, models/, runs/ and reports/"]
+
+
+def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, seed: int) -> Cell:
+    """A cell that may stand in the grid. Raises InputError in one line where names or kinds of data do not fit."""
+    if benchmark not in params.benchmarks:
+        known = f"known: {', '.join(params.benchmarks)}, or {paper.NAME}"
+        raise InputError(path, f"benchmarks: no benchmark {benchmark!r}", known)
+    if recipe not in params.recipes:
+        raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(params.recipes)}")
+    row, how = params.benchmarks[benchmark], params.recipes[recipe]
+    able = [n for n, other in params.recipes.items() if row.kind(other.data) and row.task in other.tasks]
+    remedy = f"take {', '.join(able)}" if able else "no recipe does"
+    kind = row.kind(how.data)
+    if kind is None:
+        problem = f"recipe {recipe} wants {how.data} data, and benchmark {benchmark} has none"
+        raise InputError(path, problem, remedy)
+    if how.few_shot.published and not row.published:
+        sets = [name for name, other in params.benchmarks.items() if other.published and other.task == row.task]
+        problem = f"recipe {recipe} takes few-shot sets that their authors published, and {benchmark} is none"
+        raise InputError(path, problem, f"take {', '.join(sets) or 'another recipe'}")
+    if row.task not in how.tasks:
+        problem = f"recipes.{recipe}.tasks says nothing of {row.task}, the task of {benchmark}"
+        raise InputError(path, problem, remedy)
+    cell = Cell(recipe, benchmark, shots, seed, data=kind)
+    if Cell.parse(cell.key, list(params.recipes)) != cell:
+        raise InputError(path, f"the key {cell.key} could mean another recipe", "rename the benchmark or the recipe")
+    return cell
+
+
+def _numbers(option: str, values: Sequence[int], least: int) -> Sequence[int]:
+    if not values or min(values) < least:
+        raise InputError(option, f"must be numbers of at least {least}", f"for example {option} {least}")
+    return values
+
+
+def _seeds(params: Params) -> list[int]:
+    return sorted({cell.seed for cell in params.cells() if cell.seed is not None})
+
+
+def _with(text: str, params: Params, new: list[Cell]) -> str:
+    """The text with the rows of new cells; those of a study that is there go behind its own."""
+    rows = {name: {} for name in BLOCKS}
+    seeds: dict[str, list[int]] = {}
+    last = {cell.at("study").key: cell.key for cell in params.cells()}
+    for cell in new:
+        setup = {
+            "benchmark": cell.benchmark,
+            "recipe": cell.recipe,
+            "task": params.task(cell),
+            "data": cell.data,
+        }
+        study = cell.at("study").key
+        seeds.setdefault(study, []).append(cell.seed or 0)
+        rows["data"][cell.at("data").key] = {"benchmark": cell.benchmark, "data": cell.data}
+        rows["setups"][cell.at("setup").key] = setup
+        rows["cells"][cell.key] = {**setup, "shots": cell.shots, "seed": cell.seed}
+        rows["studies"][study] = {**setup, "shots": cell.shots, "seeds": seeds[study]}
+    behind = {cell.key: last[cell.at("study").key] for cell in new if cell.at("study").key in last}
+    for name in BLOCKS:
+        text = yaml_edit.add(text, ("grid", name), rows[name], behind if name == "cells" else None)
+    for study in set(seeds) & set(params.grid.studies):
+        text = yaml_edit.append(text, ("grid", "studies", study, "seeds"), seeds[study])
+    return yaml_edit.append(text, ("grid", "recipes"), dict.fromkeys(cell.recipe for cell in new))
+
+
+def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> str:
+    text = yaml_edit.remove(text, ("nightly", "cells"), {cell.key for cell in gone})
+    if params.nightly.golden in {cell.key for cell in gone}:
+        text = yaml_edit.put(text, ("nightly", "golden"), None)
+    text = yaml_edit.remove(text, ("grid", "cells"), {cell.key for cell in gone})
+    for block, scope in (("data", "data"), ("setups", "setup"), ("studies", "study")):
+        unused = {c.at(scope).key for c in gone} - {c.at(scope).key for c in left}
+        text = yaml_edit.remove(text, ("grid", block), unused)
+    for study in {cell.at("study").key for cell in left} & {cell.at("study").key for cell in gone}:
+        seeds = {cell.seed for cell in gone if cell.at("study").key == study}
+        text = yaml_edit.remove(text, ("grid", "studies", study, "seeds"), seeds)
+    return yaml_edit.remove(text, ("grid", "recipes"), {c.recipe for c in gone} - {c.recipe for c in left})
+
+
+def _replace(path: Path, before: Params, text: str, cells: Iterable[Cell]) -> None:
+    """Write the text if it means what is wanted: these cells, and else what it meant before."""
+    after = Params.parse(text, path, settings_models())
+    old, new = before.model_dump(), after.model_dump()
+    wanted = {cell.key for cell in cells}
+    if _rest(old) != _rest(new) or set(after.grid.cells) != wanted or after.nightly != _kept(before.nightly, wanted):
+        raise InputError(path, "could not be changed without changing other rows", "edit its grid by hand")
+    io.write_text(path, text)
+
+
+def _rest(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in ("grid", "nightly")}
+
+
+def _kept(nightly: Nightly, cells: set[str]) -> Nightly:
+    kept = [key for key in nightly.cells if key in cells]
+    return nightly.model_copy(update={"cells": kept, "golden": nightly.golden if nightly.golden in cells else None})
+
+
+def _told(path: Path, what: str, cells: list[Cell]) -> list[str]:
+    """One line a study."""
+    studies: dict[str, list[int]] = {}
+    for cell in cells:
+        studies.setdefault(cell.at("study").key, []).append(cell.seed or 0)
+    count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+    lines = [f"  {study}: seeds {', '.join(map(str, sorted(seeds)))}" for study, seeds in studies.items()]
+    return [f"{path}: {what} {count}", *lines]

@@ -1,0 +1,129 @@
+"""`vrft status`: which stages of which cells are made, out of date, running or failed, and what came out.
+
+DVC knows what is out of date; it is asked as a program. Where it is not there, what is made is said to be made.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from vrft_core import io
+from vrft_core.cell import Cell, Layout
+from vrft_core.commands.texts import interval, points
+from vrft_core.errors import InputError
+from vrft_core.locks import is_held
+from vrft_core.params import Params
+from vrft_core.stages import STAGES, failure_file, lock_file
+
+FRESH, MADE, STALE, RUNNING, FAILED, NEVER = "fresh", "made", "stale", "running", "failed", "never"
+OF_A_CELL = tuple(name for name in STAGES if name != "study")
+
+
+@dataclass(frozen=True)
+class Status:
+    """One row: `stages` name → state, `failures` name → the error in one line, `result` of a finished report."""
+
+    key: str
+    stages: Mapping[str, str]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    result: dict | None = None
+
+
+def status(layout: Layout, params: Params, keys: Sequence[Cell]) -> tuple[list[Status], str]:
+    """The rows of these cells and studies, and where nobody can say what is stale, why not (else empty).
+
+    `result`: {"metric", "title", "value", "low", "high", "difference": {"value", "low", "high"}} of RFT, and of RFT
+    against SFT; shares of 1. None where there is no report.
+    """
+    stale, why = _changed(layout.root)
+    return [_row(layout, cell, stale) for cell in keys], why
+
+
+def _row(layout: Layout, cell: Cell, stale: set[str] | None) -> Status:
+    states, failures = {}, {}
+    for name in OF_A_CELL if cell.scope == "cell" else ("study",):
+        own = cell.at(STAGES[name])
+        states[name] = _state(layout, own, name, stale)
+        if states[name] == FAILED:
+            failures[name] = io.read_json(failure_file(layout, own, name))["error"]
+    return Status(cell.key, states, failures, result_of(layout, cell))
+
+
+def _state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:
+    if is_held(lock_file(layout, cell, name)):
+        return RUNNING
+    made, failed = outputs(layout, cell, name), failure_file(layout, cell, name)
+    there = made.exists()
+    if failed.is_file() and not (there and made.stat().st_mtime > failed.stat().st_mtime):
+        return FAILED
+    if not there:
+        return NEVER
+    if stale is None:
+        return MADE
+    return STALE if f"{name}@{cell.key}" in stale else FRESH
+
+
+def outputs(layout: Layout, cell: Cell, name: str) -> Path:
+    """What a stage makes, or the last of it."""
+    match name:
+        case "raw":
+            return layout.raw(cell)
+        case "few_shot":
+            return layout.few_shot(cell)
+        case "prompts":
+            return layout.prompts(cell)
+        case "policy":
+            return layout.policy(cell)
+        case "sft" | "rft":
+            return layout.model(cell, name)
+        case "report" | "study":
+            return layout.report(cell)
+    return layout.evaluation(cell, name.removesuffix("_eval")) / "metrics.json"
+
+
+def result_of(layout: Layout, cell: Cell) -> dict | None:
+    """What a report says of RFT by the deciding metric, see `status`; None where there is none that can be read."""
+    try:
+        found = io.read_json(layout.report(cell) / "metrics.json")
+        metric = found["verdict"]["metric"]
+        rft, difference = found["models"]["rft"][metric], found["differences"]["rft-sft"][metric]
+        names = ("value", "low", "high")
+        return {
+            "metric": metric, "title": found["verdict"]["title"], **{name: rft[name] for name in names},
+            "difference": {name: difference[name] for name in names},
+        }  # fmt: skip
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+
+
+def result_text(result: dict | None) -> str:
+    """`35.0 (31.2 to 38.9), RFT − SFT +0.3 (−1.6 to +2.3)`, in points of 100."""
+    if result is None or result["value"] is None:
+        return ""
+    text = f"{points(result['value'])} ({interval(result)})"
+    gain = result["difference"]
+    if gain["value"] is None:
+        return text
+    return f"{text}, RFT − SFT {points(gain['value'], True)} ({interval(gain, True)})"
+
+
+def _changed(root: Path) -> tuple[set[str] | None, str]:
+    """Stages that DVC would run again (`stage@key`), or None and why nobody can say."""
+    if find_spec("dvc") is None:
+        return None, "DVC is not installed, so nothing can say what is out of date"
+    if not (root / ".dvc").is_dir():
+        return None, f"{root} is no DVC project, so nothing can say what is out of date; `dvc init` makes it one"
+    command = [sys.executable, "-m", "dvc", "status", "--json"]
+    done = subprocess.run(
+        command, cwd=root, env=os.environ | {"DVC_NO_ANALYTICS": "1"}, capture_output=True, text=True, check=False
+    )
+    try:
+        return set(json.loads(done.stdout)), ""
+    except ValueError:
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        return None, f"DVC cannot say what is out of date: {' '.join(last)[:200]}"

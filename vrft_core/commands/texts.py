@@ -1,0 +1,42 @@
+"""Numbers as a terminal shows them: few digits, points of 100, human units."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def one_line(numbers: Mapping[str, Any]) -> str:
+    """` (steps 120, loss 0.0312)`, or nothing where there are no plain numbers. Not a number: left out."""
+    parts = [f"{name.replace('_', ' ')} {short(value)}" for name, value in numbers.items() if _is_number(value)]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def short(value: float) -> str:
+    """Whole numbers with thousands, others with three significant digits and no exponent where that reads well."""
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
+
+
+def points(share: float, sign: bool = False) -> str:
+    """A share of 1 as points of 100: `35.0`; with `sign`: `+0.3`, `−1.6`."""
+    return f"{100 * share:{'+' if sign else ''}.1f}".replace("-", "−")
+
+
+def interval(entry: Mapping[str, float | None], sign: bool = False) -> str:
+    """`31.2 to 38.9`, of an entry with `low` and `high`."""
+    low, high = entry["low"], entry["high"]
+    return "no interval" if low is None or high is None else f"{points(low, sign)} to {points(high, sign)}"
+
+
+def seconds(value: float) -> str:
+    """`under a second`, `40 seconds`, `12 minutes`, `3.4 hours`, `5.1 days`."""
+    for size, name, digits in ((86_400, "days", 1), (3600, "hours", 1), (60, "minutes", 0), (1, "seconds", 0)):
+        if value >= size * (1.5 if size > 1 else 1):
+            return f"{value / size:.{digits}f} {name}"
+    return "under a second"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,147 @@
+"""Which of a labelled folder's images are learnt from, validated on and evaluated.
+
+The folder's own splits hold where it has them; what it lacks is divided off the training images by their contents
+alone, so that the same images always end in the same split. Images that look almost alike stay together.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vrft_core.errors import InputError
+from vrft_core.sources import near_duplicates
+from vrft_core.sources.formats.labels import Item
+
+EVALUATION_SHARE = 0.3
+VALIDATION_SHARE = 0.25  # of what is left
+ORDER = {"eval": 0, "val": 1, "train": 2}  # of equal images, those of the first stay
+
+
+@dataclass
+class Image:
+    """An image that decodes: its size in pixels, and its fingerprint (`near_duplicates`)."""
+
+    item: Item
+    sha256: str
+    width: int
+    height: int
+    looks: np.ndarray
+    split: str = ""
+
+
+def divide(images: Sequence[Image], folder: Path) -> tuple[list[Image], list[str]]:
+    """The images with their splits, and what a user should know about them.
+
+    Copies of an evaluation image, byte by byte, are left out of the other splits; of images that merely look like one
+    there is a remark. Raises InputError where too few images are left to learn from, to validate on or to evaluate.
+    """
+    own, remarks = _own(images, folder), []
+    for image in images:
+        image.split = own.get(image.item.split or "", "train")
+    kept = _without_copies(images)
+    if len(kept) < len(images):
+        remarks.append(f"left out: {len(images) - len(kept)} images that are also in another split")
+    if "eval" not in own.values():
+        _hold_out(kept, "eval", EVALUATION_SHARE)
+        scored = sum(image.split == "eval" for image in kept)
+        remarks.append(f"no split of its own to evaluate on: {scored} images are set aside for that")
+    if "val" not in own.values():
+        _hold_out(kept, "val", VALIDATION_SHARE)
+    for split, use in (("train", "learn from"), ("val", "validate on"), ("eval", "evaluate on")):
+        if not any(image.item.labels for image in kept if image.split == split):
+            raise InputError(
+                folder, f"too few images: none is left to {use}", "label at least four images of a category"
+            )
+    return kept, remarks + _alike(kept)
+
+
+def _own(images: Sequence[Image], folder: Path) -> dict[str, str]:
+    """The folder's name of a split → what it is used for; empty where all has to be divided here."""
+    found = {image.item.split for image in images}
+    if len(found) < 2:
+        return {}
+    if None in found:
+        stray = next(image.item.name for image in images if image.item.split is None)
+        raise InputError(folder, f"{stray!r} is in no split, other images are", "move it to a split's folder")
+    if "train" not in found:
+        raise InputError(folder, "has splits, but none to train on", "call one of them train")
+    return {str(split): str(split) for split in found} if "eval" in found else {"train": "train", "val": "eval"}
+
+
+def _without_copies(images: Sequence[Image]) -> list[Image]:
+    owner: dict[str, str] = {}
+    for image in sorted(images, key=lambda image: ORDER[image.split]):
+        owner.setdefault(image.sha256, image.split)
+    return [image for image in images if owner[image.sha256] == image.split]
+
+
+def _hold_out(images: Sequence[Image], split: str, share: float) -> None:
+    """Move groups of training images to `split`: first one for each name, the rarest first, then up to the share.
+
+    No name loses more than half of its training images.
+    """
+    training = [image for image in images if image.split == "train"]
+    groups = _groups(training)
+    left: dict[str, int] = {}
+    for image in training:
+        for name in _names(image):
+            left[name] = left.get(name, 0) + 1
+    keep, chosen = {name: ceil(count / 2) for name, count in left.items()}, dict.fromkeys(left, 0)
+
+    def take(group: list[Image]) -> bool:
+        lost = [name for image in group for name in _names(image)]
+        if any(image.split != "train" for image in group) or any(
+            left[name] - lost.count(name) < keep[name] for name in set(lost)
+        ):
+            return False
+        for name in lost:
+            left[name], chosen[name] = left[name] - 1, chosen[name] + 1
+        for image in group:
+            image.split = split
+        return True
+
+    for name in sorted(left, key=lambda name: (left[name], name)):
+        for group in groups if not chosen[name] else ():
+            if any(name in _names(image) for image in group) and take(group):
+                break
+    for group in groups:
+        if sum(image.split == split for image in training) + len(group) <= share * len(training):
+            take(group)
+
+
+def _groups(images: Sequence[Image]) -> list[list[Image]]:
+    """Images that look alike, or that Roboflow made of one, in an order that follows from their contents."""
+    linked = near_duplicates.groups(np.stack([image.looks for image in images]))
+    first: dict[str, int] = {}
+    for index, image in enumerate(images):
+        source = re.match(r"(.+)\.rf\.[0-9a-f]{8,}\.", PurePosixPath(image.item.name).name)
+        if source and (other := first.setdefault(source[1], linked[index])) != linked[index]:
+            linked = [other if one == linked[index] else one for one in linked]
+    found: dict[int, list[Image]] = {}
+    for index, image in zip(linked, images, strict=True):
+        found.setdefault(index, []).append(image)
+    return sorted(found.values(), key=lambda group: min(image.sha256 for image in group))
+
+
+def _names(image: Image) -> set[str]:
+    return {label.name for label in image.item.labels if not label.crowd}
+
+
+def _alike(images: Sequence[Image]) -> list[str]:
+    """A remark on images to learn from that look almost like one to evaluate on."""
+    scored = [image for image in images if image.split == "eval"]
+    taught = [image for image in images if image.split != "eval"]
+    pairs = near_duplicates.pairs(
+        np.stack([image.looks for image in taught]), np.stack([image.looks for image in scored])
+    )
+    if not pairs:
+        return []
+    one, other = taught[pairs[0][0]].item.name, scored[pairs[0][1]].item.name
+    return [
+        f"warning: {len({index for index, _ in pairs})} images outside the evaluation look almost like one inside it, "
+        f"such as {one} and {other}: scores will be too good"
+    ]

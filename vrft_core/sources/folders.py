@@ -1,0 +1,228 @@
+"""A folder that somebody labelled, in any of `formats` → the project's raw form, whatever the format.
+
+Ids follow from names alone, boxes are rounded to hundredths of a pixel, and categories are those that occur: the same
+labels in another format give the same bytes. Everything is read and checked before anything is written.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vrft_core import annotations, io
+from vrft_core.errors import InputError
+from vrft_core.images import SizeMismatch, open_rgb
+from vrft_core.params.benchmarks import Folder
+from vrft_core.sources import formats, near_duplicates
+from vrft_core.sources.coco_json import TOLERANCE, Problems
+from vrft_core.sources.division import Image, divide
+from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Labelled, Tree
+
+DECIMALS = 2  # of a box, in pixels
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked folder: the content of `annotations.json`, what each image id's file holds, and what was noticed."""
+
+    data: dict
+    contents: dict[int, Path | bytes]
+    kind: Kind
+    remarks: list[str]
+
+
+def write(directory: Path, folder: Folder, root: Path) -> None:
+    """Make `directory` hold images/{train,val,eval}/ (the files' own bytes) and annotations.json.
+
+    Raises InputError as `read` does, and where the folder is not as it was added; then nothing has been written.
+    """
+    refuse_changed(folder, root)
+    source = read(root / folder.path, folder.format)
+    with io.new_directory(directory) as new:
+        for image in source.data["images"]:
+            target, content = new / "images" / image["file_name"], source.contents[image["id"]]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+            if io.sha256(target) != image["sha256"]:
+                raise InputError(image["file_name"], "changed while it was being copied", "try again")
+        io.write_json(new / "annotations.json", source.data)
+
+
+def digest(folder: Path, format: str) -> str:
+    """sha256 over the names and contents of a folder's images and label files."""
+    tree = Tree(folder)
+    formats.get(format).read(tree, Problems())
+    total = hashlib.sha256()
+    for name in sorted(tree.read | set(tree.images)):
+        total.update(f"{name}\n{io.sha256(folder / name)}\n".encode())
+    return total.hexdigest()
+
+
+def refuse_changed(folder: Folder, root: Path) -> None:
+    """Raises InputError when images or labels are no longer those whose digest params.yaml holds."""
+    if digest(root / folder.path, folder.format) != folder.sha256:
+        raise InputError(
+            root / folder.path,
+            "has changed since it was added to params.yaml",
+            "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+        )
+
+
+def read(folder: Path, format: str) -> Source:
+    """Check all labels, decode all images, and give each a split (`division`).
+
+    Raises InputError with the first fault (file, line, remedy) and the number of further ones.
+    """
+    problems, tree = Problems(), Tree(folder)
+    labelled = formats.get(format).read(tree, problems)
+    problems.refuse()
+    if not any(item.labels for item in labelled.items):
+        raise InputError(folder, "no image has a label", "label some")
+    images = [image for item in labelled.items if (image := _opened(item, problems))]
+    problems.refuse()
+    for image in images:
+        _check(image, labelled.kind, problems)
+    problems.refuse()
+    images, remarks = divide(sorted(images, key=lambda image: image.item.name), folder)
+    if empty := sum(not image.item.labels for image in images):
+        remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")
+    _name(images)
+    return Source(*_document(images, labelled), labelled.kind, remarks)
+
+
+def _opened(item: Item, problems: Problems) -> Image | None:
+    """The image decoded, at the size its labels give, upright or as stored."""
+    content = item.content if isinstance(item.content, bytes) else b""
+    shown = Path(item.where if content else item.content)  # type: ignore[arg-type]
+    try:
+        content = content or shown.read_bytes()
+        image = open_rgb(shown, item.size, content)
+    except SizeMismatch as error:
+        problems.add(item.where, f"the size of {item.name}, which {error.problem}", error.remedy)
+        return None
+    except InputError as error:
+        problems.add(shown, error.problem, error.remedy)
+        return None
+    except OSError as error:
+        problems.add(shown, f"cannot be read: {error.strerror}", "replace it")
+        return None
+    return Image(item, hashlib.sha256(content).hexdigest(), *image.size, near_duplicates.fingerprint(image))
+
+
+def _check(image: Image, kind: Kind, problems: Problems) -> None:
+    """Names, and boxes: rounded, and clipped where they reach over the border by no more than TOLERANCE."""
+    checked = []
+    for label in image.item.labels:
+        name, box = label.name.strip(), None
+        if not name or not name.isprintable() or len(name) > 100:
+            problems.add(label.where, f"label {name[:40]!r} must be printable, of 1 to 100 characters", "rename it")
+        if label.expression is not None and (len(label.expression) > 1000 or not label.expression.strip()):
+            problems.add(label.where, "an expression must have 1 to 1000 characters", "correct it")
+        if label.box is not None:
+            box = _inside(label.box, label.where, image, problems)
+            if box is None:
+                continue
+        checked.append(Label(name, box, label.where, label.expression, label.crowd))
+    image.item.labels = checked
+    if kind == "classes" and len({label.name for label in checked}) > 1:
+        first, second = sorted({label.name for label in checked})[:2]
+        problems.add(checked[0].where, f"{image.item.name} has two classes, {first!r} and {second!r}", "leave one")
+
+
+def _inside(box: Box, where: str, image: Image, problems: Problems) -> Box | None:
+    x, y, w, h = box
+    right, bottom = x + w, y + h
+    shown = ", ".join(f"{value:g}" for value in (x, y, right, bottom))
+    if w <= 0 or h <= 0:
+        problems.add(where, f"box {shown} (left, top, right, bottom) has no area", "correct or remove it")
+        return None
+    if min(x, y) < -TOLERANCE or right > image.width + TOLERANCE or bottom > image.height + TOLERANCE:
+        problems.add(
+            where,
+            f"box {shown} (left, top, right, bottom) reaches out of the {image.width}x{image.height} image",
+            "correct or remove it",
+        )
+        return None
+    left, top = max(round(x, DECIMALS), 0.0), max(round(y, DECIMALS), 0.0)
+    right, bottom = min(round(right, DECIMALS), image.width), min(round(bottom, DECIMALS), image.height)
+    if right <= left or bottom <= top:
+        problems.add(where, f"box {shown} has no area inside the image", "correct or remove it")
+        return None
+    corners = left, top, round(right - left, DECIMALS), round(bottom - top, DECIMALS)
+    x, y, w, h = (float(value) + 0.0 for value in corners)  # no integers, no −0.0
+    return x, y, w, h
+
+
+def _name(images: Sequence[Image]) -> None:
+    """File names without folders where that leaves them apart."""
+    short = [PurePosixPath(image.item.name).name for image in images]
+    if len(set(short)) == len(short):
+        for image, name in zip(images, short, strict=True):
+            image.item.name = name
+
+
+def _document(images: Sequence[Image], labelled: Labelled) -> tuple[dict, dict[int, Path | bytes]]:
+    """The content of annotations.json, and what holds each image."""
+    names = sorted({label.name for image in images for label in image.item.labels})
+    ids = {name: number for number, name in enumerate(names, 1)}
+    ordered = sorted(images, key=lambda image: image.item.name)
+    rows = [
+        row
+        for number, image in enumerate(ordered, 1)
+        for row in sorted((_row(number, image, label, ids) for label in image.item.labels if not label.crowd), key=_key)
+    ]
+    data = {
+        "info": {"source": "own", "labels": labelled.kind, "frequencies": False},
+        "licenses": [],
+        "images": [_image(number, image, ids, labelled.kind) for number, image in enumerate(ordered, 1)],
+        "annotations": [{"id": number, **row} for number, row in enumerate(rows, 1)],
+        "categories": _categories(ids, labelled, ordered),
+    }
+    return data, {number: image.item.content for number, image in enumerate(ordered, 1)}
+
+
+def _row(number: int, image: Image, label: Label, ids: dict[str, int]) -> dict:
+    absent = label.expression is not None and label.box is None
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    bbox = list((0.0, 0.0, 0.0, 0.0) if absent else label.box or whole)
+    row = {"image_id": number, "category_id": ids[label.name], "bbox": bbox, "area": bbox[2] * bbox[3]}
+    row |= {"segmentation": [], "iscrowd": 0}
+    return row | ({} if label.expression is None else {"expression": label.expression, "absent": absent})
+
+
+def _key(row: dict) -> tuple:
+    return row["category_id"], row["bbox"], row.get("expression", "")
+
+
+def _image(number: int, image: Image, ids: dict[str, int], kind: Kind) -> dict:
+    shown = {label.name for label in image.item.labels if not label.crowd}
+    partly = (image.item.partly | {label.name for label in image.item.labels if label.crowd}) & set(ids)
+    absent = set(ids) - shown - partly if image.item.absent is None else image.item.absent & set(ids) - shown
+    return {
+        "id": number,
+        "width": image.width,
+        "height": image.height,
+        "file_name": f"{image.split}/{image.item.name}",
+        "neg_category_ids": [] if kind == "expressions" else sorted(ids[name] for name in absent),
+        "not_exhaustive_category_ids": sorted(ids[name] for name in partly),
+        "split": image.split,
+        "sha256": image.sha256,
+    }
+
+
+def _categories(ids: dict[str, int], labelled: Labelled, images: Sequence[Image]) -> list[dict]:
+    """With LVIS's counts and letter over the training images."""
+    training = [[label.name for label in i.item.labels if not label.crowd] for i in images if i.split == "train"]
+    shown, boxes = Counter(n for names in training for n in set(names)), Counter(n for names in training for n in names)
+    return [
+        {
+            "id": number,
+            "name": name,
+            **labelled.described.get(name, {"synset": name, "synonyms": [name], "def": name}),
+            "frequency": annotations.frequency(shown[name]),
+            "image_count": shown[name],
+            "instance_count": boxes[name],
+        }
+        for name, number in ids.items()
+    ]
