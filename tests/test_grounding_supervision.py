@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from vrft_core.families.form import Form
+from vrft_core.params import PhraseScenes
 from vrft_core.sources.scenes.grouping import SIDES, definitions, spoken
 from vrft_core.tasks import get_task, load_params
 from vrft_core.tasks.wording import NO_OBJECTS
 
 PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
 RECIPE, SCENES = PARAMS.recipes["mini"], PARAMS.benchmarks["phrases"].embedded
+assert isinstance(SCENES, PhraseScenes) and RECIPE.policy.pretraining
+PRETRAINING = RECIPE.policy.pretraining
 IMAGES, DRAWN = 16, 400
 
 
@@ -22,7 +25,7 @@ def pool():
 
 
 def pretraining(negatives: float):
-    return RECIPE.policy.pretraining.model_copy(update={"images": IMAGES, "negatives": negatives})
+    return PRETRAINING.model_copy(update={"images": IMAGES, "negatives": negatives})
 
 
 def drawn(pool, negatives: float) -> list[tuple[int, str, str]]:
@@ -48,11 +51,12 @@ def test_the_share_of_expressions_without_a_target_is_the_one_that_is_told(pool)
 
 
 def test_an_expression_without_a_target_is_about_nothing_in_its_image(pool):
+    names = SCENES.categories if isinstance(SCENES, PhraseScenes) else []
     for row, question, _ in drawn(pool, 1.0):
         expression = question.split("instruction: ")[1].split(". ")[0]
         if expression in [said.text for said in pool.notes[row] if said.target is None]:
             continue
-        meant = {name for name in SCENES.categories if is_about(expression, name)}
+        meant = {name for name in names if is_about(expression, name)}
         assert len(meant) == 1 and not meant & {name for name, _ in pool.objects[row]}, expression
 
 
