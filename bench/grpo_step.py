@@ -3,9 +3,10 @@
     python bench/grpo_step.py
 
 A random Qwen2-VL (vision tower 12.5 M, frozen; language model 22.9 M, LoRA r 16), images of 640 × 480, float32, one
-thread. Each variant in a process of its own: CPU seconds of whole steps, then one more step in which floating-point
-operations are counted, and the peak of resident memory. Ratios on a CPU are not ratios on a GPU: there generation is
-bound by memory and latency, and the share of each phase is another.
+thread. Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for),
+then one more step in which floating-point operations are counted, and the peak of resident (on a GPU: the device's)
+memory. Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of each
+phase is another. `bench/gpu.py` measures models of true size on a GPU.
 """
 
 import argparse
@@ -15,10 +16,11 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections import defaultdict
 from contextlib import contextmanager
+
+from gpu_kit.clock import GPU, UNIT, now, peak_gib
 
 VARIANTS = {
     # name: (switches of `reuse` that are on, or None for TRL's own trainer; gradient checkpointing)
@@ -37,7 +39,7 @@ PHASES = {
 
 
 def measure(variant: str, options: argparse.Namespace) -> dict:
-    """Train a few steps in this process; {"cpu_s", "tflop"}: a step's, by phase; {"rss_gb", "loss", "grad_norm"}."""
+    """Train a few steps in this process; {"seconds", "tflop"}: a step's, by phase; {"rss_gb", "loss", "grad_norm"}."""
     import torch
     from datasets import Dataset, Image
     from peft import LoraConfig
@@ -79,11 +81,11 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
             if state.global_step == options.steps:
                 cost.counter = counter
                 counter.__enter__()
-            self.began = time.process_time()
+            self.began = now()
 
         def on_step_end(self, args, state, control, **kwargs):
             if cost.counter is None:
-                cost.seconds["step"] += time.process_time() - self.began
+                cost.seconds["step"] += now() - self.began
             else:
                 counter.__exit__(None, None, None)
                 cost.flops["step"] = counter.get_total_flops()
@@ -107,7 +109,7 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
             logging_steps=1,
             save_strategy="no",
             report_to=[],
-            use_cpu=True,
+            use_cpu=not GPU,
             bf16=False,
             seed=1,
             disable_tqdm=True,
@@ -130,9 +132,9 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
         trainer.train()
     logs = [row for row in trainer.state.log_history if "grad_norm" in row]
     return {
-        "cpu_s": {name: value / options.steps for name, value in cost.seconds.items()},
+        "seconds": {name: value / options.steps for name, value in cost.seconds.items()},
         "tflop": {name: value / 1e12 for name, value in cost.flops.items()},
-        "rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "rss_gb": (peak_gib() or 0) * 2**30 / 1e9 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "loss": [row["loss"] for row in logs],
         "kl": [row["kl"] for row in logs],
         "grad_norm": [row["grad_norm"] for row in logs],
@@ -140,7 +142,7 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
 
 
 class Cost:
-    """CPU seconds by phase, or, once there is a `counter`, floating-point operations by phase."""
+    """Seconds by phase, or, once there is a `counter`, floating-point operations by phase."""
 
     def __init__(self) -> None:
         self.seconds, self.flops = defaultdict(float), defaultdict(float)
@@ -154,7 +156,7 @@ class Cost:
         account[name] += self._now() - began
 
     def _now(self) -> float:
-        return time.process_time() if self.counter is None else self.counter.get_total_flops()
+        return now() if self.counter is None else self.counter.get_total_flops()
 
 
 def small_processor():
@@ -232,16 +234,16 @@ def table(results: dict[str, dict], options: argparse.Namespace) -> str:
         f"G = {options.group}, C = {options.tokens}, image {options.width} × {options.height}; mean of {options.steps}"
         " timed steps, FLOPs of one further step",
         "",
-        "| | CPU-s a step | against TRL's default | against TRL without checkpointing | generation"
+        f"| | {UNIT}-s a step | against TRL's default | against TRL without checkpointing | generation"
         " | log-probs, no gradient | policy, forward and backward | TFLOP a step | no-gradient FLOPs | gradient FLOPs"
         " | peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
-        seconds, flops = row["cpu_s"], row["tflop"]
+        seconds, flops = row["seconds"], row["tflop"]
 
         def faster(other: dict | None, seconds=seconds) -> str:
-            return f"{other['cpu_s']['step'] / seconds['step']:.2f}×" if other else ""
+            return f"{other['seconds']['step'] / seconds['step']:.2f}×" if other else ""
 
         def fewer(*phases: str, flops=flops) -> str:
             mine = sum(flops[phase] for phase in phases)

@@ -8,18 +8,19 @@ The random model has the proportions of a real one: vision tower 12.5 M, languag
 about 160 of text. How much is won depends on the questions an image: the paper's own presence map asks 5.0 (2B) or
 3.4 (7B) of an image of COCO, `self` asks all 80. The published way costs the same for every question, so that a few
 are enough. Both ways are the library's forward, greedy, with its cache; equal answers are asserted. CPU seconds of one
-process and thread, best of the repeats, taken in turn.
+process and thread (on a GPU wall seconds, the device waited for), best of the repeats, taken in turn.
 """
 
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
+from gpu_kit.clock import now
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -28,6 +29,7 @@ from vrft_core import policy
 from vrft_core.annotations import Annotations
 from vrft_core.evaluation.predict import predict
 from vrft_core.families.form import Form
+from vrft_core.policy.device import device
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, SPECIAL, TURN_END, VIDEO, VISION_END, VISION_START
 from vrft_core.tasks import get_task, load_params
@@ -81,7 +83,7 @@ def random_model(questions: int, images: int):
         for i in range(images)
         for j, text in enumerate(texts)
     ]  # fmt: skip
-    return model, build_processor(tokenizer, 14, 3136, 401_408), examples
+    return cast(Any, model).to(device()), build_processor(tokenizer, 14, 3136, 401_408), examples
 
 
 def one_by_one(model, processor, examples: list[Example], max_new_tokens: int) -> list[str]:
@@ -90,7 +92,7 @@ def one_by_one(model, processor, examples: list[Example], max_new_tokens: int) -
     for one in examples:
         turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": one.question}]}
         text = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
-        inputs = processor(images=[[one.picture()]], text=[text], return_tensors="pt")
+        inputs = processor(images=[[one.picture()]], text=[text], return_tensors="pt").to(model.device)
         output = model.generate(
             **inputs, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_k=None, top_p=None
         )
@@ -103,9 +105,9 @@ def seconds(runs: dict[str, Callable], repeats: int) -> tuple[dict[str, float], 
     best, said = dict.fromkeys(runs, float("inf")), {}
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.process_time()
+            start = now()
             said[name] = run()
-            best[name] = min(best[name], time.process_time() - start)
+            best[name] = min(best[name], now() - start)
     return best, said
 
 

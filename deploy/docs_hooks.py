@@ -42,7 +42,7 @@ def _inside(found: re.Match, page: str) -> str:
 
 
 def tables(schema: dict) -> str:
-    """One table a block of params.yaml: key, what it may be, default."""
+    """One table a block of params.yaml: key, what it may be, default, meaning."""
     definitions = schema["$defs"]
     parts = [_table("params.yaml", schema, definitions)]
     parts += [_table(name, body, definitions) for name, body in sorted(definitions.items()) if "properties" in body]
@@ -51,11 +51,12 @@ def tables(schema: dict) -> str:
 
 def _table(name: str, body: dict, definitions: dict) -> str:
     said = body.get("description", "").replace("\n", " ")
-    rows = [f"## `{name}`", "", said, "", "| key | value | default |", "|---|---|---|"]
+    rows = [f"## `{name}`", "", said, "", "| key | value | default | meaning |", "|---|---|---|---|"]
     for key, field in body["properties"].items():
         needed = key in body.get("required", ())
         default = "required" if needed else f"`{json.dumps(field['default'])}`" if "default" in field else ""
-        rows.append(f"| `{key}` | {_kind(field)} | {default} |")
+        meaning = field.get("description", "").replace("|", "\\|").replace("<", "&lt;")
+        rows.append(f"| `{key}` | {_kind(field)} | {default} | {meaning} |")
     return "\n".join(rows)
 
 

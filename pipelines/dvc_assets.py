@@ -1,14 +1,17 @@
-"""dvc.yaml → Dagster assets, one a stage and benchmark, as dagster-dbt does it for a dbt manifest.
+"""dvc.yaml → Dagster assets, one a stage and benchmark, by `dagster_dvc`; where a stage runs is chosen here.
 
 The graph, the commands and the descriptions are dvc.yaml's; nothing is said twice. Checks belong to `checks`.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
+import dagster_dvc
+from dagster_dvc import DvcAsset, asset_arguments
 from pipelines.dvc_project import DvcProject, Stage
 from pipelines.executors import Placement
 from pipelines.executors import gpu_executor as named_executor
@@ -28,11 +31,11 @@ FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with th
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
     """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study."""
     stages = project.stages()
-    return [
-        _asset(benchmark, name, stages, params, Path(project.root))
-        for benchmark in benchmarks(params)
-        for name in STAGES
-    ]
+    found = []
+    for benchmark in benchmarks(params):
+        every = {name: _plan(benchmark, name, stages, params) for name in STAGES}
+        found += [_asset(name, every, stages, params, Path(project.root)) for name in STAGES]
+    return found
 
 
 def cell_jobs(params: Params) -> list:
@@ -79,22 +82,21 @@ def _targets(params: Params, benchmark: str, stage_name: str) -> dict[str, str]:
     return {partition(cell): f"{stage_name}@{cell.at(STAGES[stage_name]).key}" for cell in cells}
 
 
-def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params, root: Path) -> dg.AssetsDefinition:
+def _plan(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params) -> DvcAsset:
     targets = _targets(params, benchmark, name)
-    example = stages[next(iter(targets.values()))]
-    settings = example.settings
-    on_gpu = settings.get("pool") == GPU_POOL
+    return DvcAsset(asset_key(benchmark, stages[next(iter(targets.values()))]), targets)
 
-    @dg.asset(
-        key=asset_key(benchmark, example),
-        deps=_deps(benchmark, name, stages, params),
-        description=f"{example.description}\n\n`{example.command.replace(example.key, f'<{STAGES[name]}>')}`",
-        partitions_def=partitions(params, benchmark, name),
-        group_name=settings["group"],
-        kinds={"dvc", *settings.get("kinds", [])},
-        op_tags=FIRST if not on_gpu else None,
-        metadata={"stage": name, "code": dg.MetadataValue.path(example.files[0])},
-    )
+
+def _asset(
+    name: str, every: Mapping[str, DvcAsset], stages: Mapping[str, Stage], params: Params, root: Path
+) -> dg.AssetsDefinition:
+    """`every`: stage → asset, of one benchmark."""
+    asset = every[name]
+    example = stages[asset.example]
+    on_gpu = example.settings.get("pool") == GPU_POOL
+    command = example.command.replace(example.key, f"<{STAGES[name]}>")
+    arguments = asset_arguments(asset, list(every.values()), stages)
+
     def stage_asset(
         context: dg.AssetExecutionContext,
         config: Placement,
@@ -102,49 +104,42 @@ def _asset(benchmark: str, name: str, stages: Mapping[str, Stage], params: Param
         cpu_executor: dg.ResourceParam[Executor],
         gpu_executor: dg.ResourceParam[Executor],
     ) -> dg.MaterializeResult:
-        stage = stages[targets[context.partition_key]]
+        stage = stages[asset.targets[context.partition_key]]
         executor = gpu_executor if on_gpu else cpu_executor
         if config.executor:
             executor = named_executor(root, config.executor)
         recipe = params.parse_cell(stage.key).recipe
         return materialize(context, stage, dvc, executor, config.of(params.resources_of(recipe, name)))
 
-    return stage_asset
+    arguments["description"] = f"{example.description}\n\n`{command}`"
+    return dg.asset(**arguments, op_tags=FIRST if not on_gpu else None)(stage_asset)
 
 
 def materialize(
     context: dg.AssetExecutionContext, stage: Stage, dvc: DvcProject, executor: Executor, resources: Resources
 ) -> dg.MaterializeResult:
     """Run a stage's own command where DVC says that it is needed, and let DVC record what it made."""
-    with dvc.alone(stage.target):
-        cached = dvc.up_to_date(stage.target)
-        _announce(context, f"{stage.target} is up to date" if cached else stage.command)
-        reported: Mapping = {}
-        if not cached:
-            try:
-                refuse_unwritable(project_folders(Path(dvc.root)))
-            except InputError as error:
-                raise dg.Failure(str(error), allow_retries=False) from None
-            work = Work(
-                command=shlex.split(stage.command),
-                resources=resources,
-                inputs=dvc.inputs(stage.target),
-                prepare=lambda: dvc.clear(stage.target),
-                commit=lambda: dvc.commit(stage.target),
-            )
-            completed = executor.run(context=context, work=work)
-            reported = completed.get_materialize_result().metadata or {}
-        return dg.MaterializeResult(
-            metadata={
-                **reported,
-                **dvc.metrics(stage),
-                **_files(Path(dvc.root), stage),
-                "cached": cached,
-                "command": stage.command,
-                "target": stage.target,
-            },
-            data_version=dg.DataVersion(dvc.version(stage.target)),
+
+    def run(prepare: Callable[[], None], commit: Callable[[], None]) -> Mapping[str, Any]:
+        _announce(context, stage.command)
+        try:
+            refuse_unwritable(project_folders(Path(dvc.root)))
+        except InputError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        work = Work(
+            command=shlex.split(stage.command),
+            resources=resources,
+            inputs=dvc.inputs(stage.target),
+            prepare=prepare,
+            commit=commit,
         )
+        return executor.run(context=context, work=work).get_materialize_result().metadata or {}
+
+    found = dagster_dvc.materialize(stage, dvc, run)
+    metadata = dict(found.metadata or {})
+    if metadata["cached"]:
+        _announce(context, f"{stage.target} is up to date")
+    return dg.MaterializeResult(metadata={**metadata, **_files(Path(dvc.root), stage)}, data_version=found.data_version)
 
 
 def _announce(context: dg.AssetExecutionContext, what: str) -> None:
@@ -152,23 +147,6 @@ def _announce(context: dg.AssetExecutionContext, what: str) -> None:
     of_all = len(set(context.job_def.asset_layer.executable_asset_keys))
     done = context.instance.get_run_stats(context.run_id).materializations
     print(f"[{done + 1}/{of_all}] {context.asset_key.to_user_string()}: {what}", flush=True)
-
-
-def _deps(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params) -> list[dg.AssetDep]:
-    """The edges of dvc.yaml. Where partitions differ (a study over its cells) the targets say which feed which."""
-    targets = _targets(params, benchmark, name)
-    upstream = {need.partition("@")[0] for target in targets.values() for need in stages[target].needs}
-    deps = []
-    for other in sorted(upstream):
-        theirs = _targets(params, benchmark, other)
-        mapping = None
-        if theirs.keys() != targets.keys():
-            feeds = {
-                p: {mine for mine, t in targets.items() if target in stages[t].needs} for p, target in theirs.items()
-            }
-            mapping = dg.StaticPartitionMapping(feeds)
-        deps.append(dg.AssetDep(asset_key(benchmark, stages[next(iter(theirs.values()))]), partition_mapping=mapping))
-    return deps
 
 
 def _files(root: Path, stage: Stage) -> dict[str, dg.MetadataValue]:

@@ -14,6 +14,7 @@ from pipelines.dead_runs import alive, end_dead_runs
 from pipelines.definitions import build_definitions, project_root
 from pipelines.dvc_assets import partition, prefix
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.telling import ahead, result
 from vrft_core.errors import InputError
 from vrft_core.storage import project_folders, refuse_unwritable
 from vrft_core.tasks import load_params
@@ -54,17 +55,17 @@ def main(key: str) -> int:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:
-        cell = load_params(root / "params.yaml").parse_cell(key).at("cell")
+        params = load_params(root / "params.yaml")
+        cell = params.parse_cell(key).at("cell")
         refuse_unwritable([*project_folders(root), root / "dagster_home"])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
+    print("\n".join(ahead(Layout(root), params, cell)), file=sys.stderr, flush=True)
     if reasons := run_cell(root, cell):
         print("\n" + "\n".join(reasons), file=sys.stderr)
         return 1
-    report = Layout(root).report(cell)
-    print("\n" + (report / "summary.md").read_text(encoding="utf-8"))
-    print(f"The report: {report / 'report.html'}")
+    print("\n" + "\n".join(result(Layout(root), cell)))
     return 0
 
 

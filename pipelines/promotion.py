@@ -19,7 +19,7 @@ def promotion_job(root: Path, params: Params) -> dg.JobDefinition:
     def promote_model(context: dg.OpExecutionContext, config: Promotion) -> None:
         cell = params.parse_cell(config.cell)
         done = subprocess.run(
-            [sys.executable, "-m", "vrft_core.cli", "--root", str(root), "promote", cell.key],
+            [sys.executable, "-P", "-m", "vrft_core.cli", "--root", str(root), "promote", cell.key],
             env=os.environ | {"DAGSTER_RUN_ID": context.run_id},
             capture_output=True,
             text=True,

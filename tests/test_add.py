@@ -7,10 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from own_data import init, project
 from small_project import edit_params, run, small_project
 
 from pipelines.definitions import build_definitions
 from vrft_core import io, yaml_edit, yaml_text
+from vrft_core.cli import main
 from vrft_core.commands import add as command
 from vrft_core.commands.add import add, remove
 from vrft_core.errors import InputError
@@ -177,6 +179,21 @@ def test_a_key_that_could_mean_another_recipe_is_refused(root):
     add(root, "my", "other-mini")
 
 
+def test_they_are_commands(root, capsys):
+    before = (root / "params.yaml").read_bytes()
+    what = ["lvis", "--recipe", "mini", "--shots", "4", "8", "--seeds", "0", "1"]
+
+    assert main(["--root", str(root), "add", *what]) == 0
+    assert "added 4 cells" in capsys.readouterr().out
+    assert main(["--root", str(root), "remove", *what]) == 0
+    assert (root / "params.yaml").read_bytes() == before
+
+    assert main(["--root", str(root), "add", "icons", "--recipe", "qwen2-vl-2b"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.endswith("recipe qwen2-vl-2b wants official data, and benchmark icons has none; take mini\n")
+
+
 # --- removing --------------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +248,15 @@ def test_everything_can_go_and_come_back(root):
     for name, shots in (("lvis", 1), ("icons", 1), ("phrases", 4)):
         add(root, name, "mini", shots=[shots])
     assert grid(root).grid == before.grid
+
+
+def test_a_users_own_data_join_an_emptied_grid(tmp_path):
+    root = project(tmp_path / "project")
+    for name in ("lvis", "icons", "phrases"):
+        remove(root, name)
+    assert init(root, "--shots", "2") == 0
+    assert {cell.benchmark for cell in grid(root).cells()} == {"my-data"}
+    assert grid(root).grid.recipes == ["mini"]
 
 
 def test_blocks_emptied_by_hand_take_rows_again(root):

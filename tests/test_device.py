@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_policy import BOXES, example, small_recipe, taught_policy
+from test_grpo_reuse import difference, train
 from transformers import AutoImageProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -16,9 +17,11 @@ from vrft_core.errors import InputError
 from vrft_core.evaluation import decoding
 from vrft_core.evaluation.predict import ahead, predict
 from vrft_core.families.form import Form
+from vrft_core.params import Reuse
 from vrft_core.policy import device, load
 from vrft_core.policy.processor import load_processor
 from vrft_core.tasks import get_task, load_params
+from vrft_core.training import shared_prompt
 from vrft_core.training.callbacks import Guard
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +114,26 @@ def test_a_transformers_without_image_features_is_refused_in_one_line(version):
         device.check_transformers(lambda name: version)
     device.check_transformers(lambda name: "5.23.0")
     device.check_transformers(lambda name: "6.0.0.dev0")
+
+
+def test_the_line_comes_before_anything_is_imported_that_an_older_one_lacks():
+    code = (
+        "import sys; from importlib import metadata; known = metadata.version;"
+        "metadata.version = lambda name: '5.22.0' if name == 'transformers' else known(name);"
+        f"from vrft_core import cli; sys.exit(cli.main(['--root', {str(ROOT)!r}, 'plan', 'mini']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("vrft: transformers: is 5.22.0; image features")
+
+
+@pytest.mark.slow
+def test_looking_less_often_changes_no_token_of_a_training(tmp_path, monkeypatch):
+    often = train(tmp_path / "often", Reuse(), steps=2)
+    monkeypatch.setattr(shared_prompt, "LOOK", {"cpu": 8})
+    seldom = train(tmp_path / "seldom", Reuse(), steps=2)
+    assert seldom.answers == often.answers
+    assert max(difference(seldom, often).values()) == 0
 
 
 def test_looking_less_often_at_which_answers_have_ended_changes_no_row(taught, monkeypatch):

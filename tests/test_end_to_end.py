@@ -40,7 +40,7 @@ def by_dagster(tmp_path_factory) -> Path:
     """`make demo`'s command."""
     root = project(tmp_path_factory.mktemp("end") / "dagster")
     said = run("python", "-m", "pipelines.materialize", CELL, cwd=root, VRFT_ROOT=str(root), PYTHONPATH=str(ROOT))
-    assert "The report:" in said and "done in" in said  # progress is visible; time left only where a step takes seconds
+    assert "Report:" in said and "done in" in said  # progress is visible; time left only where a step takes seconds
     return root
 
 

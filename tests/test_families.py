@@ -15,13 +15,14 @@ from vrft_core.families.family import UNITS
 from vrft_core.families.form import Form
 from vrft_core.families.formats import FORMS, Native
 from vrft_core.families.frames import named
-from vrft_core.params import Policy
+from vrft_core.params import Hub, Policy
+from vrft_core.params.recipes import Convention
 from vrft_core.tasks import get_task, load_params, settings_models
 from vrft_core.tasks.detection.prompts.questions import answered, asked
 from vrft_core.tasks.task import Example, Written
 
 MINI = load_params(ROOT / "params.yaml").recipes["mini"]
-HUB = {"repo": "owner/model", "revision": "0" * 40}
+HUB = Hub(repo="owner/model", revision="0" * 40)
 DETECTION, GROUNDING = get_task("detection"), get_task("grounding")
 NATIVES = [Native(name, order) for name in FORMS for order in ("xyxy", "yxyx")]
 SIDES = st.integers(30, 3000)
@@ -58,7 +59,9 @@ def test_an_unknown_family_is_refused_with_the_names_that_exist():
 
 
 def test_every_family_names_classes_of_the_library():
-    models = Path(find_spec("transformers").origin).parent / "models"
+    found = find_spec("transformers")
+    assert found and found.origin
+    models = Path(found.origin).parent / "models"
     processing = "".join(path.read_text(encoding="utf-8") for path in models.glob("*/processing_*.py"))
     for family in registry.everyone():
         for kind in family.model_types:
@@ -224,13 +227,20 @@ def test_a_family_that_is_not_trained_here_is_refused():
 
 
 def test_a_convention_that_was_found_out_replaces_the_familys():
-    from vrft_core.params import Policy
-
     policy = Policy(
         family="qwen3-vl", coordinate_step=1, min_pixels=3136, max_pixels=401_408, hub=HUB,
-        convention={"frame": "original", "order": "yxyx", "native": "box_2d"},
+        convention=Convention(frame="original", order="yxyx", native="box_2d"),
     )  # fmt: skip
     form = native_form(policy=policy)
     assert form.units == "in pixels of the image, integer"
     assert form.frame(200, 100).limit == (200, 100)
-    assert form.native.write([[1, 2, 3, 4]], "cat") == '[{"box_2d": [2, 1, 4, 3], "label": "cat"}]'
+    assert form.native and form.native.write([[1, 2, 3, 4]], "cat") == '[{"box_2d": [2, 1, 4, 3], "label": "cat"}]'
+
+
+def test_the_documentation_lists_every_family_as_it_is():
+    text = (ROOT / "docs/families.md").read_text(encoding="utf-8")
+    rows = {row[1]: row for row in (line.split("|") for line in text.splitlines()) if len(row) == 8}
+    for family in registry.everyone():
+        _, _, _, order, native, trained, *_ = (cell.strip(" `") for cell in rows[f" {family.name} "])
+        assert (native or None) == family.native and trained == ("yes" if family.trained else "no")
+        assert order == (family.order if family.native else "")

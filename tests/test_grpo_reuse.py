@@ -20,6 +20,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     TrainerCallback,
@@ -89,6 +91,12 @@ def small_model(family: str, attention: str = "sdpa"):
         kind, config = Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig
         vision |= {"hidden_size": 16, "intermediate_size": 32, "out_hidden_size": 32, "window_size": 56}
         vision |= {"fullatt_block_indexes": [1]}
+    elif family == "qwen3.5":
+        kind, config = Qwen3_5ForConditionalGeneration, Qwen3_5Config
+        vision |= {"hidden_size": 16, "intermediate_size": 32, "out_hidden_size": 32, "num_position_embeddings": 64}
+        text |= {"head_dim": 8, "num_hidden_layers": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
+        text |= {"linear_num_key_heads": 2, "linear_num_value_heads": 4}
+        rope |= {"mrope_interleaved": True, "partial_rotary_factor": 1.0}
     else:
         kind, config = Qwen3VLForConditionalGeneration, Qwen3VLConfig
         vision |= {"hidden_size": 16, "intermediate_size": 32, "out_hidden_size": 32, "num_position_embeddings": 64}
@@ -244,6 +252,7 @@ SETTINGS = {
         "train_tower": True,
         "learning_rate": 1e-5,
     },
+    "qwen3.5, LoRA": {"family": "qwen3.5"},  # its tower's features and its patches; prompts as TRL runs them
     "qwen2-vl, LoRA, checkpointed": {"family": "qwen2-vl", "activation_checkpointing": True},
 }
 CASES = [

@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "vrft_core").rglob("*.py"))
-ALL = CORE + sorted((ROOT / "pipelines").rglob("*.py"))
+BRIDGE = sorted((ROOT / "dagster_dvc").rglob("*.py"))
+ALL = CORE + BRIDGE + sorted((ROOT / "pipelines").rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
@@ -50,7 +51,12 @@ def test_what_is_copied_into_registered_models_needs_nothing_of_this_project():
 
 
 def test_dvc_is_touched_by_one_module_alone():
-    assert [named(path) for path in ALL if "dvc" in tools(path)] == ["pipelines/dvc_project.py"]
+    assert [named(path) for path in ALL if "dvc" in tools(path)] == ["dagster_dvc/project.py"]
+
+
+def test_the_bridge_between_dagster_and_dvc_knows_nothing_of_this_project():
+    known = {"dagster", "dagster_dvc", "dvc", "filelock", *sys.stdlib_module_names}
+    assert {named(path): found for path in BRIDGE if (found := tools(path) - known)} == {}
 
 
 def test_rooms_do_not_import_the_stages_that_call_them():

@@ -58,7 +58,7 @@ def test_a_headline_begins_with_the_training_that_a_guard_ended():
 
 def tiny(params: dict) -> None:
     """A guard that ends RFT at its first step, and answers of a few words."""
-    params["recipes"]["mini"]["rft"]["guards"] = {"entropy": {"above": 0.0, "then": "stop"}}
+    params["recipes"]["mini"]["rft"]["guards"] = {"truncated": {"below": 2.0, "then": "stop"}}
     for scope in ("data", "setups", "cells", "studies"):
         params["grid"][scope] = {k: v for k, v in params["grid"][scope].items() if k.startswith("lvis")}
 
@@ -96,7 +96,7 @@ def test_a_labelled_folder_becomes_a_report(project, name):
     results = io.read_json(report / "metrics.json")
 
     assert re.match(
-        r"RFT was stopped at step 1 \(entropy is .*, above 0\); the weights", results["verdict"]["headline"]
+        r"RFT was stopped at step 1 \(truncated is .*, below 2\); the weights", results["verdict"]["headline"]
     )
     assert "evaluation images" in results["verdict"]["also"][-1]
     assert not {"rare", "common", "frequent"} & {label for _, label in results["columns"]}

@@ -9,8 +9,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from plausible_results import plausible_project
 from small_policy import small_recipe, taught_policy
+from small_project import ROOT
 
 from vrft_core import io, nights, provenance, registry, tracking
 from vrft_core import policy as policies
@@ -18,8 +20,9 @@ from vrft_core.cell import Layout
 from vrft_core.commands.baseline import record_baseline
 from vrft_core.commands.promote import promote, roll_back
 from vrft_core.errors import InputError
-from vrft_core.served_model import answer_of, boxes_in
-from vrft_core.tasks import get_task
+from vrft_core.families.frames import frame
+from vrft_core.served_model import Answering, answer_of, boxes_in
+from vrft_core.tasks import get_task, load_params
 
 MODEL = "lvis-mini"
 
@@ -56,8 +59,6 @@ def data_are_good(layout: Layout, cell, broken: tuple = ()) -> None:
 @pytest.fixture
 def project(evaluated, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    from vrft_core.tasks import load_params
-
     root = tmp_path / "project"
     shutil.copytree(evaluated, root)
     params = load_params(root / "params.yaml")
@@ -161,8 +162,6 @@ def test_a_registered_model_predicts_where_this_project_is_not_importable(projec
 
 
 def said_by(model, processor, image: Path, question: str, tokens: int) -> str:
-    from PIL import Image
-
     turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}]
     text = processor.apply_chat_template(turns, add_generation_prompt=True)
     batch = processor(text=[text], images=[[Image.open(image).convert("RGB")]], return_tensors="pt")
@@ -207,3 +206,24 @@ def test_a_hostile_answer_takes_linear_time_and_gives_a_bounded_number_of_boxes(
 )
 def test_the_answer_stands_between_its_tags(text, answer):
     assert answer_of(text) == answer
+
+
+@pytest.mark.parametrize("size", [(300, 200), (112, 112), (57, 403)])
+def test_pixels_of_the_image_as_seen_are_those_of_the_projects_own_frame(size):
+    """Qwen2.5-VL counts in pixels of the resized image; the registered model knows only what its processor says."""
+    from types import SimpleNamespace
+
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    params = load_params(ROOT / "params.yaml")
+    settings = params.recipes["qwen25-vl-3b"].policy
+    bounds = {"shortest_edge": settings.min_pixels, "longest_edge": settings.max_pixels}
+    pixels = Qwen2VLImageProcessorPil(patch_size=14, merge_size=2, size=bounds)
+    served = Answering()
+    served.form, served.pixels = {"coordinates": "resized"}, SimpleNamespace(patch_size=pixels.patch_size)
+    seen = pixels(images=[Image.new("RGB", size)], return_tensors="pt")
+    assert served._limit(seen, size) == frame(settings, *size).limit
+    served.form = {"coordinates": [1000.0, 1000.0]}
+    assert served._limit(seen, size) == (1000.0, 1000.0)
+    served.form = {"coordinates": "original"}
+    assert served._limit(seen, size) == size

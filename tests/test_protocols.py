@@ -120,7 +120,7 @@ def test_a_split_of_another_size_is_refused_in_one_line_and_leaves_nothing(root,
     assert stage(root, "raw", "flowers102-official") == 2
 
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "benchmarks.flowers102.expect.eval: 6 images, the protocol has 2463; check `settings`" in error
+    assert "benchmarks.flowers102.expect.eval: found 6, the protocol has 2463; check `settings`" in error
     assert not (root / "data/raw/flowers102-official").exists()
 
 

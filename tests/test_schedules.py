@@ -1,6 +1,8 @@
 """The nightly evaluation: a model that has become worse is seen in the morning, one that has not is left in peace."""
 
 import datetime
+import json
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from small_project import CELL, edit_params, run, small_project
 
 from pipelines.definitions import build_definitions
-from vrft_core import io, nights
+from vrft_core import cli, io, nights
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
 from vrft_core.commands import nightly as command
@@ -203,6 +205,24 @@ def test_a_worse_model_fails_the_night_and_the_sentence_says_by_how_much(recorde
     assert not night["passed"] and night["cells"][CELL]["verdict"] == "worse"
     assert night["sentence"].startswith(f"FAILED: {CELL} lost ")
     assert "points of LVIS AP" in night["sentence"] and "95 % interval −" in night["sentence"]
+
+
+def test_the_command_says_the_sentence_and_its_exit_status_is_the_verdict(recorded, capsys):
+    layout, _, record, answer = recorded
+    shutil.copy(ROOT / "params.yaml", layout.root)
+    edit_params(layout.root, lambda params: params.update(nightly={"cells": [CELL]}))
+    command_line = ["--root", str(layout.root), "nightly"]
+    record(rows(40))
+    assert cli.main(command_line) == 0
+    assert capsys.readouterr().out.startswith("Passed: 1 of 1 models")
+    assert cli.main([*command_line, CELL, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cells"][CELL]["verdict"] == "good"
+    answer(rows(40, wrong=15))
+    assert cli.main(command_line) == 1
+    assert capsys.readouterr().out.startswith(f"FAILED: {CELL} lost ")
+    edit_params(layout.root, lambda params: params.update(nightly={}))
+    assert cli.main(command_line) == 2
+    assert capsys.readouterr().err.startswith("vrft: params.yaml: nightly.cells names no cell; ")
 
 
 def test_the_night_of_the_other_cells_ends_in_a_report_although_one_cannot_be_evaluated(recorded):

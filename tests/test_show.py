@@ -71,6 +71,14 @@ def test_names_from_other_peoples_files_are_text_and_nothing_else(root):
     assert {link[:5] for link in re.findall(r'(?:href|src)="([^"]*)"', text)} <= {"data:", "#pict"}
 
 
+def test_it_is_a_command(root, capsys):
+    init(root, "--shots", "2")
+    main(["--root", str(root), "stage", "raw", "--cell", "my-data-own"])
+    assert main(["--root", str(root), "show", KEY, "--n", "2", "--out", str(root / "two.html")]) == 0
+    assert f"{KEY}: 2 of " in capsys.readouterr().out
+    assert (root / "two.html").is_file()
+
+
 @pytest.mark.parametrize(
     ("out", "count", "words"),
     [("a.gif", 9, r"a\.gif is neither .*\.png or \.html"), ("a.png", 0, "--n: must be at least 1")],

@@ -15,8 +15,8 @@ from vrft_core.cli import main
 from vrft_core.commands.status import STALE, outputs, result_text, status
 from vrft_core.errors import InputError
 from vrft_core.locks import exclusive
-from vrft_core.outcomes import failure_noted
-from vrft_core.stages import STAGES, failure_file, lock_file
+from vrft_core.outcomes import outcome_noted
+from vrft_core.stages import STAGES, lock_file, outcome_file
 from vrft_core.tasks import load_params
 
 CELL = "lvis-mini-1shot-s0"
@@ -86,21 +86,21 @@ def test_a_stage_whose_lock_is_held_is_running(project):
 
 
 def test_a_stage_that_failed_says_why_until_it_ends_well(project, capsys):
-    note = failure_file(project, at(project, "raw"), "raw")
+    note = outcome_file(project, at(project, "raw"), "raw")
     note.parent.mkdir(parents=True)
-    with pytest.raises(InputError), failure_noted(note):
+    with pytest.raises(InputError), outcome_noted(note):
         raise InputError("a.json", "is not\nthere")
     assert main(["--root", str(project.root), "status", CELL]) == 0
     out = capsys.readouterr().out
     assert "raw failed: a.json: is not there" in out and "✗ failed" in out
-    with failure_noted(note):
+    with outcome_noted(note):
         pass
     assert states(project)["raw"] == "never"
 
 
 def test_an_interruption_is_no_failure(tmp_path):
     for interruption in (KeyboardInterrupt, SystemExit):
-        with pytest.raises(interruption), failure_noted(tmp_path / "x.json"):
+        with pytest.raises(interruption), outcome_noted(tmp_path / "x.json"):
             raise interruption
     assert not (tmp_path / "x.json").exists()
 

@@ -4,13 +4,14 @@ Pure functions: files in, frames out. A task adds frames of its own (`frames`); 
 `expectations` and in each task's `checks`, and running them belongs to the orchestrator.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
 from vrft_core import io
-from vrft_core.annotations import frequency
+from vrft_core.annotations import SPLITS, frequency
 from vrft_core.expectations import CATEGORY, EXAMPLE, IMAGE
 
 Frames = dict[str, pd.DataFrame]
@@ -21,8 +22,12 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     return cast(pd.Series, frame[name])
 
 
-def raw(directory: Path) -> Frames:
-    """Of a source: `images`, `categories`, `split_leaks` (images found in two splits)."""
+def raw(directory: Path, expect: Mapping[Any, int] | None = None) -> Frames:
+    """Of a source: `images`, `categories`, `split_leaks` (images found in two splits), `sizes` (of each split).
+
+    `expect`: images of a split, and the number of `categories`, where a protocol has them. A source whose categories
+    have official counts and letters (LVIS) need not give all the images that these count.
+    """
     data = io.read_json(directory / "annotations.json")
     images = pd.DataFrame(data["images"], columns=IMAGE)
     images["file_exists"] = [(directory / "images" / str(name)).is_file() for name in images["file_name"]]
@@ -31,8 +36,32 @@ def raw(directory: Path) -> Frames:
     taught = pairs.merge(images.loc[images["split"] == "train", "id"].rename("image_id"), on="image_id")
     shown = cast(pd.Series, taught.groupby("category_id")["image_id"].nunique())
     categories["images_found"] = column(categories, "id").map(shown).fillna(0).astype(int)
-    categories["letter_expected"] = [frequency(count) for count in categories["images_found"]]
-    return {"images": images, "categories": categories, "split_leaks": _in_two_splits(images)}
+    categories["images_expected"] = column(categories, "images_found")
+    if _official_counts(data.get("info") or {}):
+        fewer = column(categories, "images_found") <= column(categories, "image_count")
+        categories.loc[fewer, "images_expected"] = categories.loc[fewer, "image_count"]
+    categories["letter_expected"] = [frequency(count) for count in categories["images_expected"]]
+    return {
+        "images": images,
+        "categories": categories,
+        "split_leaks": _in_two_splits(images),
+        "sizes": _sizes(images, len(categories), expect or {}),
+    }
+
+
+def _official_counts(info: dict) -> bool:
+    return "official" in (info.get("counts"), (info.get("official") or {}).get("counts"))
+
+
+def _sizes(images: pd.DataFrame, categories: int, expect: Mapping[Any, int]) -> pd.DataFrame:
+    """A row a split, and one for the categories; only validation images may be missing altogether."""
+    found = {split: len(images[images["split"] == split]) for split in SPLITS} | {"categories": categories}
+    return pd.DataFrame(
+        [
+            {"of": name, "found": count, "expected": expect.get(name, count), "least": int(name != "val")}
+            for name, count in found.items()
+        ]
+    )
 
 
 def _in_two_splits(images: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 Programming errors do not belong here: they keep their traceback.
 """
 
+STOPPED = "interrupted; finished work is kept. Run the same command again to resume"
+
 
 class InputError(ValueError):
     """Bad input: a single line that names the file, the field and the remedy; the parts are kept as attributes."""

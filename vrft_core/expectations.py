@@ -89,9 +89,10 @@ RAW: dict[str, list[Expectation]] = {
         unique("id"),
         unique("name"),
         equal("frequency", "letter_expected"),
-        equal("image_count", "images_found"),
+        equal("image_count", "images_expected"),
     ],
     "split_leaks": [no_rows()],
+    "sizes": [equal("found", "expected"), ordered("found", "least", or_equal=True)],
 }
 FEW_SHOT: dict[str, list[Expectation]] = {
     "counts": [equal("images", "expected")],
@@ -113,6 +114,7 @@ DESCRIPTIONS = {
         "images": "Ids and names unique, every field there, every file there.",
         "categories": "Frequency letters and counts agree with the training images.",
         "split_leaks": "No image in two splits, by id or by content.",
+        "sizes": "Images to train and to evaluate on; as many of each split, and categories, as the protocol has.",
     },
     "few_shot": {
         "counts": "Exactly K images a category (or all there are, where the recipe says so).",

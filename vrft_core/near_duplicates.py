@@ -24,9 +24,14 @@ def fingerprint(path: Path) -> np.ndarray | None:
     try:
         with Image.open(path) as image:
             image.draft("L", (4 * GRID, 4 * GRID))  # a JPEG is decoded at a fraction of its size
-            grey = np.asarray(image.convert("L").resize((GRID + 1, GRID + 1), Image.Resampling.BOX), dtype=int)
+            return looks(image)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(path, f"does not decode: {error}", "replace the image, or leave it out") from None
+
+
+def looks(image: Image.Image) -> np.ndarray | None:
+    """The same of an opened image."""
+    grey = np.asarray(image.convert("L").resize((GRID + 1, GRID + 1), Image.Resampling.BOX), dtype=int)
     if np.ptp(grey) < FLAT:
         return None
     right, below = grey[:-1, 1:] > grey[:-1, :-1], grey[1:, :-1] > grey[:-1, :-1]

@@ -1,4 +1,4 @@
-"""A file in `runs/` that says how a stage last failed, so that `vrft status` can. One that ends well removes it."""
+"""A file in `runs/` that says how a stage last ended: what went wrong, or how long it took."""
 
 import contextlib
 import time
@@ -6,19 +6,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vrft_core import io
+from vrft_core.errors import InputError
 
 
 @contextlib.contextmanager
-def failure_noted(path: Path) -> Iterator[None]:
-    """Write {"error", "at"} (one line; seconds since 1970) to `path` when the block raises an error.
+def outcome_noted(path: Path) -> Iterator[None]:
+    """Write {"error", "at"} (one line; seconds since 1970) to `path` when the block raises an error, else {"seconds"}.
 
-    An interruption is no failure. Where nothing can be written, the error itself is what counts.
+    An interruption is no outcome, and removes the note before. Where nothing can be written, none is kept.
     """
     path.unlink(missing_ok=True)
+    began = time.monotonic()
     try:
         yield
     except Exception as error:
         line = " ".join(f"{error}".split()) or type(error).__name__
-        with contextlib.suppress(OSError):
-            io.write_json(path, {"error": line[:400], "at": time.time()})
+        _write(path, {"error": line[:400], "at": time.time()})
         raise
+    _write(path, {"seconds": round(time.monotonic() - began, 1)})
+
+
+def outcome(path: Path) -> dict:
+    """The note at `path`; empty where there is none that can be read."""
+    try:
+        found = io.read_json(path)
+    except (InputError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, note: dict) -> None:
+    with contextlib.suppress(OSError):
+        io.write_json(path, note)

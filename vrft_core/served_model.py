@@ -77,12 +77,15 @@ class Answering(PythonModel):
             )
         said = self.tokenizer.decode(written[0, read["input_ids"].shape[1] :], skip_special_tokens=True)
         answer = answer_of(said)
-        boxes = boxes_in(answer, self._limit(seen), picture.size)
+        boxes = boxes_in(answer, self._limit(seen, picture.size), picture.size)
         return {"text": said, "boxes": boxes, "label": "" if boxes else answer}
 
-    def _limit(self, seen: Any) -> tuple[float, float]:
-        if self.form["coordinates"] == "thousandths":
-            return 1000.0, 1000.0
+    def _limit(self, seen: Any, size: tuple[int, int]) -> tuple[float, float]:
+        """The largest x and y of an answer: as the form says, or in pixels of the image, as given or as seen."""
+        if isinstance(self.form["coordinates"], list):
+            return tuple(self.form["coordinates"])
+        if self.form["coordinates"] == "original":
+            return size
         _, height, width = (int(value) for value in seen["image_grid_thw"][0])
         return float(width * self.pixels.patch_size), float(height * self.pixels.patch_size)
 

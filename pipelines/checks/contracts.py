@@ -74,7 +74,7 @@ def raw(layout: Layout, params: Params, cell: Cell) -> tuple[dict, dict]:
     from vrft_core import data_frames
 
     task, directory = get_task(params.task(cell)), layout.raw(cell)
-    frames = data_frames.raw(directory) | task.frames.raw(directory)
+    frames = data_frames.raw(directory, params.benchmark(cell).expect) | task.frames.raw(directory)
     return frames, suites({**expectations.RAW, **task.checks.EXPECTATIONS["raw"]})
 
 

@@ -10,9 +10,9 @@ import warnings
 
 import click
 
-from vrft_core.cli import data, experiments, models, operations  # noqa: F401  they register their commands
+from vrft_core.cli import data, experiments, grid, models, operations  # noqa: F401  they register their commands
 from vrft_core.cli.app import vrft
-from vrft_core.errors import InputError
+from vrft_core.errors import STOPPED, InputError
 
 # Our own progress lines say what a library's bars and notices would say again; nothing is sent anywhere.
 # Threads that wait do not spin: on cores shared with other work that halves a training's time.
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"vrft: {error}", file=sys.stderr)
         return BAD_INPUT
     except click.Abort:
-        print("vrft: interrupted; finished work is kept. Run the same command again to resume", file=sys.stderr)
+        print(f"vrft: {STOPPED}", file=sys.stderr)
         return INTERRUPTED
 
 

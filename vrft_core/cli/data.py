@@ -10,12 +10,23 @@ data = vrft.section("Data")
 
 
 @data.command()
-@click.argument("name")
-@click.option("--coco", type=FILE, required=True, metavar="JSON", help="Training boxes, COCO or LVIS.")
-@click.option("--images", type=FILE, required=True, metavar="DIR", help="Training images.")
-@click.option("--eval-coco", type=FILE, required=True, metavar="JSON", help="Evaluation boxes, COCO or LVIS.")
-@click.option("--eval-images", type=FILE, required=True, metavar="DIR", help="Evaluation images.")
-@click.option("--task", metavar="TASK", help="What is asked: a task's name. Default: where are all objects?")
+@click.argument("directory", metavar="DIR", type=FILE)
+def new(project: Project, directory: Path) -> None:
+    """Start a project of its own in a new folder."""
+    from vrft_core.commands.new import new as write
+
+    for line in write(directory):
+        click.echo(line)
+
+
+@data.command()
+@click.argument("folder", metavar="FOLDER")
+@click.option("--name", metavar="NAME", help="The benchmark's name. Default: made from the folder's.")
+@click.option("--coco", type=FILE, metavar="JSON", help="Training boxes, COCO or LVIS; then FOLDER is a name.")
+@click.option("--images", type=FILE, metavar="DIR", help="With --coco: training images.")
+@click.option("--eval-coco", type=FILE, metavar="JSON", help="With --coco: evaluation boxes.")
+@click.option("--eval-images", type=FILE, metavar="DIR", help="With --coco: evaluation images.")
+@click.option("--task", metavar="TASK", help="What is asked: a task's name. Default: what the labels are for.")
 @click.option("--recipe", default="mini", help="How to train.")
 @click.option("--shots", type=int, default=1, metavar="K", help="Training images a category.")
 @click.option("--seeds", cls=Several, type=int, default=(0, 1, 2), metavar="N …", help="One cell each.")
@@ -24,28 +35,36 @@ data = vrft.section("Data")
 )
 def init(
     project: Project,
-    name: str,
-    coco: Path,
-    images: Path,
-    eval_coco: Path,
-    eval_images: Path,
+    folder: str,
+    name: str | None,
+    coco: Path | None,
+    images: Path | None,
+    eval_coco: Path | None,
+    eval_images: Path | None,
     task: str | None,
     recipe: str,
     shots: int,
     seeds: tuple[int, ...],
     categories: tuple[str, ...],
 ) -> None:
-    """Add your own images and boxes as a benchmark.
+    """Add your own labelled images as a benchmark.
 
-    NAME is the benchmark's name, for example my-data.
+    FOLDER holds images and their labels: COCO, LVIS, YOLO, Pascal VOC, Label Studio, a folder for each class, CSV or
+    JSON, parquet. The format is found out (docs/your-own-images.md).
     """
     from vrft_core.commands.init import init as add
+    from vrft_core.commands.init_folder import init_folder
     from vrft_core.tasks import DEFAULT
 
-    train, evaluation = (coco, images), (eval_coco, eval_images)
-    for line in add(
-        project.root, name, train, evaluation, recipe, shots, seeds, list(categories) or None, task or DEFAULT
-    ):
+    chosen = list(categories) or None
+    if coco and images and eval_coco and eval_images:
+        train, evaluation = (coco, images), (eval_coco, eval_images)
+        lines = add(project.root, name or folder, train, evaluation, recipe, shots, seeds, chosen, task or DEFAULT)
+    elif coco or images or eval_coco or eval_images:
+        raise click.UsageError("--coco, --images, --eval-coco and --eval-images belong together: give all, or a folder")
+    else:
+        lines = init_folder(project.root, Path(folder), name, recipe, shots, seeds, chosen, task)
+    for line in lines:
         click.echo(line)
 
 

@@ -47,21 +47,29 @@ def plan(project: Project, cell: str, gpu: str, gpus: int, sharded: bool) -> Non
     from vrft_core.cell import Cell
     from vrft_core.commands.plan import plan as estimate
 
-    click.echo(estimate(project.params, Cell.parse(cell, list(project.params.recipes)), gpu, gpus, sharded))
+    click.echo(
+        estimate(project.params, Cell.parse(cell, list(project.params.recipes)), gpu, gpus, sharded, project.root)
+    )
 
 
 @experiments.command()
 @cell_argument
-def run(project: Project, cell: str) -> None:
+@as_json
+def run(project: Project, cell: str, as_json: bool) -> None:
     """Run what is stale of a cell or study; print the result.
 
     CELL is, for example, lvis-mini-1shot-s0, or lvis-mini-1shot for all its seeds.
     """
     from vrft_core.commands.run import run as reproduce
+    from vrft_core.commands.status import result_of
+    from vrft_core.commands.telling import result
 
-    report = reproduce(project.layout, project.params, project.cell(cell, "cell", "study"))
-    click.echo((report / "summary.md").read_text(encoding="utf-8"))
-    click.echo(f"Report: {report / 'report.html'}")
+    found = project.cell(cell, "cell", "study")
+    report = reproduce(project.layout, project.params, found)
+    if as_json:
+        print_json({"cell": cell, "report": str(report / "report.html"), **(result_of(project.layout, found) or {})})
+    else:
+        click.echo("\n".join(result(project.layout, found)))
 
 
 @experiments.command()

@@ -213,3 +213,32 @@ def export(project: Project, cell: str, directory: Path, method: str) -> None:
 
     write(project.layout, project.params, project.cell(cell, "cell"), method, directory)
     click.echo(f"{directory}: merged weights, and a card in README.md")
+
+
+@models.command()
+@cell_argument
+@click.option("--port", type=click.IntRange(1, 65535), default=8600, help="On 127.0.0.1.")
+def serve(project: Project, cell: str, port: int) -> None:
+    """Try a cell's models in the browser, side by side.
+
+    A page on this machine alone: drop an image, type categories, see boxes, confidence and thinking of base, SFT and
+    RFT. Ctrl-C ends it.
+    """
+    from vrft_core.commands.serve import serve as answer
+
+    answer(project.layout, project.params, project.cell(cell, "cell"), port)
+
+
+@models.command()
+@click.argument("model", metavar="MODEL")
+@click.option("--scenes", "count", type=int, default=12, metavar="N", help="How many to draw; more settle a tie.")
+def probe(project: Project, model: str, count: int) -> None:
+    """Find out which coordinates a model writes.
+
+    That is their frame, the order of the axes, and the form. MODEL is a model folder, or a cell whose policy is made.
+    Prints a table, and a line to paste into params.yaml.
+    """
+    from vrft_core.commands.probe import probe as find
+    from vrft_core.commands.probe import table
+
+    click.echo(table(find(project.layout, project.params, model, count)))

@@ -12,6 +12,8 @@ from vrft_core import sampling
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.families import registry
+from vrft_core.families.family import SMALL_CELL
 from vrft_core.families.form import Form
 from vrft_core.params import Benchmark, Params, Recipe, TaskSettings
 from vrft_core.tasks import Task, get_task
@@ -41,6 +43,12 @@ class Subject:
     @property
     def settings(self) -> TaskSettings:
         return self.params.task_settings(self.cell)
+
+    @property
+    def token_side(self) -> int | None:
+        """Pixels of the resized image that a visual token covers each way; None for towers of a fixed size."""
+        policy = self.recipe.policy
+        return SMALL_CELL if policy.pretraining else registry.get(policy.family).cell
 
     @property
     def form(self) -> Form:

@@ -29,7 +29,8 @@ folder, picture = {folder!r}, Image.open({picture!r}).convert("RGB")
 question = {question!r}
 
 model = AutoModelForImageTextToText.from_pretrained(folder)
-tokenizer, pixels = AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")  # as in training, torchvision or not
 seen = pixels(images=[picture], return_tensors="pt")
 content = [{{"type": "image"}}, {{"type": "text", "text": question}}]
 turns = [{{"role": "user", "content": content}}]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from vrft_core import io, sampling
+from vrft_core import io, sampling, yaml_edit
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
@@ -72,8 +72,8 @@ def add_benchmark(
 
     text = _insert(path.read_text(encoding="utf-8"), ("benchmarks",), {name: benchmark})
     for scope, rows in _grid_rows(cells, task).items():
-        text = _insert(text, ("grid", scope), rows)
-    text = _append(text, ("grid", "recipes"), recipe)
+        text = yaml_edit.add(text, ("grid", scope), rows)
+    text = yaml_edit.append(text, ("grid", "recipes"), [recipe])
     _check_result(params, path, text, name)
     io.write_text(path, text)
 
@@ -225,17 +225,6 @@ def _insert(text: str, at: tuple[str, ...], rows: dict[str, dict]) -> str:
     indent = " " * node.value[0][0].start_mark.column
     new = [indent + line for key, row in rows.items() for line in _block(key, row)]
     return "".join(lines[:end] + new + lines[end:])
-
-
-def _append(text: str, at: tuple[str, ...], item: str) -> str:
-    """Put `item` at the end of the list that lies under the keys `at`, unless it is there."""
-    node = _node(text, at)
-    assert isinstance(node, yaml.SequenceNode)
-    if item in [entry.value for entry in node.value]:
-        return text
-    end = node.value[-1].end_mark.index
-    separator = ", " if node.flow_style else "\n" + " " * node.start_mark.column + "- "
-    return text[:end] + separator + item + text[end:]
 
 
 def _node(text: str, at: tuple[str, ...]) -> yaml.Node:

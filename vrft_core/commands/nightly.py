@@ -139,7 +139,7 @@ def check_data(layout: Layout, keys: Sequence[str]) -> dict | None:
     if not all(map(importlib.util.find_spec, ("pipelines", "great_expectations", "dagster"))):
         return None
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.data_suites", *keys],
+        [sys.executable, "-P", "-m", "pipelines.data_suites", *keys],
         env=os.environ | {"VRFT_ROOT": str(layout.root.resolve())},
         capture_output=True,
         text=True,

@@ -4,7 +4,10 @@ Memory, FLOPs and time are estimates from the model's shape; none was measured o
 """
 
 import re
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -12,12 +15,14 @@ from transformers import PreTrainedModel
 from vrft_core import flops
 from vrft_core.architectures import outline
 from vrft_core.cell import Cell
+from vrft_core.commands.texts import seconds as duration
 from vrft_core.errors import InputError
 from vrft_core.families import registry
 from vrft_core.families.family import SMALL_CELL
 from vrft_core.families.form import Form
 from vrft_core.params import Params, Recipe, Rft, Sft
 from vrft_core.policy import curriculum
+from vrft_core.policy.quantized import WHOLE
 from vrft_core.report.charts import brief
 from vrft_core.tasks import Task, get_task
 
@@ -51,8 +56,9 @@ class Sizes:
         return self.image + self.text + self.completion
 
 
-def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
-    """Markdown. `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP).
+def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: Path = Path()) -> str:
+    """Markdown. `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP). `root`: the
+    project whose disk takes the checkpoints.
 
     Raises InputError for what cannot be run: uneven batches, a row longer than the model's context.
     """
@@ -102,11 +108,13 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool) -> str:
         "",
         "| | SFT | RFT |",
         "|---|---|---|",
-        *_work(model, recipe, sizes, gpu, gpus, total),
+        *_work_table(recipe, *_work(model, recipe, sizes, gpu, gpus, total)),
         "",
         f"Time assumes {UTILISATION:.0%} of {GPUS[gpu][0] / 1e12:.0f} TFLOP/s in training and {BANDWIDTH:.0%} of "
         f"{GPUS[gpu][1] / 1e12:.2f} TB/s in generation. Every completion runs its own prompt and picture here; "
         "sharing them costs less.",
+        "",
+        *_disk(total, trained, recipe.adapter is not None, root),
     ]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
@@ -222,20 +230,31 @@ def _memory(
 def frozen_bytes(model: PreTrainedModel, recipe: Recipe, total: int) -> float:
     """Bytes of the weights under an adapter: 16 bits each, or 4 and their scales in the linear layers of the blocks.
 
-    bitsandbytes leaves embeddings, norms, convolutions and the head whole.
+    Embeddings, norms, the vision tower and the head stay whole (`policy.quantized`).
     """
     if recipe.adapter is None or recipe.adapter.base_bits == 16:
         return total * 2
     held = sum(
         module.weight.numel() for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.endswith("lm_head")
+        if isinstance(module, torch.nn.Linear) and not set(WHOLE) & set(name.split("."))
     )  # fmt: skip
     return (total - held) * 2 + held * NF4_BYTES
 
 
+def estimate(
+    model: PreTrainedModel, recipe: Recipe, sizes: dict[str, Sizes], gpu: str, gpus: int, sharded: bool
+) -> dict[str, dict[str, Any]]:
+    """{"memory": {method: {part: GiB of a GPU}}, "seconds": {method: of a step}} for `sft` and `rft`, as `plan` prints
+    them; for who compares them with what a GPU shows."""
+    total, trained = sum(parameter.numel() for parameter in model.parameters()), _trained(model, recipe)
+    memory = {name: _memory(model, recipe, name, sizes[name], total, trained, gpus, sharded) for name in sizes}
+    return {"memory": memory, "seconds": _work(model, recipe, sizes, gpu, gpus, total)[2]}
+
+
 def _work(
     model: PreTrainedModel, recipe: Recipe, sizes: dict[str, Sizes], gpu: str, gpus: int, total: int
-) -> list[str]:
+) -> tuple[dict[str, flops.Load], dict[str, float], dict[str, float]]:
+    """By method: what a step runs, its FLOPs, its seconds."""
     shape, adapter = flops.Shape.of(model), recipe.adapter is not None
     peak, speed, _ = GPUS[gpu]
     loads, done, seconds = {}, {}, {}
@@ -249,7 +268,13 @@ def _work(
     seconds["sft"] = each["sft"]
     writing = sizes["rft"].completion * total * 2 / (speed * BANDWIDTH) / recipe.rft.num_iterations
     seconds["rft"] = max(each["generation"], writing) + each["reference"] + each["update"]
-    steps = {name: getattr(recipe, name).steps for name in sizes}
+    return loads, done, seconds
+
+
+def _work_table(
+    recipe: Recipe, loads: dict[str, flops.Load], done: dict[str, float], seconds: dict[str, float]
+) -> list[str]:
+    steps = {name: getattr(recipe, name).steps for name in loads}
 
     def row(label: str, text) -> str:
         return f"| {label} | {text('sft')} | {text('rft')} |"
@@ -258,12 +283,37 @@ def _work(
         row("steps", lambda m: f"{steps[m]:,}"),
         row("rows a step", lambda m: f"{loads[m].rows:,}"),
         row("tokens, in all", lambda m: brief(loads[m].tokens * steps[m])),
-        row("FLOPs a step", lambda m: f"{done[m]:.2e}"),
-        row("FLOPs, in all", lambda m: f"{done[m] * steps[m]:.2e}"),
-        row("seconds a step, about", lambda m: f"{seconds[m]:.2g}"),
-        row("hours, about", lambda m: f"{seconds[m] * steps[m] / 3600:.2g}"),
+        row("FLOPs a step", lambda m: brief(done[m])),
+        row("FLOPs, in all", lambda m: brief(done[m] * steps[m])),
+        row("time a step, about", lambda m: duration(seconds[m])),
+        row("time in all, about", lambda m: duration(seconds[m] * steps[m])),
         f"| SFT steps with RFT's FLOPs | {round(done['rft'] * steps['rft'] / done['sft']):,} | |",
     ]
+
+
+def _disk(total: int, trained: int, adapter: bool, root: Path) -> list[str]:
+    """What a training keeps on the disk at once, and whether there is room; nothing is written."""
+    each, kept = checkpoint_bytes(trained), trained * 4 if adapter else total * 4
+    need = 2 * each + kept
+    place = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    lines = [
+        f"On the disk, a training: a checkpoint takes {_gigabytes(each)} (weights and Adam's two moments in 32 bits); "
+        f"two are kept, the last and the best, and the weights chosen: {_gigabytes(need)}. "
+        f"{_gigabytes(free)} are free in {place}.",
+    ]
+    if free < need:
+        lines += ["", f"**The disk is too small.** Free {_gigabytes(need - free)}, or put `runs/` on another one."]
+    return lines
+
+
+def checkpoint_bytes(trained: int) -> int:
+    """Of a checkpoint: each trained weight and Adam's two moments, in 32 bits."""
+    return trained * 12
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.0f} GB" if count >= 1e10 else f"{count / 1e9:.2g} GB"
 
 
 def _advice(recipe: Recipe, method: str, sharded: bool) -> str:

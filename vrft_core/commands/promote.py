@@ -117,10 +117,15 @@ def _diagnostics(layout: Layout, params: Params, cell: Cell) -> tuple[bool, str]
 def _register(layout: Layout, params: Params, cell: Cell) -> registry.Version:
     trained = layout.model(cell, METHOD)
     form = Form.of(params.recipe(cell), params.task_settings(cell), params.benchmark(cell).subject)
-    frames = {form.frame(100, 100).limit, form.frame(1000, 500).limit}
+    if form.native:
+        raise InputError(
+            f"recipes.{cell.recipe}.prompts.format",
+            "is native, which registered models do not read",
+            "see `vrft export`",
+        )
     asked = {
         "max_new_tokens": params.recipe(cell).evaluation.max_new_tokens,
-        "coordinates": "thousandths" if frames == {(1000, 1000)} else "pixels",
+        "coordinates": _coordinates(form),
     }
     commit = provenance.git(layout.root)
     report = layout.report(cell) / "report.html"
@@ -147,6 +152,15 @@ def _register(layout: Layout, params: Params, cell: Cell) -> registry.Version:
     )  # fmt: skip
 
 
+def _coordinates(form: Form) -> list[float] | str:
+    """What `served_model` needs to turn an answer's numbers into pixels."""
+    sizes = [(100, 100), (1000, 500)]
+    limits = [form.frame(*size).limit for size in sizes]
+    if limits[0] == limits[1]:
+        return [float(end) for end in limits[0]]
+    return "original" if limits == sizes else "resized"
+
+
 def _show(layout: Layout, params: Params, cell: Cell, version: registry.Version) -> None:
     """The most instructive predictions, against the untouched model's, where both were evaluated."""
     files = [layout.evaluation(cell, method) / PREDICTIONS for method in (METHOD, "base")]
@@ -158,7 +172,8 @@ def _show(layout: Layout, params: Params, cell: Cell, version: registry.Version)
     form = Form.of(params.recipe(cell), settings, params.benchmark(cell).subject)
     pairs = task.prompts.questions(truth, categories, settings, layout.root)
     examples = list(task.prompts.examples(pairs, truth, images=raw / "images", form=form))
-    found = instructive(task, form, examples, io.read_jsonl(files[0]), io.read_jsonl(files[1]))
+    rows, before = (io.read_jsonl(path) for path in files)
+    found = instructive(task, form, examples, rows, before)
     registry.log_traces(layout, version, [_trace(one) for one in found])
 
 

@@ -12,6 +12,7 @@ from threading import Thread
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.new import link_code
+from vrft_core.commands.telling import Narrator, ahead
 from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
@@ -32,7 +33,7 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     exit status when a stage fails: it has said why.
     """
     if cell.scope not in ("cell", "study"):
-        raise InputError(cell.key, f"names a {cell.scope}; a cell or a study can be run", "add shots, and a seed")
+        raise InputError(cell.key, f"is a {cell.scope}, and a cell or a study can be run", "add shots, and a seed")
     benchmark = params.benchmarks[cell.benchmark]
     if benchmark.folder:
         folders.refuse_changed(benchmark.folder, layout.root)
@@ -42,14 +43,17 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     link_code(layout.root)
     stage = "report" if cell.scope == "cell" else "study"
     known: set[str] = set()
-    while (status := _repro(layout.root, f"{stage}@{cell.key}", known)) is None:
+    narrator = Narrator()
+    for line in ahead(layout, params, cell):
+        narrator.line(line)
+    while (status := _repro(layout.root, f"{stage}@{cell.key}", known, narrator)) is None:
         pass  # another process had a lock of DVC's, and has let go
     if status:
         raise SystemExit(status)
     return layout.report(cell)
 
 
-def _repro(root: Path, target: str, known: set[str]) -> int | None:
+def _repro(root: Path, target: str, known: set[str], narrator: Narrator) -> int | None:
     """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status.
 
     None where another process works on the same files, after waiting for it; `known`: as in `wait_for_dvc`.
@@ -59,6 +63,7 @@ def _repro(root: Path, target: str, known: set[str]) -> int | None:
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
         "DVC_NO_ANALYTICS": "1",
         "PYTHONUNBUFFERED": "1",
+        **narrator.environment(),
     }
     command = [sys.executable, "-m", "dvc", "repro", target]
     process = subprocess.Popen(
@@ -66,18 +71,21 @@ def _repro(root: Path, target: str, known: set[str]) -> int | None:
     )
     assert process.stdout  # piped
     errors: list[str] = []
-    reader = Thread(target=_pass_on, args=(process.stderr, errors))
+    reader = Thread(target=_pass_on, args=(process.stderr, errors, narrator))
     reader.start()
     try:
         for line in process.stdout:
             for pattern, word in _SAID:
                 if match := pattern.search(line):
-                    print(f"{match[1]}: {word}", file=sys.stderr, flush=True)
+                    narrator.start(match[1]) if word == "running" else narrator.skip(match[1], word)
     except KeyboardInterrupt:
         process.wait()
+        narrator.close("interrupted")
         raise
     reader.join()
-    if not process.wait():
+    failed = bool(process.wait())
+    narrator.close("failed" if failed else "done")
+    if not failed:
         return 0
     exited = re.search(r"exited with (\d+)", "".join(errors))
     if not exited and DVC_IS_BUSY.search("".join(errors)):
@@ -88,10 +96,10 @@ def _repro(root: Path, target: str, known: set[str]) -> int | None:
     return int(exited[1]) if exited else 1
 
 
-def _pass_on(stream, errors: list[str]) -> None:
+def _pass_on(stream, errors: list[str], narrator: Narrator) -> None:
     """Stages' own lines go on as they come; DVC's closing words are kept back."""
     for line in stream:
         if errors or line.startswith("ERROR:"):
             errors.append(line)
         else:
-            print(line, end="", file=sys.stderr, flush=True)
+            narrator.line(line.rstrip("\n"))

@@ -3,13 +3,19 @@
 python -m vrft_core.commands.schema      # writes vrft_core/params/params.schema.json
 """
 
+import inspect
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from vrft_core import io
 from vrft_core import params as models
 from vrft_core.tasks import settings_models
 
+SAID = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)  # a field with a comment behind it
 FILE = Path(models.__file__).with_name("params.schema.json")
 
 
@@ -36,7 +42,34 @@ def schema() -> dict:
         "type": "object",
     }
     definitions.pop("TaskSettings")
+    for model in _models(models.Strict):
+        _describe(definitions.get(_name(model), {}), model)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "params.yaml"}
+
+
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
+def _name(model: type[BaseModel]) -> str:
+    """Of its definition; empty for a model of anything but params.yaml."""
+    _, package, *rest = model.__module__.split(".")
+    if package == "params":
+        return model.__name__
+    if package == "tasks":
+        return rest[0] if model.__name__ == "Settings" else f"{rest[0]}.{model.__name__}"
+    return ""
+
+
+def _describe(definition: dict, model: type[BaseModel]) -> None:
+    """The comment behind a field is what an editor shows of it, with those of the models that it inherits from."""
+    for one in reversed(model.__mro__):
+        if issubclass(one, models.Strict) and one is not models.Strict:
+            for field, said in SAID.findall(inspect.getsource(one)):
+                if field in definition.get("properties", {}):
+                    definition["properties"][field]["description"] = said
 
 
 def text() -> str:

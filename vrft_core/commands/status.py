@@ -17,8 +17,9 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.commands.texts import interval, points
 from vrft_core.errors import InputError
 from vrft_core.locks import is_held
+from vrft_core.outcomes import outcome
 from vrft_core.params import Params
-from vrft_core.stages import STAGES, failure_file, lock_file
+from vrft_core.stages import STAGES, lock_file, outcome_file
 
 FRESH, MADE, STALE, RUNNING, FAILED, NEVER = "fresh", "made", "stale", "running", "failed", "never"
 OF_A_CELL = tuple(name for name in STAGES if name != "study")
@@ -48,18 +49,19 @@ def _row(layout: Layout, cell: Cell, stale: set[str] | None) -> Status:
     states, failures = {}, {}
     for name in OF_A_CELL if cell.scope == "cell" else ("study",):
         own = cell.at(STAGES[name])
-        states[name] = _state(layout, own, name, stale)
+        states[name] = state(layout, own, name, stale)
         if states[name] == FAILED:
-            failures[name] = io.read_json(failure_file(layout, own, name))["error"]
+            failures[name] = outcome(outcome_file(layout, own, name))["error"]
     return Status(cell.key, states, failures, result_of(layout, cell))
 
 
-def _state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:
+def state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:
+    """Of one stage; `cell`: of the stage's own scope; `stale`: `stage@key` of what DVC would run again."""
     if is_held(lock_file(layout, cell, name)):
         return RUNNING
-    made, failed = outputs(layout, cell, name), failure_file(layout, cell, name)
+    made, last = outputs(layout, cell, name), outcome(outcome_file(layout, cell, name))
     there = made.exists()
-    if failed.is_file() and not (there and made.stat().st_mtime > failed.stat().st_mtime):
+    if "error" in last and not (there and made.stat().st_mtime > last.get("at", 0)):
         return FAILED
     if not there:
         return NEVER

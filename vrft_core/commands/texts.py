@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+FEW = 6  # numbers in a line
+
 
 def one_line(numbers: Mapping[str, Any]) -> str:
-    """` (steps 120, loss 0.0312)`, or nothing where there are no plain numbers. Not a number: left out."""
+    """` (steps 120, loss 0.0312)`: the first FEW numbers, or nothing where there are none."""
     parts = [f"{name.replace('_', ' ')} {short(value)}" for name, value in numbers.items() if _is_number(value)]
-    return f" ({', '.join(parts)})" if parts else ""
+    return f" ({', '.join(parts[:FEW])})" if parts else ""
 
 
 def short(value: float) -> str:
@@ -21,7 +23,8 @@ def short(value: float) -> str:
 
 def points(share: float, sign: bool = False) -> str:
     """A share of 1 as points of 100: `35.0`; with `sign`: `+0.3`, `−1.6`."""
-    return f"{100 * share:{'+' if sign else ''}.1f}".replace("-", "−")
+    text = f"{100 * share:{'+' if sign else ''}.1f}"
+    return text.replace("-", "−") if float(text) else "0.0"
 
 
 def interval(entry: Mapping[str, float | None], sign: bool = False) -> str:
@@ -31,11 +34,11 @@ def interval(entry: Mapping[str, float | None], sign: bool = False) -> str:
 
 
 def seconds(value: float) -> str:
-    """`under a second`, `40 seconds`, `12 minutes`, `3.4 hours`, `5.1 days`."""
+    """`under 0.1 seconds`, `0.4 seconds`, `40 seconds`, `12 minutes`, `3.4 hours`, `5.1 days`."""
     for size, name, digits in ((86_400, "days", 1), (3600, "hours", 1), (60, "minutes", 0), (1, "seconds", 0)):
         if value >= size * (1.5 if size > 1 else 1):
             return f"{value / size:.{digits}f} {name}"
-    return "under a second"
+    return f"{value:.1f} seconds" if value >= 0.1 else "under 0.1 seconds"
 
 
 def _is_number(value: Any) -> bool:

@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from vrft_core.evaluation.whole_prompts import complete_whole, keeps_a_state
+
 # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches; with less, a GPU idles
 CHUNK = {"cpu": 2048, "cuda": 16384}
 # tokens of each answer between two looks at which answers have ended: a GPU stands still while it is looked at
@@ -65,6 +67,12 @@ def complete(
     at once. `asked` is what `read` makes of them, where that was done before.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if keeps_a_state(core):
+        written = complete_whole(
+            core, processor, pictures, questions, _stops(core, processor.tokenizer), batch_size, max_new_tokens,
+            generator, watched,
+        )  # fmt: skip
+        return [[Tokens(*one) for one in texts] for texts in written]
     asked = asked or read(processor, pictures, questions)
     tails = asked.tails
     cache, mask, position = _read_pictures(core, asked)
@@ -93,6 +101,12 @@ def read(processor: Any, pictures: Sequence[Image.Image], questions: Sequence[Se
         return_tensors="pt",
     )  # fmt: skip
     return Asked(inputs, same, [[tail[len(same) :] for tail in texts] for texts in tails])
+
+
+def _stops(core: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end an answer."""
+    ends = core.generation_config.eos_token_id
+    return sorted({tokenizer.pad_token_id, *(ends if isinstance(ends, list) else [ends])})
 
 
 def _prompts(processor: Any, questions: Sequence[Sequence[str]]) -> tuple[str, list[list[list[int]]]]:
@@ -225,8 +239,7 @@ def _answer(
     Rows that have ended are let go once there are enough of them: letting go copies all that remains.
     """
     device, longest = mask.device, max(map(len, texts))
-    ends, pad = core.generation_config.eos_token_id, tokenizer.pad_token_id
-    stops = torch.tensor(sorted({pad, *(ends if isinstance(ends, list) else [ends])}), device=device)
+    pad, stops = tokenizer.pad_token_id, torch.tensor(_stops(core, tokenizer), device=device)
     ids = torch.tensor([[pad] * (longest - len(text)) + text for text in texts], device=device)
     lengths = torch.tensor([len(text) for text in texts], device=device)
     real = (torch.arange(longest, device=device) >= (longest - lengths)[:, None]).long()

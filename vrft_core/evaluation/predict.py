@@ -21,9 +21,9 @@ import torch
 from vrft_core import io
 from vrft_core.evaluation.decoding import Asked, Tokens, complete, read
 from vrft_core.families.form import Form
+from vrft_core.families.formats import NOTHING
 from vrft_core.progress import Progress
 from vrft_core.tasks.task import Example, Prediction, Task, Written
-from vrft_core.tasks.wording import NO_OBJECTS
 
 T = TypeVar("T")
 Made = TypeVar("Made")
@@ -107,7 +107,7 @@ def _watched(tokenizer: Any, texts: Sequence[str], form: Form) -> set[int]:
     if form.native is None:
         return {first(text) for text in texts}
     nothing = form.native.nothing
-    firsts = {first(nothing if text == NO_OBJECTS else text) for text in texts}
+    firsts = {first(nothing if text == NOTHING else text) for text in texts}
     return firsts - {first(form.native.write([[1, 2, 3, 4]], "x"))}
 
 

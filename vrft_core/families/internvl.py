@@ -10,6 +10,6 @@ FAMILY = Family(
     frame="0-1000",
     order="xyxy",
     native="ref_box",
-    source="OpenGVLab/InternVL, internvl_chat/eval/refcoco/evaluate_grounding.py",
+    source="OpenGVLab/InternVL, internvl_chat/eval/refcoco: what its evaluation reads",
     torchvision=True,
 )

@@ -89,8 +89,8 @@ class Benchmark(Strict):
 
     `categories` names what is sampled, trained on and evaluated; without it the recipe's `few_shot.frequencies` decide
     what is sampled, and everything is evaluated. `taught`: what is sampled and trained on where that is something
-    else, as in an open vocabulary; `all`: every category, however many images show it. `expect`: images of a split, as
-    the protocol has them.
+    else, as in an open vocabulary; `all`: every category, however many images show it. `expect`: images of a split,
+    and the number of categories, as the protocol has them.
     `subject`: what every image shows, as a question names it, such as plant, aircraft, car.
     """
 
@@ -104,7 +104,7 @@ class Benchmark(Strict):
     subject: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z -]{0,39}$")] | None = None
     categories: Annotated[list[str], Field(min_length=1)] | None = None  # only these are sampled and evaluated
     taught: Literal["all"] | Annotated[list[str], Field(min_length=1)] | None = None
-    expect: dict[Literal["train", "val", "eval"], Positive] = Field(default_factory=dict)
+    expect: dict[Literal["train", "val", "eval", "categories"], Positive] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_origin(self):

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 from vrft_core import io
 from vrft_core.errors import InputError
-from vrft_core.policy.device import check_transformers, device
+from vrft_core.policy.device import device
 from vrft_core.policy.processor import ImageProcessor, load_processor
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -45,9 +45,8 @@ def load(
     return model.eval(), load_processor(directory)
 
 
-def load_model(directory: Path, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """The bare model, in the number format it is stored in or `dtype`. Raises InputError where there is none."""
-    check_transformers()
+def load_model(directory: Path, dtype: torch.dtype | None = None, quantization: Any = None) -> PreTrainedModel:
+    """The bare model, in the number format it is stored in or `dtype`, or quantized. Raises InputError without one."""
     directory = Path(directory)
     if not (directory / "config.json").is_file() or not any(directory.glob("*.safetensors")):
         raise InputError(directory, "no policy here (config.json and safetensors)", "run the stage `policy` first")
@@ -58,6 +57,7 @@ def load_model(directory: Path, dtype: torch.dtype | None = None) -> PreTrainedM
         trust_remote_code=False,
         local_files_only=True,
         attn_implementation="sdpa",
+        **({"quantization_config": quantization} if quantization else {}),
     )
 
 

@@ -32,13 +32,15 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
     spec = inputs.task.metrics.specs(inputs.settings)[0]
     policy = paper.policy_name(params.recipe(cell).policy)
     categories = [inputs.truth.categories[i]["name"] for i in inputs.categories]
+    images = inputs.metrics["base"]["images"]
+    said = verdict(found, spec, images, stops({cell.seed: inputs.training}))
     return {
         "cell": cell.key,
         "shots": cell.shots,
         "seed": cell.seed,
         **_common(inputs, found["models"]),
-        "verdict": verdict(found, spec, inputs.metrics["base"]["images"], stops({cell.seed: inputs.training})),
-        "needs": needs(found["differences"]["rft-sft"][spec.name], inputs.metrics["base"]["images"]),
+        "verdict": said,
+        "needs": needs(found["differences"]["rft-sft"][spec.name], images, said["nothing"]),
         **found,
         "paper": paper.compare(found, categories, cell.benchmark, policy, cell.shots),
         "training": {method: _training(record) for method, record in inputs.training.items()},
@@ -68,18 +70,15 @@ def study_results(
     for one in scores[1:]:
         one["base"] = scores[0]["base"]  # one and the same model: counted once
     found = intervals_over_seeds(scores, draws, SEED)
+    images = first.metrics["base"]["images"]
+    said = verdict(found, spec, images, stops({one["seed"]: one["training"] for one in reports}))
     return {
         "cell": study.key,
         "shots": study.shots,
         "seeds": [one["seed"] for one in reports],
         **_common(first, found["models"]),
-        "verdict": verdict(
-            found,
-            spec,
-            first.metrics["base"]["images"],
-            stops({one["seed"]: one["training"] for one in reports}),
-        ),
-        "needs": needs(found["differences"]["rft-sft"][spec.name], first.metrics["base"]["images"]),
+        "verdict": said,
+        "needs": needs(found["differences"]["rft-sft"][spec.name], images, said["nothing"]),
         **found,
         "details": [one["details"] for one in reports],
         "per_seed": [

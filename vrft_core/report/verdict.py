@@ -1,10 +1,14 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vrft_core.evaluation.intervals import Intervals, needed_images, needed_seeds
 from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
 from vrft_core.report.rows import Verdict
+
+if TYPE_CHECKING:
+    from vrft_core.training.record import Description
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
@@ -67,7 +71,7 @@ def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[s
     }
 
 
-def stops(training: Mapping[int | None, Mapping[str, Mapping]]) -> list[str]:
+def stops(training: "Mapping[int, Mapping[str, Description]]") -> list[str]:
     """A sentence on each training that a guard ended. `training`: seed → method → its record.
 
     For example: RFT was stopped at step 31 (kl is 5.2, above 5); its best checkpoint, of step 15, is compared here.
@@ -85,13 +89,13 @@ def stops(training: Mapping[int | None, Mapping[str, Mapping]]) -> list[str]:
     return found
 
 
-def needs(difference: Entry, images: int) -> str:
+def needs(difference: Entry, images: int, nothing: bool = False) -> str:
     """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
 
-    `difference`: of one run, or with "std" and "se_images" of several.
+    `difference`: of one run, or with "std" and "se_images" of several. `nothing`: no model finds anything.
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
-    if low is None or high is None or not value:
+    if low is None or high is None or not value or nothing:
         return "No difference was measured, so the number of images needed cannot be estimated."
     std, se_images = difference.get("std"), difference.get("se_images")
     if std is not None and se_images is not None:

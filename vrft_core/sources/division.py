@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vrft_core import near_duplicates
 from vrft_core.errors import InputError
-from vrft_core.sources import near_duplicates
 from vrft_core.sources.formats.labels import Item
 
 EVALUATION_SHARE = 0.3
@@ -23,13 +23,13 @@ ORDER = {"eval": 0, "val": 1, "train": 2}  # of equal images, those of the first
 
 @dataclass
 class Image:
-    """An image that decodes: its size in pixels, and its fingerprint (`near_duplicates`)."""
+    """An image that decodes: its size in pixels, and what it looks like (`near_duplicates`)."""
 
     item: Item
     sha256: str
     width: int
     height: int
-    looks: np.ndarray
+    looks: np.ndarray | None
     split: str = ""
 
 
@@ -115,16 +115,20 @@ def _hold_out(images: Sequence[Image], split: str, share: float) -> None:
 
 def _groups(images: Sequence[Image]) -> list[list[Image]]:
     """Images that look alike, or that Roboflow made of one, in an order that follows from their contents."""
-    linked = near_duplicates.groups(np.stack([image.looks for image in images]))
-    first: dict[str, int] = {}
-    for index, image in enumerate(images):
-        source = re.match(r"(.+)\.rf\.[0-9a-f]{8,}\.", PurePosixPath(image.item.name).name)
-        if source and (other := first.setdefault(source[1], linked[index])) != linked[index]:
-            linked = [other if one == linked[index] else one for one in linked]
-    found: dict[int, list[Image]] = {}
-    for index, image in zip(linked, images, strict=True):
-        found.setdefault(index, []).append(image)
-    return sorted(found.values(), key=lambda group: min(image.sha256 for image in group))
+    looks = {image.item.name: image.looks for image in images}
+    first: dict[str, str] = {}
+    linked = [(one, other) for one, other, _ in near_duplicates.alike(looks, looks)]
+    for name in looks:
+        if source := re.match(r"(.+)\.rf\.[0-9a-f]{8,}\.", PurePosixPath(name).name):
+            linked.append((name, first.setdefault(source[1], name)))
+    group = {name: [name] for name in looks}
+    for one, other in linked:
+        if group[one] is not group[other]:
+            group[one] += group[other]
+            group |= dict.fromkeys(group[other], group[one])
+    by_name = {image.item.name: image for image in images}
+    found = {id(names): [by_name[name] for name in names] for names in group.values()}
+    return sorted(found.values(), key=lambda images: min(image.sha256 for image in images))
 
 
 def _names(image: Image) -> set[str]:
@@ -133,15 +137,13 @@ def _names(image: Image) -> set[str]:
 
 def _alike(images: Sequence[Image]) -> list[str]:
     """A remark on images to learn from that look almost like one to evaluate on."""
-    scored = [image for image in images if image.split == "eval"]
-    taught = [image for image in images if image.split != "eval"]
-    pairs = near_duplicates.pairs(
-        np.stack([image.looks for image in taught]), np.stack([image.looks for image in scored])
-    )
+    scored = {image.item.name: image.looks for image in images if image.split == "eval"}
+    taught = {image.item.name: image.looks for image in images if image.split != "eval"}
+    pairs = near_duplicates.alike(taught, scored)
     if not pairs:
         return []
-    one, other = taught[pairs[0][0]].item.name, scored[pairs[0][1]].item.name
+    one, other, _ = pairs[0]
     return [
-        f"warning: {len({index for index, _ in pairs})} images outside the evaluation look almost like one inside it, "
+        f"warning: {len({name for name, *_ in pairs})} images outside the evaluation look almost like one inside it, "
         f"such as {one} and {other}: scores will be too good"
     ]

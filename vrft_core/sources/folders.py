@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vrft_core import annotations, io
+from vrft_core import annotations, io, near_duplicates
 from vrft_core.errors import InputError
 from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params.benchmarks import Folder
-from vrft_core.sources import formats, near_duplicates
+from vrft_core.sources import formats
 from vrft_core.sources.coco_json import TOLERANCE, Problems
 from vrft_core.sources.division import Image, divide
 from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Labelled, Tree
@@ -107,7 +107,7 @@ def _opened(item: Item, problems: Problems) -> Image | None:
     except OSError as error:
         problems.add(shown, f"cannot be read: {error.strerror}", "replace it")
         return None
-    return Image(item, hashlib.sha256(content).hexdigest(), *image.size, near_duplicates.fingerprint(image))
+    return Image(item, hashlib.sha256(content).hexdigest(), *image.size, near_duplicates.looks(image))
 
 
 def _check(image: Image, kind: Kind, problems: Problems) -> None:

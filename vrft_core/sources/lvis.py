@@ -55,6 +55,6 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
             categories = boxes.choose(data["categories"], settings.categories, "LVIS v1")
             splits[name], bad = boxes.read(data, {row["id"] for row in categories}, paths[file])
             unusable += bad
-    info = {"source": "lvis", "unusable_boxes": unusable}
+    info = {"source": "lvis", "unusable_boxes": unusable, "counts": "official"}
     rows = [{key: row[key] for key in KEPT} for row in categories]
     return boxes.content(splits["train"], splits["val"], rows, settings, info), coco.photographs(cache)

@@ -46,7 +46,8 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
         row | {"category_id": row["category_id"] + APART} for row in scored.annotations if row["image_id"] in held_out
     ]
     categories = taught.categories + [row | {"id": row["id"] + APART} for row in scored.categories]
-    info = {"source": "lvisovd", "unusable_boxes": taught.info["unusable_boxes"] + scored.info["unusable_boxes"]}
+    unusable = sum(one.info["unusable_boxes"] for one in (taught, scored))
+    info = {"source": "lvisovd", "unusable_boxes": unusable, "counts": "official"}
     return replace(taught, images=kept + evaluated, annotations=annotations, categories=categories, info=info), images
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.locks import exclusive
-from vrft_core.outcomes import failure_noted
+from vrft_core.outcomes import outcome_noted
 from vrft_core.params import Params
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
 
@@ -47,7 +47,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     folders = ["runs", _WRITES.get(name, "reports"), *(["models"] if name in _TRAININGS else [])]
     refuse_unwritable([layout.root / folder for folder in folders], need)
     lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
-    with trouble_named(layout.root), lock, failure_noted(failure_file(layout, cell, name)):
+    with trouble_named(layout.root), lock, outcome_noted(outcome_file(layout, cell, name)):
         return getattr(module, name)(layout, params, cell)
 
 
@@ -56,6 +56,6 @@ def lock_file(layout: Layout, cell: Cell, name: str) -> Path:
     return layout.runs(cell, name).with_suffix(".lock")
 
 
-def failure_file(layout: Layout, cell: Cell, name: str) -> Path:
-    """Says how the stage last failed, see `outcomes`."""
-    return layout.runs(cell, name).with_suffix(".failed.json")
+def outcome_file(layout: Layout, cell: Cell, name: str) -> Path:
+    """Says how the stage last ended, see `outcomes`."""
+    return layout.runs(cell, name).with_suffix(".outcome.json")

@@ -32,11 +32,14 @@ def raw(layout: Layout, params: Params, cell: Cell) -> dict:
         raise InputError("params.yaml", f"benchmarks.{cell.benchmark} has no {cell.data} data", "name some there")
     source = Annotations.load(directory / "annotations.json")
     splits = {split: source.split(split) for split in SPLITS}
-    for split, images in benchmark.expect.items():
-        if (found := len(splits[split].images)) != images:
+    sizes = {name: len(split.images) for name, split in splits.items()} | {"categories": len(source.categories)}
+    for name, size in benchmark.expect.items():
+        if sizes[name] != size:
             shutil.rmtree(directory)
-            where = f"benchmarks.{cell.benchmark}.expect.{split}"
-            raise InputError("params.yaml", f"{where}: {found} images, the protocol has {images}", "check `settings`")
+            where = f"benchmarks.{cell.benchmark}.expect.{name}"
+            raise InputError(
+                "params.yaml", f"{where}: found {sizes[name]}, the protocol has {size}", "check `settings`"
+            )
     taught = {category for i in splits["train"].images for category in source.category_ids(i)}
     scored = {category for i in splits["eval"].images for category in source.category_ids(i)}
     return {

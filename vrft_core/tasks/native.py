@@ -6,15 +6,11 @@ confidence: every box is unstated, and no reason names that.
 """
 
 import re
-from collections.abc import Sequence
 
 from vrft_core.families.formats import Native, Said
 from vrft_core.tasks.answer_span import answer_span
 from vrft_core.tasks.box_answers import Box, Detection, Parsed, accept, parsed
 
-NAME = "§"  # what stands for a name where a text is taken to pieces: no form writes it otherwise than it is
-
-_NUMBER = re.compile(rf"(?<!\w)\d+(?!\w)|{NAME}")
 _TAG = re.compile(r"</?+answer>")
 _THOUGHT = re.compile(r"\s*+<think>(?:[^<]|<(?!/?+think>))*+</think>")
 
@@ -62,12 +58,6 @@ def _said(text: str, native: Native) -> tuple[int, list[str], Said]:
     return start, reasons, native.read(text[start:end])
 
 
-def pieces(questions: Sequence[str], answers: Sequence[str], native: Native) -> list[str]:
-    """What questions and answers about NAME consist of between names and numbers."""
-    asked = [piece for text in questions for piece in text.split(NAME)]
-    return [*asked, *(piece for text in answers for piece in _NUMBER.split(text)), native.nothing]
-
-
 def has_form(text: str, thinking: bool) -> bool:
     """Whether a thought stands before the answer exactly where one is asked for, and no tag anywhere else."""
     thought = _THOUGHT.match(text)
@@ -75,8 +65,3 @@ def has_form(text: str, thinking: bool) -> bool:
         return False
     rest = text[thought.end() :] if thought else text
     return "<think>" not in rest and "</think>" not in rest and bool(rest.strip())
-
-
-def written(body: str, thinking: str | None) -> str:
-    """An answer as it should be written; `thinking` goes between the think tags, None leaves them out."""
-    return body if thinking is None else f"<think>{thinking}</think>{body}"

@@ -224,6 +224,7 @@ class Metrics(Protocol):
 
 class Diagnostics(Protocol):
     GUARDS: Mapping[str, str]  # guard of this task → the metric it watches in the training log
+    LIVE: Mapping[str, str]  # share in the training log → what it is called where someone watches
 
     def diagnose(self, rows: Sequence[Any], truth: Annotations) -> Mapping[str, Any]:
         """What the metrics hide, of one model's predictions: a JSON object."""

@@ -127,7 +127,8 @@ class Validation(TrainerCallback):
 
 def scored(record: Record) -> dict[int, float]:
     """Step → validation score of each trained checkpoint; empty where no image is there to validate on."""
-    return {row["step"]: row["score"] for row in record.validation if row["step"] > 0 and row["score"] is not None}
+    rows = [(row["step"], row["score"]) for row in record.validation if row["step"] > 0]
+    return {step: score for step, score in rows if score is not None}
 
 
 def best_step(record: Record) -> int:

@@ -29,6 +29,7 @@ from vrft_core.params import Adapter, Recipe, Rft, Sft
 from vrft_core.policy.device import autocast, in_16_bits, loaded_dtype, prepare
 from vrft_core.policy.loading import ADAPTER_CONFIG, ADAPTER_WEIGHTS, load_model
 from vrft_core.policy.processor import ImageProcessor, load_processor
+from vrft_core.policy.quantized import quantization
 from vrft_core.tasks.task import Task
 from vrft_core.training.callbacks import (
     Exhausted,
@@ -44,8 +45,9 @@ from vrft_core.training.callbacks import (
 from vrft_core.training.checkpoints import complete_checkpoints, drop, full_disk_named
 from vrft_core.training.guards import Watch
 from vrft_core.training.interruption import Interruption
+from vrft_core.training.live import Live
 from vrft_core.training.processes import processes, split
-from vrft_core.training.record import Clock, Description, Record
+from vrft_core.training.record import ROLLOUTS, Clock, Description, Record
 
 MakeTrainer = Callable[[PreTrainedModel, ImageProcessor, Any, Record], "Counting"]
 
@@ -86,7 +88,7 @@ def train(
     held_out = in_memory(load_examples(prompts / "val", may_be_empty=settings.checkpoint == "last"))
     set_seed(seed)  # before the adapter draws its first weights
     processor = load_processor(policy)
-    model = load_model(policy, loaded_dtype(recipe, trained=True))
+    model = load_model(policy, loaded_dtype(recipe, trained=True), quantization(recipe))
     trainer = make_trainer(model, processor, examples, record)
 
     form, asked = Form.of(recipe), recipe.tasks[task.name]
@@ -112,6 +114,7 @@ def train(
     trainer.add_callback(Logging(what, record, log))
     if isinstance(settings, Rft):
         trainer.add_callback(Watch(recipe.guards(task.name), task.diagnostics.GUARDS, record))
+        trainer.add_callback(Live(what, run / ROLLOUTS, task.diagnostics.LIVE))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)
     trainer.add_callback(interruption)

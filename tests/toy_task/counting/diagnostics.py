@@ -9,6 +9,7 @@ from vrft_core.tasks.completion import Completion
 from vrft_core.tasks.counting.answers import Row
 
 GUARDS = {"no_number": "counts/none"}  # guard → the metric it watches
+LIVE = {"counts/none": "no number"}
 
 
 def diagnose(rows: Sequence[Row], truth: Annotations) -> dict:

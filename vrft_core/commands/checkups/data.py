@@ -2,17 +2,14 @@
 
 import math
 
-from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
-
 from vrft_core import near_duplicates as looks
 from vrft_core.annotations import SPLITS
 from vrft_core.commands.cell_examples import Subject
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding, graded
-from vrft_core.policy.model import PATCH_SIZE
+from vrft_core.families.frames import named
 
 HOPED = 10.0  # points of 100: the difference between two models that one hopes to see
 DISAGREE = 0.25  # share of images on which one of two models is right and the other wrong
-MERGED = 2 * PATCH_SIZE  # px: sides that the processors resize an image to are multiples of it
 
 
 def evaluation_images(subject: Subject) -> Finding:
@@ -33,18 +30,24 @@ def evaluation_images(subject: Subject) -> Finding:
 
 
 def box_sizes(subject: Subject) -> Finding:
-    """Training boxes whose shorter side is less than one visual patch once the processor has resized the image."""
-    sides = []
+    """Training boxes whose shorter side is less than one visual patch once the processor has resized the image.
+
+    A token is made of two patches each way.
+    """
+    if (side := subject.token_side) is None:
+        return Finding(OK, "not measured: this family shows its model every image in one size")
+    sides, patch = [], side // 2
     policy = subject.recipe.policy
     for example in subject.examples(subject.pairs):
-        high, wide = smart_resize(example.height, example.width, MERGED, policy.min_pixels, policy.max_pixels)
+        bounds = policy.min_pixels, policy.max_pixels
+        wide, high = named("resized", example.width, example.height, 1, side, bounds).limit
         x, y = wide / example.width, high / example.height
         boxes = subject.task.commands.boxes(example, subject.form)
         sides += [min((x2 - x1) * x, (y2 - y1) * y) for x1, y1, x2, y2 in boxes]
     if not sides:
         return Finding(OK, "the answers name no boxes")
-    small = sum(side < PATCH_SIZE for side in sides)
-    said = f"{small} of {len(sides)} training boxes are narrower than a visual patch ({PATCH_SIZE} px after resizing)"
+    small = sum(one < patch for one in sides)
+    said = f"{small} of {len(sides)} training boxes are narrower than a visual patch ({patch} px after resizing)"
     remedy = "raise policy.max_pixels, cut the images into tiles, or leave these boxes out"
     return Finding(graded(small / len(sides), 0.05, 0.5), f"{said}; the smallest is {min(sides):.0f} px", remedy)
 

@@ -11,8 +11,8 @@ from vrft_core.commands.cell_examples import Subject, spread
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding, graded
 from vrft_core.errors import InputError
 from vrft_core.evaluation.decoding import complete
+from vrft_core.families.family import SMALL_CELL
 from vrft_core.policy import curriculum
-from vrft_core.policy.model import PATCH_SIZE
 from vrft_core.policy.processor import load_processor
 
 PROMPTS, ANSWERS = 8, 8
@@ -26,7 +26,7 @@ def lengths(subject: Subject) -> Finding:
     examples = subject.examples(subject.pairs)
     asked = max(len(_ids(tokenizer, one.question)) for one in examples) + ROUND
     answered = max(len(_ids(tokenizer, one.answer)) for one in examples)
-    image = recipe.policy.max_pixels // (2 * PATCH_SIZE) ** 2
+    image = recipe.policy.max_pixels // (subject.token_side or SMALL_CELL) ** 2
     context = getattr(tokenizer, "model_max_length", None) or 0
     said = f"at most {image} image, {asked} question and {answered} answer tokens"
     for limit, where in (

@@ -50,6 +50,8 @@ def read(tree: Tree, problems: Problems) -> Labelled:
             key = hashlib.sha256(data).hexdigest()
             name = f"{PurePosixPath(said).stem if said else key[:16]}{_suffix(data)}"
             if key not in items:
+                if any(item.name == name for item in items.values()):
+                    name = f"{PurePosixPath(name).stem}-{key[:16]}{_suffix(data)}"
                 items[key] = Item(name, data, where, split_of(file, last=True))
             kinds.add(_add(items[key], row["problem"], row["solution"], where))
     if len(kinds) > 1:

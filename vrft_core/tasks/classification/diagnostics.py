@@ -17,6 +17,7 @@ from vrft_core.tasks.completion import Completion
 from vrft_core.tasks.task import Truth
 
 GUARDS = {"empty": "answers/empty", "name_length": "names/length"}  # guard → the metric it watches
+LIVE = {"answers/empty": "no name"}
 
 
 class Names(TypedDict):

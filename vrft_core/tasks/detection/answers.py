@@ -146,7 +146,7 @@ def token_scores(
     )
     scores: dict[str, list[float]] = {"likelihood": [], "certainty": []}
     for box in boxes:
-        span = places.get(tuple(box))
+        span = places.get(as_box(box))
         tokens = [i for i, (start, end) in enumerate(written.places) if span and start < span[1] and end > span[0]]
         for name, values in (("likelihood", written.logprobs), ("certainty", [-e for e in written.entropies])):
             total = sum(values[i] for i in tokens)

@@ -200,6 +200,7 @@ GUARDS = {  # guard → the metric it watches
     "confidence_zero": "confidence/zero",
     "confidence_one": "confidence/one",
 }
+LIVE = {"answers/false_alarm": "false alarms"}
 
 
 def health(completions: Sequence[Completion], truths: Sequence[Sequence[Box]]) -> dict[str, float]:
@@ -207,12 +208,16 @@ def health(completions: Sequence[Completion], truths: Sequence[Sequence[Box]]) -
 
     - `answers/repeating`: share that names a box twice (exactly, or at IoU ≥ 0.9).
     - `boxes/inflation`: boxes offered, refused ones among them / true boxes. Left out where nothing is true.
+    - `answers/false_alarm`: share, of the answers to questions about something absent, that name a box.
     - `confidence/zero`, `confidence/one`: share of boxes stated with exactly that. Left out without boxes.
     """
     read = [completion.parsed for completion in completions]
     found = {"answers/repeating": mean(["duplicate_box" in one.reasons or _repeats(one) for one in read]) or 0.0}
     if true := sum(map(len, truths)):
         found["boxes/inflation"] = sum(len(one.detections) + one.dropped for one in read) / true
+    absent = [one for one, true in zip(read, truths, strict=True) if not true]
+    if absent:
+        found["answers/false_alarm"] = sum(bool(one.detections) for one in absent) / len(absent)
     stated = [box.confidence for one in read for box in one.detections if box.stated]
     if stated:
         found["confidence/zero"] = stated.count(0.0) / len(stated)

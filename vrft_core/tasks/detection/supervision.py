@@ -15,9 +15,7 @@ from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
 from vrft_core.sources import scenes
 from vrft_core.tasks.detection.prompts.questions import answer, answered, asked, question, thought
-from vrft_core.tasks.native import NAME
-from vrft_core.tasks.native import pieces as native_pieces
-from vrft_core.tasks.wording import NO_OBJECTS
+from vrft_core.tasks.wording import NAME, NO_OBJECTS, native_pieces
 
 _NUMBER = r"\d+\.\d+|\d+"
 
@@ -38,7 +36,7 @@ def pieces(form: Form) -> list[str]:
     if form.native:
         forms = [replace(form, thinking=thinking) for thinking in (True, False)]
         return native_pieces(
-            [asked(NAME, one) for one in forms], [answered(boxes, [], NAME, one) for one in forms], form.native
+            [asked(NAME, one) for one in forms], [answered(boxes, [], NAME, one) for one in forms], form.native.nothing
         )
     texts = [question(BLANK, thinking=thinking, family=form.family) for thinking in (True, False)]
     fragments = pieces_of(texts)

@@ -17,6 +17,7 @@ from vrft_core.tasks.grounding.answers import Row
 from vrft_core.tasks.grounding.metrics import HIT, annotation, right, target
 
 GUARDS = {"several_boxes": "boxes/several", "no_box": "boxes/none"}  # guard → the metric it watches
+LIVE = {"boxes/none": "no box"}
 
 
 class Diagnosis(TypedDict):

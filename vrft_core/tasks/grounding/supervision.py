@@ -12,9 +12,7 @@ from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
 from vrft_core.sources.scenes import grouping, phrases
 from vrft_core.tasks.grounding.prompts.questions import answer, answered, asked, question
-from vrft_core.tasks.native import NAME
-from vrft_core.tasks.native import pieces as native_pieces
-from vrft_core.tasks.wording import NO_OBJECTS
+from vrft_core.tasks.wording import NAME, NO_OBJECTS, native_pieces
 
 CARELESS = 0.15  # share of answers that name another object of the same category
 
@@ -36,7 +34,7 @@ def pieces(form: Form) -> list[str]:
         return native_pieces(
             [asked(NAME, one, rejection=rejection) for one in forms for rejection in (True, False)],
             [answered([0] * 4, NAME, one) for one in forms],
-            form.native,
+            form.native.nothing,
         )
     questions = [
         question(BLANK, thinking=thinking, rejection=rejection)

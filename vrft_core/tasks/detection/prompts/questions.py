@@ -11,8 +11,7 @@ from vrft_core.families.family import UNITS
 from vrft_core.families.form import Form
 from vrft_core.families.formats import Native
 from vrft_core.families.frames import Box
-from vrft_core.tasks.native import written
-from vrft_core.tasks.wording import ANSWER_TAGS, NO_OBJECTS, THINKING_FIRST, THINKING_TAGS, tagged
+from vrft_core.tasks.wording import ANSWER_TAGS, NO_OBJECTS, THINKING_FIRST, THINKING_TAGS, native, tagged
 
 
 def asked(category: str, form: Form) -> str:
@@ -26,20 +25,20 @@ def answered(boxes: Sequence[Box], confidences: Sequence[float], category: str, 
     """The answer that goes with `asked`; its thought says how many boxes there are."""
     thinking = thought(category, len(boxes)) if form.thinking else None
     if form.native:
-        return written(form.native.write(boxes, category), thinking)
+        return native(form.native.write(boxes, category), thinking)
     return answer(boxes, confidences, thinking)
 
 
-def native_question(category: str, native: Native, *, thinking: bool, units: str) -> str:
+def native_question(category: str, way: Native, *, thinking: bool, units: str) -> str:
     """The same question for boxes in a family's own form, which has no confidence."""
-    if native.ask and not thinking:
-        return native.ask.format(category)
+    if way.ask and not thinking:
+        return way.ask.format(category)
     return (
         f"Detect all objects belonging to the category '{category}' in the image, and provide the bounding boxes "
         f"({units}).\n"
-        f"If no object belonging to the category '{category}' in the image, return '{native.nothing}'.\n"
+        f"If no object belonging to the category '{category}' in the image, return '{way.nothing}'.\n"
         f"{THINKING_FIRST if thinking else ''}The output answer format should be as follows:\n"
-        f"{'<think> ... </think> ' if thinking else ''}{native.example(category)}\n"
+        f"{'<think> ... </think> ' if thinking else ''}{way.example(category)}\n"
         "Please strictly follow the format."
     )
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from vrft_core.families.form import Form
 from vrft_core.families.formats import Native
-from vrft_core.tasks.native import written
-from vrft_core.tasks.wording import NO_OBJECTS, THINKING_FIRST, tagged
+from vrft_core.tasks.wording import NO_OBJECTS, THINKING_FIRST, native, tagged
 
 REJECTION = f"If nothing in the image fits the instruction, return '{NO_OBJECTS}'. "
 
@@ -25,19 +24,19 @@ def answered(box: Sequence[int] | None, expression: str, form: Form) -> str:
     """The answer that goes with `asked`; its thought repeats the expression."""
     thinking = expression if form.thinking else None
     if form.native:
-        return written(form.native.write([] if box is None else [box], expression), thinking)
+        return native(form.native.write([] if box is None else [box], expression), thinking)
     return answer(box, thinking)
 
 
-def native_question(expression: str, native: Native, *, thinking: bool, rejection: bool, units: str) -> str:
+def native_question(expression: str, way: Native, *, thinking: bool, rejection: bool, units: str) -> str:
     """The same question for a box in a family's own form."""
-    if native.ask and not thinking:
-        return native.ask.format(expression)
-    offer = REJECTION.replace(NO_OBJECTS, native.nothing) if rejection else ""
+    if way.ask and not thinking:
+        return way.ask.format(expression)
+    offer = REJECTION.replace(NO_OBJECTS, way.nothing) if rejection else ""
     return (
         f"Output the bounding box ({units}) in the image corresponding to the instruction: {expression}. {offer}"
         f"{THINKING_FIRST if thinking else ''}The output answer format should be as follows:\n"
-        f"{'<think> ... </think> ' if thinking else ''}{native.example(expression)}"
+        f"{'<think> ... </think> ' if thinking else ''}{way.example(expression)}"
     )
 
 

@@ -1,0 +1,113 @@
+"""What one GPU shows in eight minutes: GRPO steps, prediction, plans held against measurements, and one whole cell.
+
+    python bench/gpu.py --out gpu-results            # on a machine with this project's packages
+    python vrft-gpu.zip --out gpu-results            # on a bare one: see bench/gpu_pack.py
+    python bench/gpu.py --toy --out gpu-results      # on a CPU, at toy size: that everything runs, nothing more
+
+Writes `gpu.json` and `gpu.md` into the folder, again after each part. Each part runs in a process of its own, with a
+time limit; what fails or takes too long is recorded, and the rest goes on. Exit status 1 where a part did.
+docs/gpu.md says what is measured and how to read it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path += filter(None, [os.environ.get("VRFT_SPARE")])  # packages of last resort: bench/gpu_pack.py
+
+# part → (what it is about, seconds it may take), in order of importance
+PARTS = {
+    "environment": ("", 40),
+    "grpo Qwen2-VL-2B": ("Qwen2-VL-2B", 120),
+    "parity Qwen2-VL-2B": ("Qwen2-VL-2B", 40),
+    "prediction Qwen2-VL-2B": ("Qwen2-VL-2B", 70),
+    "mini": ("", 150),
+    "grpo Qwen3-VL-2B": ("Qwen3-VL-2B", 100),
+    "grpo Qwen2.5-VL-3B": ("Qwen2.5-VL-3B", 110),
+    "parity Qwen3-VL-2B": ("Qwen3-VL-2B", 40),
+    "parity Qwen2.5-VL-3B": ("Qwen2.5-VL-3B", 40),
+}
+SLOW = 10  # times as long for a CPU that others use too
+LEAST = 15  # seconds: with less left, a part is not begun
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+         "OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="the folder that is written")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for everything together")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--toy", action="store_true", help="tiny models and few tokens")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)  # measured in this very process
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.part:
+        measure(options.part, options.toy, options.out)
+        return 0
+    return conduct(options)
+
+
+def conduct(options: argparse.Namespace) -> int:
+    """Run the parts one after the other; 0 where all of them did."""
+    from gpu_kit.table import markdown
+
+    end, parts = time.monotonic() + 60 * options.minutes * (SLOW if options.toy else 1), {}
+    for name in options.only:
+        left = min(PARTS[name][1] * (SLOW if options.toy else 1), end - time.monotonic())
+        parts[name] = outcome(name, options, left) if left >= LEAST else {"state": "no time left", "rows": []}
+        print(f"{name}: {parts[name]['state']}", file=sys.stderr, flush=True)
+        found = {"toy": options.toy, "minutes": options.minutes, "parts": parts}
+        (options.out / "gpu.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (options.out / "gpu.md").write_text(markdown(found), encoding="utf-8")
+    print((options.out / "gpu.md").read_text(encoding="utf-8"))
+    return int(any(part["state"] != "done" or any("failed" in row for row in part["rows"]) for part in parts.values()))
+
+
+def outcome(name: str, options: argparse.Namespace, seconds: float) -> dict:
+    """{"state", "wall_s", "rows", "stderr" (its end, where the part did not end well)} of one part's process."""
+    rows = rows_of(name, options.out)
+    rows.unlink(missing_ok=True)
+    command = [sys.executable, __file__, "--part", name, "--out", str(options.out), *(["--toy"] if options.toy else [])]
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, env={**QUIET, **os.environ}, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        state, errors = ("done" if done.returncode == 0 else f"ended with {done.returncode}"), done.stderr
+    except subprocess.TimeoutExpired as late:
+        state, errors = f"stopped after {seconds:.0f} s", late.stderr or b""
+    part = {"state": state, "wall_s": round(time.monotonic() - began, 1), "rows": []}
+    if rows.is_file():
+        lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
+        part["rows"] = [json.loads(line) for line in lines if line.endswith("\n")]
+        rows.unlink()
+    return part if state == "done" else part | {"stderr": errors.decode(errors="replace")[-2000:]}
+
+
+def rows_of(name: str, out: Path) -> Path:
+    return out / f".{name.replace(' ', '-')}.jsonl"
+
+
+def measure(name: str, toy: bool, out: Path) -> None:
+    """One part, in this process."""
+    from gpu_kit import asking, cell, environment, parity, steps
+    from gpu_kit.settings import TOY, Rows, Settings
+
+    kind, settings, rows = name.split()[0], TOY if toy else Settings(), Rows(rows_of(name, out))
+    model = PARTS[name][0]
+    if kind == "environment":
+        environment.run(settings, rows)
+    elif kind == "mini":
+        cell.run(out / "mini", settings, rows)
+    else:
+        {"grpo": steps.run, "parity": parity.run, "prediction": asking.run}[kind](model, settings, rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
