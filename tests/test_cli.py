@@ -64,7 +64,7 @@ print([name for name in {HEAVY} if name in sys.modules])
         (["run"], "Missing argument 'CELL'; see `vrft run --help`"),
         (["export", "lvis-mini-1shot-s0", "out", "--methods", "sft"], "--method"),
         (["export", "lvis-mini-1shot-s0", "out", "--method", "base"], "'base' is not one of 'sft', 'rft'"),
-        (["init", "my-data"], "Missing option '--coco'"),
+        (["init", "my-data"], "my-data: no such folder; give the folder that holds images and labels"),
         (["stage", "train", "--cell", "lvis-mini-1shot-s0"], "no stage 'train'; known: raw, few_shot"),
     ],
 )
