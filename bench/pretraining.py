@@ -88,7 +88,7 @@ def main() -> None:
     processor = build_processor(tokenizer, PATCH_SIZE, policy.min_pixels, policy.max_pixels)
     model = build_model(tokenizer, settings.seed).train()
     visual, images = model.model.visual, processor.image_processor
-    pool, lessons = curriculum.lessons(taught, recipe)
+    pool, _, lessons = curriculum.lessons(taught, recipe)
     drawn = examples(lessons, settings)
 
     optimizer = Optimizer(visual.named_parameters(), 1e-6, 1e-6, 1)

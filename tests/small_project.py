@@ -36,7 +36,11 @@ def _less_of_everything(params: dict) -> None:
     recipe["few_shot"]["negatives"] = 0
     recipe["tasks"]["detection"]["presence"] = "oracle"
     recipe["policy"]["pretraining"]["benchmarks"] = {"lvis": 1.0}
-    recipe["policy"]["pretraining"] |= {"negatives": 0, "images": 64, "vision_steps": 2, "steps": 2, "batch_size": 16}
+    recipe["policy"]["pretraining"] |= {"negatives": 0, "images": 64, "batch_size": 16}
+    recipe["policy"]["pretraining"] |= {"vision_steps": 2, "steps": 2, "opening": 1}
+    for task in recipe["tasks"].values():
+        task.pop("sft", None)
+        task.pop("rft", None)
     recipe["sft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 2, "save_steps": 1}
     recipe["rft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 8, "num_generations": 4, "save_steps": 1}
     recipe["rft"]["max_completion_length"] = 16

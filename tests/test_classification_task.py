@@ -393,6 +393,7 @@ def icons_cells(params: dict) -> None:
     }
     params["nightly"] = {}
     params["benchmarks"]["icons"]["embedded"] = SCENES.model_dump()
+    del params["benchmarks"]["icons"]["categories"]  # frequent classes are not taught here
     params["recipes"]["mini"]["policy"]["pretraining"]["benchmarks"] = {"icons": 1.0}
     params["recipes"]["mini"]["tasks"]["classification"]["samples"] = 2
 

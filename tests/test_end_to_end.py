@@ -18,7 +18,7 @@ STUDY = "lvis-mini-1shot"
 
 def little_training(params: dict) -> None:
     recipe = params["recipes"]["mini"]
-    recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, batch_size=16)
+    recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, opening=10, batch_size=16)
     recipe["sft"].update(steps=4, save_steps=2, warmup_steps=1)
     recipe["rft"].update(steps=4, save_steps=2, warmup_steps=1, batch_size=8, num_generations=4)
     recipe["evaluation"].update(draws=50, validation_images=6)

@@ -35,7 +35,7 @@ WHOLE = {
 WITH_NEGATIVES = {
     "few_shot": "89eb3816971b2a72d14f854d8a6f301be2eb73599b9ff3fd6b6e7cfe71bd0c77",
     "train": "b425cf6ca2563f6bf832f45312a443c77fedc1d9dc06040f8ef5e4a73149d9fa",
-    "val": "579f2fdf786e770ad1e5c2fd6288817b3a6bd7f4690bb926244b68b9b5d90ecd",
+    "val": "93676e7c18615094c22c499e67419e3143aace26136ba06e9197173ba7946cac",
 }
 SCORED = {
     "oracle": {

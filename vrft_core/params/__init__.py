@@ -62,7 +62,9 @@ class Params(Strict):
         return [Cell(c.recipe, c.benchmark, c.shots, c.seed, data=c.data) for c in self.grid.cells.values()]
 
     def recipe(self, cell: Cell) -> Recipe:
-        return self.recipes[cell.recipe]
+        """The cell's recipe; where the cell has a benchmark, with the values of its task."""
+        recipe = self.recipes[cell.recipe]
+        return recipe.of(self.task(cell)) if cell.benchmark else recipe
 
     def benchmark(self, cell: Cell) -> Benchmark:
         return self.benchmarks[cell.benchmark]

@@ -34,8 +34,9 @@ class Hub(Strict):
 class Pretraining(Strict):
     """How the small policy is made: dense alignment of the vision tower, then the language model.
 
-    `benchmarks`: on whose embedded data, and with which share of the questions each. `wrong_names`: the chance that a
-    label names a look-alike instead, by how frequent the class is.
+    `benchmarks`: on whose embedded data, and with which share of the questions each. `opening`: so many of the language
+    model's steps, at first, ask about the first of them alone, and about nothing that is not there. `wrong_names`: the
+    chance that a label names a look-alike instead, by how frequent the class is.
     """
 
     benchmarks: Annotated[dict[Name, float], Field(min_length=1)]
@@ -44,6 +45,7 @@ class Pretraining(Strict):
     vision_steps: Positive
     vision_learning_rate: float
     steps: Positive
+    opening: Natural = 0
     learning_rate: float
     batch_size: Positive
     same_category: Share
@@ -52,6 +54,12 @@ class Pretraining(Strict):
     bare_answers: Share
     negatives: Share = 0  # of the questions: about something that is not there
     wrong_names: dict[Frequency, Share] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _something_follows(self):
+        if self.opening >= self.steps:
+            raise ValueError(f"opening {self.opening} leaves none of the {self.steps} steps")
+        return self
 
 
 class Convention(Strict):
@@ -154,6 +162,8 @@ class TaskSettings(Strict):
     rewards: Annotated[dict[str, float], Field(min_length=1)]  # reward → weight
     guards: dict[str, Limit] = Field(default_factory=dict)  # of MEASURED, or `zero_variance/REWARD`, `reward/REWARD`
     samples: Natural = 0  # answers drawn beside the greedy one in evaluation
+    sft: dict[str, Any] = Field(default_factory=dict)  # what of the recipe's `sft` is another value for this task
+    rft: dict[str, Any] = Field(default_factory=dict)  # the same of `rft`
 
     def unsuited(self, prompts: Prompts) -> str | None:
         """What of these settings such questions cannot give, in a few words; None where all is well."""
@@ -258,6 +268,25 @@ class Recipe(Strict):
             if wrong := settings.unsuited(self.prompts):
                 raise ValueError(f"tasks.{name}.{wrong}")
         return self
+
+    @model_validator(mode="after")
+    def _trainings_make_sense(self):
+        for task in self.tasks:
+            self.of(task)
+        return self
+
+    def of(self, task: str) -> "Recipe":
+        """The recipe with the task's own values in `sft` and `rft`. Raises ValueError where they make no sense."""
+        changed = {}
+        for name, model in (("sft", Sft), ("rft", Rft)):
+            if own := getattr(self.tasks.get(task), name, None):
+                try:
+                    changed[name] = model.model_validate(getattr(self, name).model_dump() | own)
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    where = ".".join(map(str, ("tasks", task, name, *first["loc"])))
+                    raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        return self.model_copy(update=changed)
 
     def guards(self, task: str) -> dict[str, Limit]:
         """Every limit that a training for `task` is held against."""

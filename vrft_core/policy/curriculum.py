@@ -46,8 +46,8 @@ def tokenizer(taught: Sequence[Subject], recipe: Recipe) -> PreTrainedTokenizerF
     return build_tokenizer([*names(taught), *words], pieces, recipe.policy.coordinate_step)
 
 
-def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesson]]:
-    """All images in one pool, and a lesson a subject."""
+def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesson], list[Lesson]]:
+    """All images in one pool, what the opening asks about them, and a lesson a subject."""
     settings = recipe.policy.pretraining
     assert settings is not None
     drawn = [one.task.supervision.draw_pool(one.scenes, settings) for one in taught]
@@ -58,4 +58,7 @@ def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesso
     for one, part in zip(taught, drawn, strict=True):
         found.append(one.task.supervision.lesson(pool, first, one.scenes, one.form, settings, one.share))
         first += len(part)
-    return pool, found
+    positive = settings.model_copy(update={"negatives": 0.0})
+    one = taught[0]
+    opening = one.task.supervision.lesson(pool, 0, one.scenes, one.form, positive, 1.0)
+    return pool, [opening], found

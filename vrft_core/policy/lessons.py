@@ -6,6 +6,7 @@ Which questions a task asks, and how careless the answers are, belongs to the ta
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ class Example:
     row: int  # of the pool
     question: str
     answer: str
+
+
+def in_order(opening: Sequence[Lesson], lessons: Sequence[Lesson], settings: Pretraining) -> Iterator[Example]:
+    """Examples of `opening`, if there are any, for `settings.opening` steps, then of `lessons`, without end."""
+    first = settings.opening if opening else 0
+    begun = examples(opening, settings.model_copy(update={"steps": first}))
+    rest = settings.model_copy(update={"steps": settings.steps - first})
+    return chain(islice(begun, first * settings.batch_size), examples(lessons, rest))
 
 
 def examples(lessons: Sequence[Lesson], settings: Pretraining) -> Iterator[Example]:

@@ -13,17 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLVisionModel
 
 from vrft_core import io
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.language import AnswerLoss
-from vrft_core.policy.lessons import Lesson, Pool, dense_targets, examples
+from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.processor import ImageProcessor
@@ -33,6 +34,7 @@ from vrft_core.progress import Progress
 
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
+NORM_IMAGES = 256  # of the pool, on which the features' size is measured
 
 Log = Callable[[int, dict[str, float]], object]
 
@@ -46,11 +48,13 @@ def pretrain(
     lessons: Sequence[Lesson],
     checkpoint: Path,
     log: Log = lambda step, numbers: None,
+    opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
     """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
 
     `categories` are those of the pool's objects, which phase A learns to see; `lessons` ask about the pool's images in
-    phase B. `log` gets some steps' numbers, named by phase. Returns the last losses.
+    phase B, `opening` in its first `settings.opening` steps. `log` gets some steps' numbers, named by phase. Returns
+    the last losses.
     """
     settings, parameters = policy.pretraining, dict(model.named_parameters())
     assert settings, "this policy comes from the Hub"
@@ -63,8 +67,9 @@ def pretrain(
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
         io.replace(temporary, checkpoint)
+    rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
     features = Features(model.model.visual, pool.images, processor.image_processor)
-    return teach_language(model, processor, settings, features, lessons, log)
+    return teach_language(model, processor, settings, features, lessons, log, opening)
 
 
 def _kept(checkpoint: Path) -> dict[str, Tensor]:
@@ -142,6 +147,20 @@ def align_vision(
             log(step, {f"vision/{name}": value for name, value in losses.items()})
 
 
+@torch.no_grad()
+def rescale(visual: Qwen3VLVisionModel, images: np.ndarray, processor: ImageProcessor) -> None:
+    """Give the tower's features the root mean square 1, on `images` uint8 [N, H, W, 3].
+
+    Phase A looks at directions alone, and the longer it lasts, the longer the features grow: after 800 steps a layer of
+    the language model hardly changes them. What this does to the answers alone was not measured.
+    """
+    features, _ = encode(visual, images, processor.image_processor)
+    last = visual.merger.linear_fc2
+    size = features.square().mean().sqrt()
+    for parameter in last.parameters():
+        parameter /= size
+
+
 def teach_language(
     model: Qwen3VLForConditionalGeneration,
     processor: ImageProcessor,
@@ -149,11 +168,12 @@ def teach_language(
     features: Features,
     lessons: Sequence[Lesson],
     log: Log,
+    opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
-    drawn = examples(lessons, settings)
+    drawn = in_order(opening, lessons, settings)
     answer_loss = AnswerLoss(model, processor, features)
     model.train()
     progress = Progress("policy: language", settings.steps)

@@ -52,9 +52,9 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     processor = build_processor(tokenizer, PATCH_SIZE, recipe.policy.min_pixels, recipe.policy.max_pixels)
     model: Any = build_model(tokenizer, settings.seed)
     model.to(device())  # pre-training computes in 32 bits, whatever the recipe's precision
-    pool, lessons = curriculum.lessons(taught, recipe)
+    pool, opening, lessons = curriculum.lessons(taught, recipe)
     checkpoint = run / "vision.safetensors"
-    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log)
+    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log, opening)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
     checkpoint.unlink()

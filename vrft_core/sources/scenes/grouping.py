@@ -188,22 +188,26 @@ def _told_apart(kind: str, placed: Sequence[Placed], members: tuple[int, ...], s
 def nothing(placed: Sequence[Placed], categories: list[str], rng: random.Random) -> Expression:
     """An expression that fits nothing in the scene: an absent category in words of any kind, or an absent colour."""
     present = list(dict.fromkeys(thing.category for thing in placed))
-    absent = rng.choice([name for name in categories if name not in present])
+    missing = rng.choice([name for name in categories if name not in present])
     worn = {thing.colour for thing in placed if thing.category == present[0]}
     if None not in worn and rng.random() < 0.5:
         colour = rng.choice([colour for colour in COLOURS if colour not in worn])
         members = tuple(i for i, thing in enumerate(placed) if thing.category == present[0])
         return Expression(NONE, f"the {colour} {spoken(present[0])}", None, members)
+    return Expression(NONE, absent(missing, present, rng), None, ())
+
+
+def absent(missing: str, present: Sequence[str], rng: random.Random) -> str:
+    """A text about the category `missing`; `present`: a group's category, then those that stand once."""
     word = rng.choice([f"{place} " for place in PLACES] + [pair[0] for pair in SIZES.values()])
-    text = rng.choice(
+    return rng.choice(
         [
-            f"the {spoken(absent)}",
-            definitions()[absent],
-            f"the {word}{spoken(absent)}",
-            f"the {spoken(absent)}{rng.choice(list(SIDES))}{spoken(rng.choice(present[1:]))}",
+            f"the {spoken(missing)}",
+            definitions()[missing],
+            f"the {word}{spoken(missing)}",
+            f"the {spoken(missing)}{rng.choice(list(SIDES))}{spoken(rng.choice(present[1:]))}",
         ]
     )
-    return Expression(NONE, text, None, ())
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from vrft_core.params import PhraseScenes, Pretraining
 from vrft_core.policy.lessons import Lesson, Pool
 from vrft_core.policy.tokenizer import BLANK, pieces_of
 from vrft_core.progress import track
-from vrft_core.sources.scenes import phrases
+from vrft_core.sources.scenes import grouping, phrases
 from vrft_core.tasks.grounding.prompts.questions import answer, answered, asked, question
 from vrft_core.tasks.wording import NAME, NO_OBJECTS, native_pieces
 
@@ -57,20 +57,37 @@ def draw_pool(scenes: PhraseScenes, pretraining: Pretraining) -> Pool:
 
 
 def lesson(pool: Pool, first: int, scenes: PhraseScenes, form: Form, settings: Pretraining, share: float) -> Lesson:
-    """Which object is meant? Boxes are a little off, and some answers name another object of the category."""
+    """Which object is meant? Boxes are a little off, and some answers name another object of the category.
+
+    At least the share `negatives` of the expressions means nothing in the image: those that the scene came with, and
+    texts about a category that it does not show. With 0 the scene's own are asked like all others.
+    """
     frame = form.frame(scenes.image_size, scenes.image_size)
     spread = settings.jitter * frame.width / frame.limit[0]  # jitter is in thousandths of the image, as answers count
     rows = range(first, first + 2 * settings.images)
 
+    def unmet(rng: random.Random, row: int) -> str:
+        """A text that means nothing in the image."""
+        if (own := [said.text for said in pool.notes[row] if said.target is None]) and rng.random() < 0.5:
+            return own[0]
+        present = list(dict.fromkeys(name for name, _ in pool.objects[row]))
+        missing = rng.choice([name for name in scenes.categories if name not in present])
+        return grouping.absent(missing, present, rng)
+
+    def silence(text: str) -> tuple[str, str]:
+        return asked(text, form, rejection=True), answered(None, text, form)
+
     def draw(rng: random.Random, row: int) -> tuple[str, str] | None:
+        if settings.negatives and rng.random() < settings.negatives:
+            return silence(unmet(rng, row))
         said = rng.choice(pool.notes[row])
-        question = asked(said.text, form, rejection=True)
         if said.target is None:
-            return question, answered(None, said.text, form)
+            return None if settings.negatives else silence(said.text)
         target = said.target
         if rng.random() < CARELESS:
             target = rng.choice(said.candidates)
         x1, y1, x2, y2 = (value + rng.gauss(0, spread) for value in pool.objects[row][target][1])
-        return question, answered(frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)]), said.text, form)
+        box = frame.to_answer([x1, y1, max(x1, x2), max(y1, y2)])
+        return asked(said.text, form, rejection=True), answered(box, said.text, form)
 
     return Lesson(draw, rows, share=share)
