@@ -116,7 +116,7 @@ def test_without_out_the_answers_are_printed(small_policy, photos, capsys):
         (["photos/a.png", "cat", "--out", "photos/a.png"], "holds what is asked about"),
         (["photos", "cat", "--out", "photos"], "holds what is asked about"),
         (["photos/none.png", "cat", "--out", "one.png"], "none.png: holds no images"),
-        (["photos/a.png", "--out", "one.png"], "nothing says what to look for"),
+        (["photos/a.png", "--out", "one.png"], "no categories to look for"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_one_line(small_policy, photos, capsys, monkeypatch, words, said):

@@ -32,11 +32,11 @@ class Named(NamedTuple):
     reasons: tuple[str, ...] = ()
 
 
-def parse(text: str, limit: object = None) -> Named:
+def parse(text: str, limit: object = None, native: object = None) -> Named:
     """The class name of an answer: all that is in it, runs of white space as one space.
 
-    No name (`empty_answer`) and more than MAX_NAME characters (`too_long`) give the empty name. `limit` is not used;
-    all parsers are called alike.
+    No name (`empty_answer`) and more than MAX_NAME characters (`too_long`) give the empty name. `limit` and `native`
+    are not used; all parsers are called alike.
     """
     start, end, reasons = answer_span(text)
     name = " ".join(text[start:end].split())
