@@ -89,6 +89,11 @@ def test_what_cannot_be_run_is_refused_in_one_line(change, options, said, tmp_pa
     assert re.search(said, error) and error.count("\n") == 1
 
 
+def test_a_benchmark_that_nobody_described_is_named(capsys):
+    assert cli.main(["--root", str(ROOT), "plan", "nope-mini-1shot-s0"]) == 2
+    assert "params.yaml has no benchmark 'nope'; known: lvis" in capsys.readouterr().err
+
+
 def test_the_embedded_recipe_can_be_planned_too(capsys):
     assert cli.main(["--root", str(ROOT), "plan", "lvis-mini-1shot-s0"]) == 0
     said = capsys.readouterr().out

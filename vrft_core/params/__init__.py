@@ -67,6 +67,10 @@ class Params(Strict):
         return recipe.of(self.task(cell)) if cell.benchmark else recipe
 
     def benchmark(self, cell: Cell) -> Benchmark:
+        if cell.benchmark not in self.benchmarks:
+            raise InputError(
+                cell.key, f"params.yaml has no benchmark {cell.benchmark!r}", f"known: {', '.join(self.benchmarks)}"
+            )
         return self.benchmarks[cell.benchmark]
 
     def task(self, cell: Cell) -> str:
