@@ -32,7 +32,7 @@ def _sections() -> str:
 
 
 def _command(one: click.Command) -> str:
-    context = click.Context(one, info_name=f"vrft {one.name}")
+    context = click.Context(one, info_name=f"vrft {one.name}", **vrft.context_settings)
     usage = " ".join([context.command_path, *one.collect_usage_pieces(context)])
     said = inspect.cleandoc(one.help or "").replace("\f", "")
     said = re.sub(

@@ -38,7 +38,7 @@ def through_dagster(root: Path) -> dict[str, bool]:
             partition_key=CELL.removeprefix("lvis-"),
             asset_selection=[dg.AssetKey(f"lvis_{name}") for name in DATA],
         )
-    assert result.success and len(result.get_asset_check_evaluations()) == 11
+    assert result.success and len(result.get_asset_check_evaluations()) == 12
     made = result.get_asset_materialization_events()
     return {event.asset_key.path[-1]: event.materialization.metadata["cached"].value for event in made}
 
