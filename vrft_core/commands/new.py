@@ -24,7 +24,7 @@ README = """# {name}
 A vrft project. `params.yaml` says which experiments exist, `dvc.yaml` which stages they have.
 
     vrft run lvis-mini-1shot-s0    # one experiment on drawn scenes: no GPU, no download
-    vrft init my-data --help       # add your own images
+    vrft init FOLDER               # add your own images
     vrft --help
 
 `{link}` is a link to the installed package; `vrft run` makes it where it is missing.
