@@ -231,6 +231,14 @@ def test_the_night_shift_forgets_what_is_removed(root):
     assert grid(root).grid.studies["lvis-mini-1shot"].seeds == [1, 2]
 
 
+def test_a_project_without_a_nightly_block_can_remove_cells_too(root):
+    text = (root / "params.yaml").read_text()
+    begin, end = text.index("\nnightly:"), text.index("\n# What a stage asks for")
+    (root / "params.yaml").write_text(text[:begin] + "\n" + text[end:])
+    remove(root, "lvis-mini-1shot-s0")
+    assert grid(root).grid.studies["lvis-mini-1shot"].seeds == [1, 2]
+
+
 def test_what_is_not_there_cannot_be_removed(root):
     before = (root / "params.yaml").read_bytes()
     with pytest.raises(InputError, match=r"no such cell of 'pets37'.*lvis-mini-1shot"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import own_formats
@@ -232,6 +233,7 @@ def spoil(path: Path, pattern: str, old: str, new: str) -> None:
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><annotation>'
+ALIASES = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnop"))
 FAULTS = [
     ("yolo", "labels/*.txt", "\n", " 0.5\n", "line 1: must be a class"),
     ("yolo", "labels/*.txt", "0", "7", "line 1: class 7 has no name"),
@@ -248,6 +250,9 @@ FAULTS = [
     ("coco", "*.json", '.png"', '.gif"', "no one image"),
     ("label-studio", "*.json", '"rotation": 0', '"rotation": 12', "task 1: result 0: is a rotated rectangle"),
     ("label-studio", "*.json", '"x": ', '"x": "left", "z": ', "task 1: result 0: must have"),
+    ("label-studio", "*.json", '"original_width": ', '"original_width": 1e999, "w": ', "task 1: result 0: must have"),
+    ("voc", "*.xml", "<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>', "is no XML that is read here"),
+    ("yolo", "data.yaml", "names:", ALIASES + "names:", "data.yaml: names"),
     ("label-studio", "*.json", "rectanglelabels", "brushlabels", "'brushlabels' is not read here"),
     ("table", "*.csv", "photo 0", "photo -1", "line 2: no one image"),
     ("table", "*.csv", "10.0", "inf", "line 2: its box must be four finite numbers"),
@@ -284,6 +289,28 @@ def test_labels_never_lead_out_of_the_folder(tmp_path, photos):
     spoil(path, "*.csv", photos[0].file.name, "../../outside.png")
 
     with pytest.raises(InputError, match=r"no one image '../../outside.png'"):
+        folders.read(path, "table")
+
+
+def test_a_link_that_leaves_the_folder_is_refused(tmp_path, photos):
+    path = folder(tmp_path, "class-folders", photos)
+    inside = sorted(path.rglob("*.png"))[0]
+    shutil.move(inside, tmp_path / "outside.png")
+    inside.symlink_to(tmp_path / "outside.png")
+
+    with pytest.raises(InputError, match="is a link that leaves the folder"):
+        Tree(path)
+
+
+@pytest.mark.parametrize("box", ["5", "[[1, 2], 3, 4, 5]", "[1, 2, 3, " + "9" * 400 + "]"])
+def test_a_box_that_is_no_box_is_one_line(tmp_path, photos, box):
+    path = folder(tmp_path, "table", photos)
+    for file in path.glob("*.csv"):
+        file.unlink()
+    row = f'{{"image": "{photos[0].file.name}", "label": "tin", "bbox": {box}}}'
+    (path / "boxes.jsonl").write_text(row + "\n", encoding="utf-8")
+
+    with pytest.raises(InputError, match="row 0: its box must be four finite numbers"):
         folders.read(path, "table")
 
 

@@ -37,6 +37,11 @@ def test_reward_its_parts_kl_dead_groups_and_the_tasks_own_share_are_told():
     assert numbers({"reward": 1.0}, {}) == "reward 1.00"
 
 
+def test_published_rewards_keep_their_names():
+    logs = {"reward": 1.0, "rewards/published/iou/mean": 0.5, "rewards/published/format/mean": 1.0}
+    assert numbers(logs, {}) == "reward 1.00 (published/iou 0.50, published/format 1.00)"
+
+
 def test_the_best_and_the_worst_answer_of_the_last_step_are_shown(rollouts):
     best, worst = examples(last_rows(rollouts))
     assert best == "    best   0.70  cat: <answer>x</answer>"

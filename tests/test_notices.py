@@ -2,6 +2,7 @@
 
 import json
 import socketserver
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -106,6 +107,24 @@ def test_a_password_is_never_sent_in_the_clear(mailbox, monkeypatch):
     monkeypatch.setenv(notices.TO, "a@example.org")
     assert len(notices.notify("subject", SENTENCE, {})) == 1
     assert "hush" not in "".join(mailbox.lines) and "AUTH" not in "".join(mailbox.lines).upper()
+
+
+def test_a_mail_servers_certificate_is_checked(monkeypatch):
+    seen = []
+
+    class Refused(Exception):
+        pass
+
+    def refuse(*_: object, context: ssl.SSLContext, **__: object) -> None:
+        seen.append(context)
+        raise Refused
+
+    monkeypatch.setattr(notices.smtplib, "SMTP_SSL", refuse)
+    monkeypatch.setenv(notices.SMTP, "smtps://someone:hush@mail.example")
+    monkeypatch.setenv(notices.TO, "team@example.org")
+    with pytest.raises(Refused):
+        notices._mail("subject", "text", {})
+    assert seen[0].verify_mode is ssl.CERT_REQUIRED and seen[0].check_hostname
 
 
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://x"])

@@ -12,6 +12,7 @@ from small_project import ROOT, edit_params, run, small_project
 from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.cli import main
+from vrft_core.cli.status import table
 from vrft_core.commands.status import STALE, outputs, result_text, status
 from vrft_core.errors import InputError
 from vrft_core.locks import exclusive
@@ -46,6 +47,10 @@ def write_report(layout: Layout) -> None:
         {"verdict": {"metric": "m", "title": "Metric"}, "models": {"rft": {"m": entry}},
          "differences": {"rft-sft": {"m": gain}}},
     )  # fmt: skip
+
+
+def test_an_empty_grid_is_said_in_a_sentence():
+    assert table([]) == "The grid of params.yaml has no cells; `vrft add` puts some in."
 
 
 def test_nothing_is_made_in_a_new_project(project):

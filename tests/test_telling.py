@@ -10,8 +10,9 @@ import pytest
 from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.commands.telling import INTERRUPTED, Narrator, ahead, result
-from vrft_core.commands.texts import one_line, points, seconds, short
+from vrft_core.commands.texts import one_line, seconds, short
 from vrft_core.outcomes import outcome, outcome_noted
+from vrft_core.report.verdict import points
 from vrft_core.stages import STAGES, outcome_file
 from vrft_core.tasks import load_params
 

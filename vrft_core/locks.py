@@ -92,6 +92,10 @@ def is_held(path: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno in (*NO_LOCKS, errno.EACCES):  # nobody can tell
+            return False
+        raise
 
 
 def command_line() -> str:

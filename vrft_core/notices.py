@@ -11,6 +11,7 @@
 import json
 import os
 import smtplib
+import ssl
 import urllib.request
 from collections.abc import Mapping
 from email.message import EmailMessage
@@ -57,11 +58,15 @@ def _mail(subject: str, text: str, content: Mapping[str, object]) -> None:
     message["Subject"], message["To"] = subject, ", ".join(to)
     message["From"] = os.environ.get(FROM) or to[0]
     message.set_content(text)
-    kind = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
-    with kind(server.hostname, server.port or (465 if server.scheme == "smtps" else 25), timeout=SECONDS) as line:
+    context = ssl.create_default_context()
+    if server.scheme == "smtps":
+        opened = smtplib.SMTP_SSL(server.hostname, server.port or 465, timeout=SECONDS, context=context)
+    else:
+        opened = smtplib.SMTP(server.hostname, server.port or 25, timeout=SECONDS)
+    with opened as line:
         if server.username:
             if server.scheme == "smtp":
-                line.starttls()  # a password is never sent in the clear
+                line.starttls(context=context)  # a password is never sent in the clear
             line.login(unquote(server.username), unquote(server.password or ""))
         line.send_message(message)
 

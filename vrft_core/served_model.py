@@ -47,7 +47,7 @@ class Answering(PythonModel):
         self.form = json.loads(Path(context.artifacts["form"]).read_text(encoding="utf-8"))
         self.model: Any = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, **local).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local)
-        self.pixels: Any = AutoImageProcessor.from_pretrained(folder, **local)
+        self.pixels: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
 
     def predict(self, context, model_input, params=None):  # MLflow takes type hints for schemas
         """`model_input`: a data frame of `image` (bytes of a PNG or JPEG file) and `question`, as the model was taught.
@@ -67,7 +67,9 @@ class Answering(PythonModel):
         seen = self.pixels(images=[picture], return_tensors="pt")
         content = [{"type": "image"}, {"type": "text", "text": question}]
         turns = [{"role": "user", "content": content}]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
         tokens = int(seen["image_grid_thw"].prod()) // self.pixels.merge_size**2
         read = self.tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * tokens), return_tensors="pt")
         kinds = (read["input_ids"] == self.model.config.image_token_id).int()

@@ -352,6 +352,8 @@ def _store(layout: Layout) -> Iterator:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
     }.items():
         os.environ.setdefault(name, value)
+    if not _installed():
+        raise InputError("mlflow", "is not installed", "pip install mlflow")
     from mlflow import MlflowClient
 
     uri = tracking_uri(layout)

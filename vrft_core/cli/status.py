@@ -19,6 +19,8 @@ MEANINGS = {
 
 def table(rows: Sequence[Status]) -> str:
     """Cells × stages, then studies; a result stands behind its row where the terminal is wide enough, else below."""
+    if not rows:
+        return "The grid of params.yaml has no cells; `vrft add` puts some in."
     cells, studies = [row for row in rows if "study" not in row.stages], [row for row in rows if "study" in row.stages]
     width = max(len(row.key) for row in rows)
     lines = []

@@ -147,8 +147,10 @@ def _with(text: str, params: Params, new: list[Cell]) -> str:
 
 
 def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> str:
-    text = yaml_edit.remove(text, ("nightly", "cells"), {cell.key for cell in gone})
-    if params.nightly.golden in {cell.key for cell in gone}:
+    keys = {cell.key for cell in gone}
+    if keys & set(params.nightly.cells):
+        text = yaml_edit.remove(text, ("nightly", "cells"), keys)
+    if params.nightly.golden in keys:
         text = yaml_edit.put(text, ("nightly", "golden"), None)
     text = yaml_edit.remove(text, ("grid", "cells"), {cell.key for cell in gone})
     for block, scope in (("data", "data"), ("setups", "setup"), ("studies", "study")):

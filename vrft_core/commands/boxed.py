@@ -30,14 +30,14 @@ def caption(mark: Mark) -> str:
 
 def lines(file_name: str, asked: str, marks: Sequence[Mark]) -> list[str]:
     """What was answered about one image and category, a line a mark."""
-    head = f"{file_name}: {asked}" if asked else file_name
+    head = _printable(f"{file_name}: {asked}" if asked else file_name, 400)
     if not marks:
         return [f"{head}: nothing found"]
     said = []
     for mark in marks:
         score = "" if mark.score is None else f", {100 * mark.score:.0f} %"
         place = "" if mark.box is None else f" at {', '.join(f'{value:.0f}' for value in mark.box)}"
-        what = "" if mark.label == asked else f" {mark.label}"
+        what = "" if mark.label == asked else f" {_printable(mark.label)}"
         said.append(f"{head}:{what}{place}{score}")
     return said
 

@@ -34,7 +34,7 @@ pixels = AutoImageProcessor.from_pretrained(folder, backend="pil")  # as in trai
 seen = pixels(images=[picture], return_tensors="pt")
 content = [{{"type": "image"}}, {{"type": "text", "text": question}}]
 turns = [{{"role": "user", "content": content}}]
-text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False)
 tokens = int(seen["image_grid_thw"].prod()) // pixels.merge_size**2
 read = tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * tokens), return_tensors="pt")
 kinds = (read["input_ids"] == model.config.image_token_id).int()

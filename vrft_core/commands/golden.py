@@ -106,7 +106,7 @@ def _few_to_validate(prompts: Path, folder: Path) -> Path:
     """The same training examples, and the first few of validation."""
     place = folder / "prompts"
     shutil.copytree(prompts / "train", place / "train")
-    write_examples(place / "val", in_memory(load_examples(prompts / "val").take(QUESTIONS)))
+    write_examples(place / "val", in_memory(load_examples(prompts / "val", may_be_empty=True).take(QUESTIONS)))
     return place
 
 

@@ -197,6 +197,6 @@ def _example(layout: Layout, params: Params, cell: Cell, form: Form) -> dict:
     """{"question"}: in the words that the model was taught."""
     source = Annotations.load(layout.raw(cell) / "annotations.json")
     settings = params.recipe(cell).few_shot
-    first = targets(source, settings.frequencies, params.benchmark(cell).categories)[0]["name"]
+    first = targets(source, settings.frequencies, params.benchmark(cell).sampled)[0]["name"]
     question, _ = get_task(params.task(cell)).prompts.longest(form, first)
     return {"question": question}

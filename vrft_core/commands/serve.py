@@ -1,5 +1,6 @@
 """`vrft serve`: the page of `serving`, on 127.0.0.1, until it is interrupted."""
 
+import contextlib
 import socket
 import sys
 
@@ -30,4 +31,5 @@ def serve(layout: Layout, params: Params, cell: Cell, port: int) -> None:
             build(models.answer, about), log_level="warning", limit_concurrency=32, timeout_keep_alive=5,
             server_header=False, proxy_headers=False, ws="none",
         )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn ends well, and then raises it again
+            uvicorn.Server(config).run(sockets=[listening])

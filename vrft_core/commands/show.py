@@ -73,6 +73,7 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
     if out.suffix.lower() == ".html":
         io.write_text(out, page(title, examples, boxes))
     else:
+        out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.with_name(f".{out.name}.new")
         sheet(title, examples, boxes).save(temporary, "PNG")
         io.replace(temporary, out)

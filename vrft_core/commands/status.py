@@ -14,11 +14,12 @@ from pathlib import Path
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
-from vrft_core.commands.texts import interval, points
+from vrft_core.commands.texts import interval
 from vrft_core.errors import InputError
 from vrft_core.locks import is_held
 from vrft_core.outcomes import outcome
 from vrft_core.params import Params
+from vrft_core.report.verdict import points
 from vrft_core.stages import STAGES, lock_file, outcome_file
 
 FRESH, MADE, STALE, RUNNING, FAILED, NEVER = "fresh", "made", "stale", "running", "failed", "never"
@@ -51,7 +52,7 @@ def _row(layout: Layout, cell: Cell, stale: set[str] | None) -> Status:
         own = cell.at(STAGES[name])
         states[name] = state(layout, own, name, stale)
         if states[name] == FAILED:
-            failures[name] = outcome(outcome_file(layout, own, name))["error"]
+            failures[name] = outcome(outcome_file(layout, own, name)).get("error", "")
     return Status(cell.key, states, failures, result_of(layout, cell))
 
 

@@ -13,7 +13,7 @@ import click
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.status import NEVER, OF_A_CELL, state
-from vrft_core.commands.texts import interval, points
+from vrft_core.commands.texts import interval
 from vrft_core.commands.texts import seconds as spoken
 from vrft_core.errors import STOPPED
 from vrft_core.outcomes import outcome
@@ -21,7 +21,7 @@ from vrft_core.params import Params
 from vrft_core.progress import duration
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
-from vrft_core.report.verdict import PAIRS
+from vrft_core.report.verdict import PAIRS, points
 from vrft_core.stages import STAGES, outcome_file
 
 PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, done in \S+)$")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vrft_core.report.verdict import points
+
 FEW = 6  # numbers in a line
 
 
@@ -19,12 +21,6 @@ def short(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
-
-
-def points(share: float, sign: bool = False) -> str:
-    """A share of 1 as points of 100: `35.0`; with `sign`: `+0.3`, `−1.6`."""
-    text = f"{100 * share:{'+' if sign else ''}.1f}"
-    return text.replace("-", "−") if float(text) else "0.0"
 
 
 def interval(entry: Mapping[str, float | None], sign: bool = False) -> str:

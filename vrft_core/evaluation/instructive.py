@@ -51,7 +51,7 @@ def _judged(task: Task, form: Form, one: Example, now: Mapping[str, str], then: 
 def _earned(task: Task, form: Form, one: Example, text: str) -> float:
     """The mean of what the rewards for the answer itself pay; those that do not apply are left out."""
     rewards = task.rewards
-    completion = rewards.read(text, form.frame(one.width, one.height).limit, form.thinking)
+    completion = rewards.read(text, form.frame(one.width, one.height).limit, form.thinking, form.native)
     truth = rewards.truth(one.truth)
     paid = [value for name in rewards.EARNED if (value := rewards.get(name)(completion, truth)) is not None]
     return sum(paid) / len(paid) if paid else 0.0

@@ -37,7 +37,7 @@ class Live(TrainerCallback):
 def numbers(logs: Mapping[str, float], own: Mapping[str, str]) -> str:
     """`reward 1.95 (iou 0.52, format 0.97), KL 0.083, dead groups 50 %`: of what the log holds."""
     parts = {
-        name.split("/")[1]: value for name, value in logs.items()
+        name.removeprefix("rewards/").removesuffix("/mean"): value for name, value in logs.items()
         if name.startswith("rewards/") and name.endswith("/mean")
     }  # fmt: skip
     said = [f"reward {logs['reward']:.2f}"]

@@ -9,10 +9,10 @@ import torch
 
 from vrft_core.commands.cell_examples import Subject
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding
-from vrft_core.commands.plan import needed
+from vrft_core.commands.plan import checkpoint_bytes, needed
 
 GIB = 2**30
-WEIGHT, STATE = 4, 8  # bytes a weight takes in a checkpoint, and what Adam keeps of one
+WEIGHT = 4  # bytes
 CHECKPOINTS = 2  # the last one and the best one
 
 
@@ -58,7 +58,7 @@ def disk(subject: Subject) -> Finding:
     """Checkpoints of both trainings and the weights they leave, against what is free."""
     want = needed(subject.params, subject.cell)
     weights, trained = want["weights"], want["trained"]
-    run = CHECKPOINTS * (trained * (WEIGHT + STATE) + (0 if subject.recipe.adapter else weights * WEIGHT))
+    run = CHECKPOINTS * checkpoint_bytes(int(trained))
     most = (weights * WEIGHT + 2 * (run + trained * WEIGHT)) / GIB
     free = shutil.disk_usage(subject.layout.root).free / GIB
     said = f"weights and checkpoints take about {most:.1f} GiB, {free:.1f} are free; data not counted"

@@ -94,7 +94,7 @@ def paid(subject: Subject, model: Any, processor: Any) -> list[list[float]]:
         )  # fmt: skip
         limit, truth = form.frame(example.width, example.height).limit, rewards.truth(example.truth)
         texts = [processor.tokenizer.decode(tokens, skip_special_tokens=True) for tokens, *_ in answers]
-        read = [rewards.read(text, limit=limit, thinking=form.thinking) for text in texts]
+        read = [rewards.read(text, limit=limit, thinking=form.thinking, native=form.native) for text in texts]
         for one in read:
             one.group = read
         weights = subject.settings.rewards

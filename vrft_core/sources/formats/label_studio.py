@@ -23,7 +23,7 @@ def read(tree: Tree, problems: Problems) -> Labelled:
         for number, task in enumerate(json.loads(tree.text(file))):
             where = f"{tree.root / file}: task {task.get('id', number) if isinstance(task, dict) else number}"
             try:
-                done = [one["result"] for one in task["annotations"] if not one.get("was_cancelled")]
+                done = [list(one["result"]) for one in task["annotations"] if not one.get("was_cancelled")]
                 [said] = [v for v in task["data"].values() if isinstance(v, str) and _file_name(v, tree, file)]
             except (KeyError, TypeError, AttributeError, ValueError):
                 problems.add(where, "must have annotations, and name one image of the folder in `data`", "export again")
@@ -61,7 +61,7 @@ def _add(item: Item, result: Any, where: str, problems: Problems) -> set[str]:
             (name,) = value["choices"]
             item.labels.append(Label(str(name), None, where))
             return {"classes"}
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         problems.add(where, "must have a type, one label, and its place in per cent", "export again")
         return set()
     problems.add(where, f"of type {str(kind)[:40]!r} is not read here", "export rectangles, polygons or choices")

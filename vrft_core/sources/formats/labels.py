@@ -64,6 +64,7 @@ class Tree:
         if not root.is_dir():
             raise InputError(root, "no such folder", "give the folder that holds images and labels")
         self.root, self.read = root, set[str]()
+        inside = root.resolve()
         found = [
             (Path(folder) / name).relative_to(root).as_posix()
             for folder, _, names in os.walk(root)
@@ -73,6 +74,8 @@ class Tree:
         for name in found:
             if not name.isprintable():
                 raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
+            if not (root / name).resolve().is_relative_to(inside):
+                raise InputError(root / name, "is a link that leaves the folder", "copy the file into the folder")
         self.files = sorted(name for name in found if not any(p.startswith((".", "__")) for p in name.split("/")))
         self.images = [name for name in self.files if name.lower().endswith(SUFFIXES)]
         self._by_last: dict[str, list[str]] = {}

@@ -25,7 +25,6 @@ LISTED = re.compile(rf"\[{NUMBER},{NUMBER},{NUMBER},{NUMBER}\]")
 POINTS = re.compile(rf"\({NUMBER},{NUMBER}\),?\s*\({NUMBER},{NUMBER}\)")
 CATEGORY = re.compile(r"belonging to the category '(.+?)' in the image")
 EXPRESSION = re.compile(r"corresponding to the instruction: (.+?)\. (?:Output|If nothing)", re.DOTALL)
-ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def claims(tree: Tree) -> bool:
@@ -35,6 +34,7 @@ def claims(tree: Tree) -> bool:
 def read(tree: Tree, problems: Problems) -> Labelled:
     items: dict[str, Item] = {}
     kinds: set[Kind] = set()
+    names: set[str] = set()
     for file in tree.ending(".parquet", ".arrow"):
         for number, row in enumerate(_rows(tree, file)):
             where = f"{tree.root / file}: row {number}"
@@ -48,10 +48,13 @@ def read(tree: Tree, problems: Problems) -> Labelled:
                 continue
             said = row["image"].get("path") if isinstance(row["image"], dict) else None
             key = hashlib.sha256(data).hexdigest()
-            name = f"{PurePosixPath(said).stem if said else key[:16]}{_suffix(data)}"
+            stem = PurePosixPath(str(said)).stem if said else key[:16]
+            stem = "".join(c if c.isprintable() else "_" for c in stem)[:80]
+            name = f"{stem}{_suffix(data)}"
             if key not in items:
-                if any(item.name == name for item in items.values()):
+                if name in names:
                     name = f"{PurePosixPath(name).stem}-{key[:16]}{_suffix(data)}"
+                names.add(name)
                 items[key] = Item(name, data, where, split_of(file, last=True))
             kinds.add(_add(items[key], row["problem"], row["solution"], where))
     if len(kinds) > 1:
@@ -60,7 +63,8 @@ def read(tree: Tree, problems: Problems) -> Labelled:
 
 
 def _add(item: Item, problem: str, solution: str, where: str) -> Kind:
-    answer = tagged[1].strip() if (tagged := ANSWER.search(solution)) else solution.strip()
+    tagged = solution.partition("<answer>")[2].partition("</answer>")
+    answer = (tagged[0] if tagged[1] else solution).strip()
     category, expression = CATEGORY.search(problem), EXPRESSION.search(problem)
     found = [[float(value) for value in match] for match in LISTED.findall(answer) + POINTS.findall(answer)]
     if not category and not expression and not found:

@@ -47,7 +47,7 @@ def read(tree: Tree, problems: Problems) -> Labelled:
                 continue
             try:
                 box = _box(row)
-            except ValueError:
+            except (ValueError, TypeError, OverflowError):
                 problems.add(where, "its box must be four finite numbers, or empty", "correct the row")
                 continue
             kinds.add("expressions" if expression else "boxes" if _has_box(row) else "classes")
@@ -76,7 +76,7 @@ def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(f"{tree.root / file}: line {reader.line_num}", str(error), "quote its text") from None
         return
     try:
-        lines = [text] if file.endswith(".json") and text.lstrip().startswith("[") else text.splitlines()
+        lines = [text] if file.endswith(".json") and text.lstrip().startswith("[") else text.split("\n")
         rows = [json.loads(line) for line in lines if line.strip()]
         rows = rows[0] if rows and isinstance(rows[0], list) else rows
     except (ValueError, RecursionError) as error:

@@ -50,7 +50,8 @@ def read(tree: Tree, problems: Problems) -> Labelled:
             continue
         if size := root.first("size"):
             wide, high = size.said("width"), size.said("height")
-            item.size = (int(wide), int(high)) if wide.isdecimal() and high.isdecimal() and int(wide) else None
+            known = wide.isdecimal() and high.isdecimal() and max(len(wide), len(high)) < 10 and int(wide) > 0
+            item.size = (int(wide), int(high)) if known else None
         for node in root.children:
             if node.tag == "object":
                 _add(item, node, f"{tree.root / file}: line {node.line}", problems)
@@ -91,7 +92,7 @@ def _parse(tree: Tree, file: str, problems: Problems) -> Node | None:
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
         parser.Parse(tree.path(file).read_bytes(), True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
         problems.add(f"{tree.root / file}: line {parser.CurrentLineNumber}", f"is no XML that is read here: {error}",
                      "export it again")  # fmt: skip
         return None

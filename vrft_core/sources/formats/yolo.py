@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
-from vrft_core import images
+from vrft_core import images, yaml_text
 from vrft_core.errors import InputError
 from vrft_core.sources.coco_json import Problems
 from vrft_core.sources.formats.labels import Label, Labelled, Tree, split_of
@@ -69,8 +67,8 @@ def _label_file(image: str) -> str:
 def _settings(tree: Tree) -> tuple[str, dict[str, Any]] | None:
     for name in tree.ending(".yaml", ".yml"):
         try:
-            data = yaml.safe_load(tree.text(name))
-        except (yaml.YAMLError, RecursionError):
+            data = yaml_text.parse(tree.text(name), tree.root / name)
+        except InputError:
             data = {"names": None} if name.split("/")[-1] == "data.yaml" else None
         if isinstance(data, dict) and "names" in data:
             return name, data
@@ -106,6 +104,7 @@ def _splits(tree: Tree) -> Callable[[str], str | None]:
     alone = {folder: uses.pop() for folder, uses in listed.items() if len(uses) == 1}
 
     def split(image: str) -> str | None:
-        return split_of(image) or next((use for folder, use in alone.items() if image.startswith(folder)), None)
+        listed = [folder for folder in alone if image.startswith(folder)]
+        return alone[max(listed, key=len)] if listed else split_of(image)
 
     return split
