@@ -226,7 +226,7 @@ def test_every_guarded_metric_is_in_the_log_of_a_real_run(grpo_run):
 @pytest.mark.slow
 def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_measured(project, tmp_path, monkeypatch):
     parse, parsed = TASK.rewards.parse, []
-    monkeypatch.setattr(TASK.rewards, "parse", lambda text, limit: parsed.append(text) or parse(text, limit))
+    monkeypatch.setattr(TASK.rewards, "parse", lambda text, *how: parsed.append(text) or parse(text, *how))
 
     record = run_training(project, tmp_path / "run", "rft", small_recipe())
 
