@@ -414,6 +414,7 @@ def made(tmp_path_factory):
     return layout, params, numbers
 
 
+@pytest.mark.slow
 def test_raw_data_samples_and_examples_are_those_of_the_benchmark(made):
     layout, params, numbers = made
     cell = params.parse_cell(CELL)
@@ -424,6 +425,7 @@ def test_raw_data_samples_and_examples_are_those_of_the_benchmark(made):
     assert Counter(examples["label"]) == {"bull": 4, "domestic ass": 4, "water buffalo": 4}
 
 
+@pytest.mark.slow
 def test_the_contracts_hold_of_the_data_and_notice_what_is_broken(made, tmp_path):
     from pipelines.checks.suites import suites
     from pipelines.checks.validation import validate as hold
@@ -448,6 +450,7 @@ def test_the_contracts_hold_of_the_data_and_notice_what_is_broken(made, tmp_path
     assert not frames["examples"]["other_classes"].eq(0).all()  # a name that now means two classes
 
 
+@pytest.mark.slow
 def test_an_evaluation_records_accuracies_of_all_groups_and_of_samples(made):
     layout, params, _ = made
     for method in ("base", "sft", "rft"):
@@ -463,6 +466,7 @@ def test_an_evaluation_records_accuracies_of_all_groups_and_of_samples(made):
         assert set(found["per_class"]) == {"cow", "bull", "domestic ass", "water buffalo"}
 
 
+@pytest.mark.slow
 def test_training_logs_the_tasks_own_guards_and_chooses_by_strict_accuracy(made):
     layout, params, numbers = made
     record = io.read_json(layout.training(params.parse_cell(CELL), "rft"))
@@ -472,6 +476,7 @@ def test_training_logs_the_tasks_own_guards_and_chooses_by_strict_accuracy(made)
     assert "validation/accuracy/strict" in numbers["sft"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_classes_confusions_images_and_answers(made):
     layout, params, _ = made
     directory = layout.report(params.parse_cell(CELL))
@@ -485,12 +490,14 @@ def test_the_report_shows_classes_confusions_images_and_answers(made):
     assert found["adversarial"]["mismatches"] == [] and found["adversarial"]["strict_overpaid"] == 0
 
 
+@pytest.mark.slow
 def test_the_study_compares_seeds(made):
     layout, params, _ = made
     found = io.read_json(layout.report(params.parse_cell("icons-mini-4shot")) / "metrics.json")
     assert found["seeds"] == [0, 1] and found["verdict"]["metric"] == "accuracy/strict"
 
 
+@pytest.mark.slow
 def test_any_images_can_be_named_without_knowing_their_classes(made, tmp_path):
     layout, params, _ = made
     cell = params.parse_cell(CELL)

@@ -19,6 +19,8 @@ from vrft_core.training.checkpoints import MARKER, complete_checkpoints, write_m
 from vrft_core.training.loop import keep, train
 from vrft_core.training.record import ROLLOUTS
 
+pytestmark = pytest.mark.slow
+
 TASK = get_task("detection")
 MAKERS = {"sft": sft.make_trainer, "rft": rft.make_trainer}
 

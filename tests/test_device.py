@@ -116,6 +116,7 @@ def test_a_transformers_without_image_features_is_refused_in_one_line(version):
     device.check_transformers(lambda name: "6.0.0.dev0")
 
 
+@pytest.mark.slow
 def test_the_line_comes_before_anything_is_imported_that_an_older_one_lacks():
     code = (
         "import sys; from importlib import metadata; known = metadata.version;"

@@ -113,6 +113,7 @@ def test_a_cancelled_run_leaves_neither_the_command_nor_its_children_running(tmp
         assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_two_gpu_commands_never_run_at_the_same_time(tmp_path):
     """Whatever Dagster's pools do: the second waits for the first."""
     program = (

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "vrft_core").rglob("*.py"))
 BRIDGE = sorted((ROOT / "dagster_dvc").rglob("*.py"))
@@ -66,6 +68,7 @@ def test_rooms_do_not_import_the_stages_that_call_them():
     assert {path: names for path, names in upward.items() if names} == {}
 
 
+@pytest.mark.slow
 def test_loading_the_definitions_imports_nothing_heavy():
     heavy = ("torch", "transformers", "datasets", "great_expectations", "pandas", "mlflow")
     code = (

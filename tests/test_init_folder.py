@@ -40,6 +40,7 @@ def test_it_says_what_it_found_in_one_line_draws_nine_examples_and_ends_with_the
     assert (214, 39, 40) in colours, "the first label's boxes are drawn"
 
 
+@pytest.mark.slow
 def test_the_benchmark_holds_the_folder_its_format_and_a_task_that_fits_the_labels(root):
     for kind in ("class_folders", "expressions"):
         (root / kind).mkdir()

@@ -60,6 +60,7 @@ SHARES = st.lists(st.floats(0, 1), min_size=4, max_size=4)
 
 @pytest.mark.parametrize("family", FAMILIES)
 @given(width=SIDES, height=SIDES, corners=SHARES)
+@pytest.mark.slow
 def test_a_box_comes_back_from_its_answer_within_half_a_step_or_as_narrow_as_answers_go(family, width, height, corners):
     (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
     coordinates = frame(policy(family), width, height)

@@ -38,6 +38,7 @@ def tick(definitions: dg.Definitions, at: datetime.datetime) -> list[dg.RunReque
 
 
 @pytest.mark.parametrize("name", ["nightly_regression", "nightly_freshness"])
+@pytest.mark.slow
 def test_the_schedules_are_off_until_someone_switches_them_on_and_on_in_a_deployment(definitions, name, monkeypatch):
     assert definitions.resolve_schedule_def(name).default_status == dg.DefaultScheduleStatus.STOPPED
     monkeypatch.setenv("VRFT_SCHEDULES", "on")
@@ -283,6 +284,7 @@ def test_a_missed_night_is_noticed_for_each_cell():
     assert nights.missed(past, "b", soon) == "b was never evaluated at night"
 
 
+@pytest.mark.slow
 def test_the_freshness_job_fails_the_cells_that_were_missed_and_only_those(tmp_path):
     root = small_project(tmp_path / "project")
     other = "lvis-mini-1shot-s1"
@@ -343,6 +345,7 @@ def test_a_worse_model_fails_the_nightly_run_and_the_same_model_passes(tmp_path)
     assert run("dvc", "status", f"rft_eval@{CELL}", cwd=root).strip() == "Data and pipelines are up to date."
 
 
+@pytest.mark.slow
 def test_the_job_promote_is_red_and_says_why_where_a_model_cannot_be_promoted(tmp_path):
     root = small_project(tmp_path / "project")
     job = build_definitions(root).resolve_job_def("promote")
