@@ -248,6 +248,7 @@ def test_what_is_not_there_cannot_be_removed(root):
     assert (root / "params.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_everything_can_go_and_come_back(root):
     before = grid(root)
     for name in ("lvis", "icons", "phrases"):

@@ -54,6 +54,7 @@ def holder():
         process.wait()
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_lock_names_its_holder_once_and_goes_on_when_that_is_killed(tmp_path, holder, capfd):
     path = tmp_path / "a.lock"
     process = holder(path)
@@ -78,6 +79,7 @@ def test_who_waits_for_a_lock_names_its_holder_once_and_goes_on_when_that_is_kil
     assert not is_held(path)
 
 
+@pytest.mark.slow
 def test_a_lock_file_that_is_removed_lets_one_in_at_a_time(tmp_path):
     path, inside, most = tmp_path / "a.lock", [], []
 

@@ -96,6 +96,7 @@ def predict_one(model, processor) -> list[dict]:
     return predict(model, processor, [CAT], get_task("detection"), form, batch_size=1, max_new_tokens=24)
 
 
+@pytest.mark.slow
 def test_the_card_tells_where_the_model_came_from(exported):
     layout, params, directory = exported
     text = (directory / "README.md").read_text()

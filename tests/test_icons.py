@@ -123,6 +123,7 @@ def test_splits_share_no_image_and_no_photograph(monkeypatch):
 # A written data set
 
 
+@pytest.mark.slow
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
         "import sys, pathlib; from vrft_core.params import IconScenes; from vrft_core.sources.scenes import icons;"

@@ -106,6 +106,7 @@ def test_a_policy_is_known_by_its_repository():
     assert paper.policy_name(Policy(**POLICY, hub=hub)) == "qwen2-vl-2b"
 
 
+@pytest.mark.slow
 def test_the_page_has_the_section_only_where_there_is_a_row(tmp_path):
     layout, params = plausible_project(tmp_path)
     cell = params.cells()[0]

@@ -263,6 +263,7 @@ def test_a_split_ends_and_pretraining_does_not():
 # A written data set
 
 
+@pytest.mark.slow
 def test_the_same_settings_write_the_same_bytes_in_another_process(written, tmp_path):
     code = (
         "import sys, pathlib; from vrft_core.params import PhraseScenes; from vrft_core.sources.scenes import phrases;"

@@ -163,6 +163,7 @@ def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
     assert all(torch.equal(second[name], value) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_threads_that_wait_do_not_spin_in_any_command():
     """libgomp reads its settings when torch is loaded: the command line must have set them before."""
     program = (

@@ -169,6 +169,7 @@ def said_by(model, processor, image: Path, question: str, tokens: int) -> str:
     return processor.tokenizer.decode(written[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_not_trained_is_refused_in_one_line(project):
     layout, params, cells = project
     with pytest.raises(InputError, match="no trained model here; run `vrft run lvis-mini-1shot-s2` first"):

@@ -136,6 +136,7 @@ def test_every_class_is_sampled_whatever_its_frequency(root, flowers):
     assert [len(row["images"]) for row in selection["categories"]] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_published_set_is_taken_whole_and_passes_the_checks(root, flowers, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", flowers.address)
     flowers.files["/datasets/laolao77/ViRFT_CLS_flower_4_shot/resolve/main/data/train-00000-of-00001.parquet"] = (

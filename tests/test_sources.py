@@ -190,6 +190,7 @@ def test_a_photograph_of_another_size_than_annotated_is_refused(photos, tmp_path
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_photograph_never_enters_the_cache(photos, tmp_path):
     photos.files["/coco2017/train2017/000000000009.jpg"] = layouts.photo(9)[:-100]
 
