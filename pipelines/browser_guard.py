@@ -12,7 +12,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from vrft_core.serving.guard import LOOPBACK, host_name
+
 GRAPHQL = "/graphql"
 HEADERS = {"X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff", "Cross-Origin-Opener-Policy": "same-origin"}
 
@@ -40,7 +41,7 @@ def refused(scope: Scope, names: Collection[str]) -> tuple[int, str] | None:
     """(HTTP status, reason) for a request that another web page may have sent, or that changes something by a link."""
     headers = Headers(scope=scope)
     hosts = headers.getlist("host")
-    if len(hosts) != 1 or _name(hosts[0]) not in names:
+    if len(hosts) != 1 or host_name(hosts[0]) not in names:
         return 403, "this host name is not served here; name it in VRFT_UI_HOSTS if it is yours"
     for origin in headers.getlist("origin"):
         parts = urlsplit(origin)
@@ -72,15 +73,6 @@ def _is_a_link(scope: Scope, headers: Headers) -> bool:
         and headers.get("sec-fetch-mode") == "navigate"
         and headers.get("sec-fetch-dest") == "document"
     )
-
-
-def _name(host: str) -> str | None:
-    """`127.0.0.1:3000` → `127.0.0.1`; None for what is no host."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return parts.hostname if parts.netloc == host and "@" not in host and parts.port != 0 else None
-    except ValueError:
-        return None
 
 
 def _with_headers(send: Send) -> Send:

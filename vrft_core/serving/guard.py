@@ -39,7 +39,7 @@ class Guard:
 def refused(headers: Headers) -> str | None:
     """Why a request is refused, or None: its Host must be this machine's own, its origin the page itself."""
     hosts = headers.getlist("host")
-    if len(hosts) != 1 or _name(hosts[0]) not in LOOPBACK:
+    if len(hosts) != 1 or host_name(hosts[0]) not in LOOPBACK:
         return "this host name is not served here"
     origins = headers.getlist("origin")
     if any(origin.lower() != f"http://{hosts[0].lower()}" for origin in origins):
@@ -50,7 +50,7 @@ def refused(headers: Headers) -> str | None:
     return None
 
 
-def _name(host: str) -> str | None:
+def host_name(host: str) -> str | None:
     """`127.0.0.1:8600` → `127.0.0.1`; None for what is no host."""
     try:
         parts = urlsplit(f"//{host}")
