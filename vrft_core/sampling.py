@@ -5,6 +5,7 @@ images into questions belongs to `prompts`.
 """
 
 import hashlib
+import heapq
 from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict
 
@@ -74,7 +75,9 @@ def usable_images(source: Annotations) -> dict[int, list[int]]:
         if image["sha256"] in seen:
             continue
         seen.add(image["sha256"])
-        for category in set(source.category_ids(image_id)) - set(image["not_exhaustive_category_ids"]):
+        for category in {row["category_id"] for row in source.by_image[image_id]}.difference(
+            image["not_exhaustive_category_ids"]
+        ):
             usable[category].append(image_id)
     return usable
 
@@ -108,8 +111,15 @@ def choose(
             + (", or set few_shot.when_short to `all`" if have else ""),
         )
 
-    def order(category_id: int, image_id: int) -> bytes:
-        return hashlib.sha256(f"{seed}/{category_id}/{source.images[image_id]['sha256']}".encode()).digest()
+    def first(category_id: int) -> list[int]:
+        begin = hashlib.sha256(f"{seed}/{category_id}/".encode())
+
+        def order(image_id: int) -> bytes:
+            whole = begin.copy()
+            whole.update(source.images[image_id]["sha256"].encode())
+            return whole.digest()
+
+        return heapq.nsmallest(shots, usable[category_id], key=order)
 
     def described(category_id: int, image_id: int) -> ChosenImage:
         digest = source.images[image_id]["sha256"]
@@ -131,10 +141,7 @@ def choose(
                 "id": c["id"],
                 "name": c["name"],
                 "frequency": c["frequency"],
-                "images": [
-                    described(c["id"], image_id)
-                    for image_id in sorted(usable[c["id"]], key=lambda i: order(c["id"], i))[:shots]
-                ],
+                "images": [described(c["id"], image_id) for image_id in first(c["id"])],
             }
             for c in categories
         ],
