@@ -26,10 +26,10 @@ class DvcProject(dagster_dvc.DvcProject):
         wait_for_dvc(Path(self.root), said, known)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
-        """The headline numbers in a stage's metrics files."""
+        """The headline numbers in a stage's metrics files, in points of 100."""
         found = {}
         for path in stage.metrics:
             for name, metric in json.loads((Path(self.root) / path).read_text(encoding="utf-8"))["metrics"].items():
                 if metric["value"] is not None:
-                    found[name] = float(metric["value"])
+                    found[name] = round(100 * float(metric["value"]), 2)
         return found

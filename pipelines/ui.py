@@ -3,6 +3,7 @@
 Starting and stopping them only; their settings lie in dagster_home/dagster.yaml and in `vrft_core.tracking`.
 """
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -20,6 +22,8 @@ from pipelines import children
 from pipelines.children import Child
 from pipelines.dead_runs import end_dead_runs
 from pipelines.definitions import project_root
+from pipelines.dvc_assets import benchmarks
+from pipelines.pages import PREFIX
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.storage import refuse_unwritable
@@ -29,9 +33,7 @@ from vrft_core.tracking import tracking_uri
 HOST = "127.0.0.1"
 PORTS = {"VRFT_DAGSTER_PORT": 3000, "VRFT_MLFLOW_PORT": 5000}  # may be changed by these variables
 SECONDS_TO_START = 180
-TRAININGS = (
-    "/#/experiments/1/runs?workflowType=machine_learning"  # MLflow's own first page shows traces, and there are none
-)
+RUNS = "/#/experiments/{}/runs?workflowType=machine_learning"  # MLflow's own first page shows traces, of which none are
 ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten helper processes for what is not used here
@@ -80,15 +82,32 @@ def main() -> int:
             checks = [f"http://{HOST}:{dagster}/server_info", *([f"http://{HOST}:{mlflow}/health"] if ours else [])]
             if not _wait(started, lambda: all(map(_answers, checks))):
                 return 1
-            where = f"http://{HOST}:{mlflow}{TRAININGS}" if ours else store.rpartition("@")[2]
-            where = where if there else "(not installed)"
-            print(f"Ready: Dagster http://{HOST}:{dagster}   MLflow {where}   (logs: {logs}; Ctrl-C stops)", flush=True)
+            where = f"http://{HOST}:{mlflow}{_results(root, mlflow)}" if ours else store.rpartition("@")[2]
+            print(_ready(f"http://{HOST}:{dagster}", where if there else "(not installed)", logs), flush=True)
             _wait(started, lambda: False, float("inf"))
             return 1
         except KeyboardInterrupt:
             return 0
         finally:
             children.stop(started)
+
+
+def _ready(page: str, mlflow: str, logs: Path) -> str:
+    """The addresses, a line each."""
+    places = {"Dagster": page, "reports, data docs": f"{page}{PREFIX}/", "MLflow": mlflow, "logs": str(logs)}
+    return "\n".join(["Ready. Ctrl-C stops all of it.", *(f"  {name:<18} {at}" for name, at in places.items())])
+
+
+def _results(root: Path, port: int) -> str:
+    """The page of the experiment that holds results: of the first benchmark of the grid that has one, else of all."""
+    for name in benchmarks(load_params(root / "params.yaml")):
+        asked = f"http://{HOST}:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name)}"
+        try:
+            with urllib.request.urlopen(asked, timeout=10) as response:
+                return RUNS.format(int(json.load(response)["experiment"]["experiment_id"]))
+        except (OSError, ValueError, KeyError):
+            continue
+    return "/#/experiments"
 
 
 def _mlflow(store: str, port: int) -> list[str]:

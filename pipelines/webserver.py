@@ -1,10 +1,12 @@
-"""`python -m pipelines.webserver --port 3000 --socket CODE`: Dagster's pages behind a guard, reports and data docs too.
+"""`python -m pipelines.webserver --port 3000 --socket CODE`: Dagster's pages behind a guard; reports, data docs and the
+project's code at a commit too. /vrft/ lists them.
 
 Reports hold what a model wrote: their pages get an origin of their own and no script, whatever they contain.
 """
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import uvicorn
@@ -13,14 +15,19 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
-from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from pipelines.browser_guard import Guard
 from pipelines.definitions import project_root
-from pipelines.pages import FOLDERS, PREFIX
+from pipelines.front_page import NOTHING_YET, html
+from pipelines.pages import CODE, FOLDERS, PREFIX
+from pipelines.source_links import Source, git
+from vrft_core.errors import InputError
 
 HOST = "127.0.0.1"
 POLL = 2000  # milliseconds between a page's questions, as in `dagster dev`
@@ -47,14 +54,43 @@ class Pages(StaticFiles):
         return super().lookup_path(path)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != 404 or not path.endswith(".html"):
+                raise
+            response = HTMLResponse(NOTHING_YET, 404)
         response.headers.update(PAGE_HEADERS)
         return response
 
 
+class Code:
+    """Text of the project's own files at a commit; none that the commit does not hold, nothing else of git's."""
+
+    def __init__(self, root: Path) -> None:
+        self.source = Source.of(root)
+
+    def __call__(self, request: Request) -> Response:
+        commit, file = request.path_params["commit"], request.path_params["file"]
+        if not re.fullmatch("[0-9a-f]{40}", commit) or file not in self.source.files:
+            return PlainTextResponse("no such file\n", 404, PAGE_HEADERS)
+        return PlainTextResponse(git(self.source.root, "show", f"{commit}:{file}"), 200, PAGE_HEADERS)
+
+
 def guarded(app: ASGIApp, root: Path) -> Guard:
     """Dagster's application with the project's pages, behind the guard. VRFT_UI_HOSTS: further host names."""
-    app.router.routes[:0] = [Mount(f"{PREFIX}/{name}", Pages(root / name)) for name in FOLDERS]
+
+    def front(request: Request) -> Response:
+        try:
+            return HTMLResponse(html(root), 200, PAGE_HEADERS)
+        except InputError as error:
+            return PlainTextResponse(f"{error}\n", 500, PAGE_HEADERS)
+
+    app.router.routes[:0] = [
+        *(Mount(f"{PREFIX}/{name}", Pages(root / name)) for name in FOLDERS),
+        Route(f"{PREFIX}/{CODE}/{{commit}}/{{file:path}}", Code(root).__call__),
+        Route(f"{PREFIX}/", front),
+    ]
     names = [name.strip() for name in os.environ.get("VRFT_UI_HOSTS", "").split(",") if name.strip()]
     return Guard(app, names)
 

@@ -34,7 +34,7 @@ NOTES = {  # of experiments
     "intervals, `train/…` the curves of the training.",
 }
 # beginnings of names: of curves in MLflow, of faults' shares and of scores in a training log
-TRAIN, FAULTS, VALIDATION = "train/", "answers/", "validation/"
+TRAIN, FAULTS, VALIDATION, INTERVAL = "train/", "answers/", "validation/", "interval/"
 KEY, CODE, MODEL = "vrft.key", "vrft.code", "vrft.model_digest"  # tags of a run
 DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 PAUSE = 30.0  # seconds between attempts while the store is away
@@ -142,6 +142,15 @@ def log_report(layout: Layout, cell: Cell, methods: Sequence[str]) -> None:
         for path in sorted(layout.report(cell).iterdir()):
             record.artifact(path, "report")
         record.close(None)
+
+
+def recorded(layout: Layout, cell: Cell, method: str) -> bool:
+    """Whether a run of this very model is known with its evaluation."""
+    digest = provenance.directory_digest(layout.model(cell, method))
+    with _store(layout) as client:
+        where = _experiment(client, layout, cell)
+        found = client.search_runs([where], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
+    return any(name.startswith(INTERVAL) for run in found for name in run.data.metrics)
 
 
 def address(layout: Layout, key: str, method: str) -> str | None:
@@ -280,7 +289,7 @@ class Run:
         for name, value in metrics.items():
             parts = value if isinstance(value, Mapping) else {"value": value}
             numbers[name] = parts.get("value")
-            numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
+            numbers |= {f"{INTERVAL}{name}/{end}": parts.get(end) for end in ("low", "high")}
         numbers = {name: _points(v) for name, v in numbers.items() if _is_number(v)}
         self._outbox.put({"do": "evaluation", "values": numbers, "digest": digest, "time": _now()})
 

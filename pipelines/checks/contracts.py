@@ -15,6 +15,7 @@ from vrft_core import expectations
 from vrft_core.cell import Cell, Layout
 from vrft_core.families.form import Form
 from vrft_core.params import Params
+from vrft_core.stages import STAGES as SCOPES
 from vrft_core.tasks import get_task
 
 STAGES = ("raw", "few_shot", "prompts")
@@ -41,7 +42,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
         from pipelines.checks.validation import validate
 
         cell = params.parse_cell(f"{benchmark}-{context.partition_key}")
-        pages = root / "data_docs" / stage / cell.key
+        pages = root / "data_docs" / stage / cell.at(SCOPES[stage]).key
         frames, suites = CONTRACTS[stage](Layout(root), params, cell)
         for name, verdict in validate(frames, suites, pages).items():
             if not verdict.passed:
