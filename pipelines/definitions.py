@@ -21,6 +21,8 @@ from pipelines.schedules import freshness_job, nightly_eval, nightly_freshness, 
 from pipelines.tables import paper_tables, tables_job
 from vrft_core.tasks import load_params
 
+LOCATION = "vrft"  # what Dagster's pages and its daemon call this code
+
 # Checks that know their partition are what Dagster calls a preview, links to code a beta: it would say so each time.
 for kind in (dg.PreviewWarning, dg.BetaWarning):
     warnings.filterwarnings("ignore", category=kind)
