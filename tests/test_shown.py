@@ -80,7 +80,7 @@ def test_a_report_gives_its_verdict_its_differences_and_its_images(project):
     [name] = [name for name in found if re.fullmatch(r"RFT − SFT, LVIS AP .*\)", name)]
     assert found[name] == round(found[name], 2)
     for preview in ("learning curve", "examples"):
-        path = re.search(r"\]\(/vrft/(data_docs/previews/[^?]+)\?[0-9a-f]{12}\)", found[preview])[1]
+        [path] = re.findall(r"\]\(/vrft/(data_docs/previews/[^?]+)\?[0-9a-f]{12}\)", found[preview])
         assert (layout.root / path).read_text().startswith("<svg")
     assert found["report"] == "/vrft/reports/lvis-mini-1shot/s0/report/report.html"
 

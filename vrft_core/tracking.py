@@ -187,7 +187,7 @@ def log_night(layout: Layout, night: Mapping) -> str | None:
         return None
     from mlflow.entities import Metric, RunTag
 
-    numbers = {"passed": float(night["passed"])}
+    numbers: dict[str, float | None] = {"passed": float(night["passed"])}
     for key, row in night["cells"].items():
         for name, entry in row.get("metrics", {}).items():
             numbers[f"{key}/{name}"] = _points(entry["value"])
