@@ -52,7 +52,7 @@ class Page:
     async def click(self, element: str, seconds: float = 120) -> None:
         """`element`: JavaScript that finds it; waited for. With the mouse, as menus want it."""
         await self.until(element, seconds)
-        middle = f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect(); "
+        middle = "(e => { e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
         middle += f"return [b.x + b.width / 2, b.y + b.height / 2] }})({element})"
         x, y = await self.value(middle)
         await self.do("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

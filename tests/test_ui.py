@@ -51,7 +51,7 @@ class Ui:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.ui"], cwd=root, env=environment, stdout=file, stderr=file
             )
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while "Ready" not in self.said.read_text():
             assert self.process.poll() is None and time.monotonic() < deadline, self.said.read_text()
             time.sleep(0.3)
