@@ -19,7 +19,6 @@ from pipelines import children
 from pipelines.children import HOST, Child, answers, taken, wait_until
 from pipelines.dead_runs import end_dead_runs
 from pipelines.definitions import LOCATION, project_root
-from pipelines.dvc_assets import benchmarks
 from pipelines.pages import PREFIX
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
@@ -95,7 +94,7 @@ def _ready(page: str, mlflow: str, logs: Path) -> str:
 
 def _results(root: Path, port: int) -> str:
     """The page of the experiment that holds results: of the first benchmark of the grid that has one, else of all."""
-    for name in benchmarks(load_params(root / "params.yaml")):
+    for name in dict.fromkeys(cell.benchmark for cell in load_params(root / "params.yaml").cells()):
         asked = f"http://{HOST}:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name)}"
         try:
             with urllib.request.urlopen(asked, timeout=10) as response:
