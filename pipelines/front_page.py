@@ -54,7 +54,7 @@ def _entry(layout: Layout, params: Params, cell: Cell) -> Markup:
     if cell.scope == "cell":
         for stage in CHECKED:
             key = cell.at("data").key if stage == "raw" else cell.key
-            found[f"data docs: {stage}"] = layout.root / FOLDERS[1] / stage / key / "index.html"
+            found[f"data docs: {stage}"] = layout.root / FOLDERS[1] / stage / key / "checks.html"
         for method in ("base", "sft", "rft"):
             key = cell.at("setup").key if method == "base" else cell.key
             found[f"MLflow: {method}"] = tracking.address(layout, key, method) or ""

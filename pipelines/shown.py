@@ -48,7 +48,7 @@ def links(layout: Layout, cell: Cell, stage: str) -> dict[str, dg.MetadataValue]
     if cell.scope in ("cell", "study"):
         found["report"] = link(layout.root, layout.report(cell) / "report.html")
     if stage in CHECKED:
-        found["data docs"] = link(layout.root, layout.root / FOLDERS[1] / stage / cell.key / "index.html")
+        found["data docs"] = link(layout.root, layout.root / FOLDERS[1] / stage / cell.key / "checks.html")
     if stage in RECORDED and (page := tracking.address(layout, cell.key, RECORDED[stage])):
         found["MLflow run"] = dg.MetadataValue.url(page)
     return found
