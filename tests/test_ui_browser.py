@@ -102,10 +102,10 @@ async def use(ui: Ui) -> None:
         assert "/vrft/reports/lvis-mini-1shot/s0/report/report.html" in await page.value("location.href")
 
         await page.go(f"{own}/automation")
-        named = f"[...document.querySelectorAll('a')].find(e => e.innerText.trim() === '{SCHEDULE}')"
-        boxes = f"[...({named}?.closest('[data-index]')?.querySelectorAll('input[type=checkbox]') ?? [])]"
+        row = f"document.querySelector('a[href*=\"schedules/{SCHEDULE}\"]')?.closest('[data-index]')"
+        switch = f"[...({row}?.querySelectorAll('input[type=checkbox]') ?? [])].at(-1)"
         assert await schedule(page) == "STOPPED"
-        await page.click(f"{boxes}.at(-1)?.closest('label')", PATIENCE)
+        await page.click(f"{switch}?.closest('label').querySelector('svg')", PATIENCE)
         async with asyncio.timeout(PATIENCE):
             while await schedule(page) != "RUNNING":
                 await asyncio.sleep(1)
