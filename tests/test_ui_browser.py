@@ -4,6 +4,7 @@ The cell's outputs are made up and recorded by DVC, so that the run finds them u
 """
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -63,6 +64,15 @@ async def query(page: Page, text: str) -> dict:
     return await page.value(f"fetch('/graphql', {json.dumps(request)}).then(r => r.json()).then(d => d.data)")
 
 
+async def click_until(page: Page, element: str, shown: str) -> None:
+    """Again where a page that still loads took no notice."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            await page.click(element, PATIENCE)
+            with contextlib.suppress(TimeoutError):
+                return await page.until(shown, 30)
+
+
 async def ended(page: Page) -> dict:
     """The only run, when it has ended."""
     async with asyncio.timeout(2 * PATIENCE):
@@ -79,8 +89,7 @@ async def use(ui: Ui) -> None:
     async with chromium.page(f"{own}/assets/lvis_rft_eval?partition=mini-1shot-s0") as page:
         await page.until("document.body.innerText.includes('Comes out:')", PATIENCE)
 
-        await page.click(button("Materialize"), PATIENCE)
-        await page.until(f"{button('Confirm')} || {button('Launch 1 run')}", PATIENCE)
+        await click_until(page, button("Materialize"), f"{button('Confirm')} || {button('Launch 1 run')}")
         if await page.value(f"Boolean({button('Confirm')})"):  # what lies upstream was made by others
             await page.click(button("Confirm"), PATIENCE)
         await page.click(button("Launch 1 run"), PATIENCE)
