@@ -101,7 +101,7 @@ def test_where_mlflow_recorded_a_run_its_page_is_linked(project, monkeypatch):
     layout, _ = project
     monkeypatch.setenv("VRFT_MLFLOW_PORT", "5017")
     assert "MLflow run" not in said(project, "rft_eval")
-    path = layout.root / "runs/tracking/addresses" / f"{CELL}-rft.json"
+    path = layout.root / "runs/mlflow" / f"{CELL}-rft.json"
     io.write_json(path, {"uri": "sqlite:///mlflow.db", "experiment": "3", "run": "abc"})
     assert said(project, "rft_eval")["MLflow run"] == "http://127.0.0.1:5017/#/experiments/3/runs/abc"
     path.write_text('{"uri": 1}')

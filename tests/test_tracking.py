@@ -408,7 +408,7 @@ def test_records_of_a_killed_training_are_sent_by_the_next_attempt(project, stor
     kept = layout.root / "runs/tracking" / f"{run_id}.jsonl"
     lines = [
         {"run": run_id, "name": "x", "uri": ""},
-        {"do": "metrics", "values": {"reward": 0.5}, "step": 7, "time": 1},
+        {"do": "metrics", "values": {"train/reward": 0.5}, "step": 7, "time": 1},
     ]
     kept.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"do": "metr')
     with tracking.run(layout, params, cell, "rft") as run:

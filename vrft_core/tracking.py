@@ -471,7 +471,7 @@ def _outboxes(layout: Layout) -> Path:
 
 
 def _addresses(layout: Layout) -> Path:
-    return _outboxes(layout) / "addresses"
+    return layout.root / "runs/mlflow"
 
 
 def _installed() -> bool:
