@@ -33,6 +33,8 @@ def metadata(root: Path, params: Params, cell: Cell, stage: str, reported: Mappi
     found: dict[str, Any] = {}
     if stage in EVALUATIONS:
         found |= _evaluation(layout, params, cell, EVALUATIONS[stage])
+        first = get_task(params.task(cell)).metrics.specs(params.task_settings(cell))[0].name
+        reported = {name: value for name, value in reported.items() if name != first}  # it has come, in words
     if stage in COMPARED:
         found |= _comparison(layout, cell)
         reported = {name: value for name, value in reported.items() if not _repeats(name)}

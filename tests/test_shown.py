@@ -58,12 +58,15 @@ def test_a_benchmark_says_its_task_its_data_and_its_partitions_as_params_yaml_na
 
 def test_the_deciding_number_comes_first_in_points_with_its_interval(project):
     layout, params = project
-    found = said(project, "rft_eval", seconds=1.23456789, cached=True)
+    found = said(
+        project, "rft_eval", seconds=1.23456789, cached=True, **{"lvis/oracle/AP": 12.0, "coco/oracle/AP": 9.5}
+    )
     first, low, high = list(found)[:3]
     assert first.startswith("LVIS AP") and low == f"{first}, low end" and high == f"{first}, high end"
     kept = io.read_json(layout.evaluation(params.parse_cell(CELL), "rft") / "metrics.json")["metrics"]
     [known] = [entry for name, entry in kept.items() if name == "lvis/oracle/AP"]
     assert [found[first], found[low], found[high]] == [round(100 * known[end], 2) for end in ("value", "low", "high")]
+    assert "lvis/oracle/AP" not in found and found["coco/oracle/AP"] == 9.5
     assert found["seconds"] == 1.235 and found["cached"] is True
 
 
