@@ -67,16 +67,15 @@ def _evaluation(layout: Layout, params: Params, cell: Cell, method: str) -> dict
 
 
 def _table(layout: Layout, cell: Cell, method: str, columns: list[tuple[str, str]]) -> str:
-    """This model beside those it is compared with, as far as they are evaluated."""
-    models = {}
-    for name in MODEL_NAMES if cell.scope == "cell" else (method,):
-        path = layout.evaluation(cell, name) / "metrics.json"
-        if path.is_file():
-            models[MODEL_NAMES[name]] = io.read_json(path)["metrics"]
-    lines = [f"| points | {' | '.join(models)} |", "|---|" + "---:|" * len(models)]
+    """This model with its intervals, beside those it is compared with, as far as they are evaluated."""
+    own, *others = [method, *(name for name in MODEL_NAMES if cell.scope == "cell" and name != method)]
+    files = {name: layout.evaluation(cell, name) / "metrics.json" for name in (own, *others)}
+    models = {name: io.read_json(path)["metrics"] for name, path in files.items() if path.is_file()}
+    lines = [f"| points | {' | '.join(MODEL_NAMES[name] for name in models)} |", "|---|" + "---:|" * len(models)]
     for metric, label in columns:
-        cells = [_bracketed(one.get(metric)) for one in models.values()]
-        if any(cell != "–" for cell in cells):
+        first, *rest = [one.get(metric) for one in models.values()]
+        if first and first["value"] is not None:
+            cells = [_bracketed(first), *(points(one["value"]) if one else "–" for one in rest)]
             lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "In brackets the 95 % interval over the choice of evaluation images."])
 
@@ -96,9 +95,7 @@ def _interval(name: str, entry: Mapping[str, Any]) -> dict[str, float]:
     return {f"{name}{what}": round(100 * entry[end], 2) for what, end in ENDS.items() if entry.get(end) is not None}
 
 
-def _bracketed(entry: Mapping[str, Any] | None) -> str:
-    if entry is None or entry["value"] is None:
-        return "–"
+def _bracketed(entry: Mapping[str, Any]) -> str:
     return f"{points(entry['value'])} [{points(entry['low'])}, {points(entry['high'])}]"
 
 
