@@ -135,9 +135,7 @@ def test_training_and_evaluation_share_the_one_gpu_and_data_stages_do_not_wait_f
 def test_the_selection_of_a_user_reaches_everything_upstream(graph):
     selected = dg.AssetSelection.from_string("+key:lvis_rft_eval").resolve(graph)
     names = {key.path[0] for key in selected}
-    assert names == {
-        f"lvis_{n}" for n in ("benchmark", "raw", "few_shot", "prompts", "policy", "rft_model", "rft_eval")
-    }
+    assert names == {f"lvis_{n}" for n in ("raw", "few_shot", "prompts", "policy", "rft_model", "rft_eval")}
 
 
 def test_string_selections_of_groups_and_kinds_work(graph):
