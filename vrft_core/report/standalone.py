@@ -13,7 +13,7 @@ from vrft_core.report.panel import Panel
 from vrft_core.report.rows import Figure, Shown
 
 CHART, GAP, HEAD = 420, 24, 26  # px: a chart's width, between blocks, a block's title
-SIDE, SPACE, LINE = 132, 6, 15  # px of an image, between images, of a line
+SIDE, SPACE, LINE = 132, 14, 15  # px of an image, between images, of a line
 COLUMNS, MOST = 2, 6  # examples in a row, of all
 LETTERS = 72  # of a line of text
 
