@@ -50,11 +50,15 @@ class Page:
         await self.until("document.readyState === 'complete'")
 
     async def click(self, element: str, seconds: float = 120) -> None:
-        """`element`: JavaScript that finds it; waited for. With the mouse, as menus want it."""
+        """`element`: JavaScript that finds it; waited for until it stands still. With the mouse, as menus want it."""
         await self.until(element, seconds)
-        middle = "(e => { e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
-        middle += f"return [b.x + b.width / 2, b.y + b.height / 2] }})({element})"
-        x, y = await self.value(middle)
+        middle = "(e => { e?.scrollIntoView({block: 'center'}); const b = e?.getBoundingClientRect(); "
+        middle += f"return b && [b.x + b.width / 2, b.y + b.height / 2] }})({element})"
+        before, place = None, await self.value(middle)
+        while place is None or place != before:
+            await asyncio.sleep(1)
+            before, place = place, await self.value(middle)
+        x, y = place
         await self.do("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         for kind in ("mousePressed", "mouseReleased"):
             await self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

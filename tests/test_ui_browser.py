@@ -114,7 +114,7 @@ async def use(ui: Ui) -> None:
         row = f"document.querySelector('a[href*=\"schedules/{SCHEDULE}\"]')?.closest('[data-index]')"
         switch = f"[...({row}?.querySelectorAll('input[type=checkbox]') ?? [])].at(-1)"
         assert await schedule(page) == "STOPPED"
-        await page.click(f"{switch}?.closest('label').querySelector('svg')", PATIENCE)
+        await click_until(page, f"{switch}?.closest('label').querySelector('svg')", f"{switch}?.checked")
         async with asyncio.timeout(PATIENCE):
             while await schedule(page) != "RUNNING":
                 await asyncio.sleep(1)
