@@ -12,16 +12,20 @@ import dagster as dg
 from pipelines.checks.contracts import data_checks
 from pipelines.checks.health import health_checks
 from pipelines.checks.regression import fresh, no_regression
-from pipelines.dvc_assets import cell_jobs, stage_assets
+from pipelines.dvc_assets import benchmark_assets, cell_jobs, stage_assets
 from pipelines.dvc_project import DvcProject
 from pipelines.executors import gpu_executor
 from pipelines.executors.local import LocalExecutor
 from pipelines.promotion import promotion_job
 from pipelines.schedules import freshness_job, nightly_eval, nightly_freshness, nightly_job, nightly_regression
+from pipelines.tables import paper_tables, tables_job
 from vrft_core.tasks import load_params
 
-# Checks that know their partition are what Dagster calls a preview; it would say so at every load.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+LOCATION = "vrft"  # what Dagster's pages and its daemon call this code
+
+# Checks that know their partition are what Dagster calls a preview, links to code a beta: it would say so each time.
+for kind in (dg.PreviewWarning, dg.BetaWarning):
+    warnings.filterwarnings("ignore", category=kind)
 
 
 def project_root() -> Path:
@@ -45,16 +49,17 @@ def build_definitions(root: Path) -> dg.Definitions:
     project, params = DvcProject(root=str(root)), load_params(root / "params.yaml")
     nightly = nightly_eval(root, params)
     verdicts, freshness = no_regression(nightly, root, params), fresh(nightly, root, params)
+    tables = paper_tables(root, params)
     every_night, in_the_morning = nightly_job(nightly, verdicts), freshness_job(freshness)
     return dg.Definitions(
-        assets=[*stage_assets(project, params), nightly],
+        assets=[*benchmark_assets(params), *stage_assets(project, params), nightly, tables],
         asset_checks=[
             *data_checks(root, project, params),
             *health_checks(root, project, params),
             verdicts,
             freshness,
         ],
-        jobs=[*cell_jobs(params), every_night, in_the_morning, promotion_job(root, params)],
+        jobs=[*cell_jobs(params), tables_job(tables), every_night, in_the_morning, promotion_job(root, params)],
         schedules=[nightly_regression(every_night, params), nightly_freshness(in_the_morning, params)],
         resources={"dvc": project, "cpu_executor": LocalExecutor(root), "gpu_executor": gpu_executor(root)},
         executor=step_executor(),

@@ -1,10 +1,13 @@
 """dvc.yaml → Dagster assets, one a stage and benchmark, by `dagster_dvc`; where a stage runs is chosen here.
 
-The graph, the commands and the descriptions are dvc.yaml's; nothing is said twice. Checks belong to `checks`.
+The graph and the commands are dvc.yaml's; nothing is said twice. Checks belong to `checks`, words to `texts`, what a
+materialization says to `shown`.
 """
 
+import hashlib
 import shlex
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from pipelines.dvc_project import DvcProject, Stage
 from pipelines.executors import Placement
 from pipelines.executors import gpu_executor as named_executor
 from pipelines.executors.work import Executor, Work
-from pipelines.pages import link
+from pipelines.shown import metadata
+from pipelines.source_links import Source
+from pipelines.texts import benchmark_text, stage_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
@@ -24,18 +29,30 @@ from vrft_core.stages import STAGES
 from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
-SUMMARY = "summary.md"
 FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with the data is found before hours of training
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
     """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study."""
-    stages = project.stages()
+    stages, source = project.stages(), Source.of(Path(project.root))
     found = []
     for benchmark in benchmarks(params):
         every = {name: _plan(benchmark, name, stages, params) for name in STAGES}
-        found += [_asset(name, every, stages, params, Path(project.root)) for name in STAGES]
+        found += [_asset(benchmark, name, every, stages, params, source) for name in STAGES]
     return found
+
+
+def benchmark_assets(params: Params) -> list[dg.AssetSpec]:
+    """One a benchmark, `lvis_benchmark`, that nothing makes: Dagster's groups have no description, so it has it."""
+    return [
+        dg.AssetSpec(
+            benchmark_key(name),
+            description=benchmark_text(params, name, list(_targets(params, name, "report"))),
+            group_name=prefix(name),
+            kinds={"benchmark"},
+        )
+        for name in benchmarks(params)
+    ]
 
 
 def cell_jobs(params: Params) -> list:
@@ -58,6 +75,10 @@ def benchmarks(params: Params) -> list[str]:
 def prefix(benchmark: str) -> str:
     """What the names of a benchmark's assets begin with; Dagster's names hold no hyphen."""
     return benchmark.replace("-", "_")
+
+
+def benchmark_key(benchmark: str) -> dg.AssetKey:
+    return dg.AssetKey(f"{prefix(benchmark)}_benchmark")
 
 
 def asset_key(benchmark: str, stage: Stage) -> dg.AssetKey:
@@ -88,14 +109,18 @@ def _plan(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params
 
 
 def _asset(
-    name: str, every: Mapping[str, DvcAsset], stages: Mapping[str, Stage], params: Params, root: Path
+    benchmark: str,
+    name: str,
+    every: Mapping[str, DvcAsset],
+    stages: Mapping[str, Stage],
+    params: Params,
+    source: Source,
 ) -> dg.AssetsDefinition:
     """`every`: stage → asset, of one benchmark."""
-    asset = every[name]
+    asset, root = every[name], source.root
     example = stages[asset.example]
     on_gpu = example.settings.get("pool") == GPU_POOL
-    command = example.command.replace(example.key, f"<{STAGES[name]}>")
-    arguments = asset_arguments(asset, list(every.values()), stages)
+    arguments = _arguments(benchmark, name, every, stages, params, source)
 
     def stage_asset(
         context: dg.AssetExecutionContext,
@@ -108,11 +133,55 @@ def _asset(
         executor = gpu_executor if on_gpu else cpu_executor
         if config.executor:
             executor = named_executor(root, config.executor)
-        recipe = params.parse_cell(stage.key).recipe
-        return materialize(context, stage, dvc, executor, config.of(params.resources_of(recipe, name)))
+        cell = params.parse_cell(stage.key)
+        made = materialize(context, stage, dvc, executor, config.of(params.resources_of(cell.recipe, name)))
+        says = metadata(root, params, cell, name, made.metadata or {})
+        return dg.MaterializeResult(metadata=says | source.link(example.files[:1]), data_version=made.data_version)
 
-    arguments["description"] = f"{example.description}\n\n`{command}`"
     return dg.asset(**arguments, op_tags=FIRST if not on_gpu else None)(stage_asset)
+
+
+def _arguments(
+    benchmark: str,
+    name: str,
+    every: Mapping[str, DvcAsset],
+    stages: Mapping[str, Stage],
+    params: Params,
+    source: Source,
+) -> dict[str, Any]:
+    """Those of `@dg.asset`: what `dagster_dvc` says, in the benchmark's group; who of the team owns it; its code."""
+    example = stages[every[name].example]
+    arguments = asset_arguments(every[name], list(every.values()), stages)
+    command = example.command.replace(example.key, f"<{STAGES[name]}>")
+    text = stage_text(prefix(benchmark), params.benchmarks[benchmark].task, name, example.description, command)
+    files = example.files[:1]
+    return arguments | {
+        "description": text,
+        "group_name": prefix(benchmark),
+        "owners": [f"team:{example.settings['group']}"],
+        "metadata": {"dagster/code_references": source.references(files)} | source.link(files),
+        "code_version": _code_version(source.root, example),
+        "deps": [*arguments["deps"], *([] if example.needs else [dg.AssetDep(benchmark_key(benchmark))])],
+    }
+
+
+def _code_version(root: Path, stage: Stage) -> str:
+    """One digest of the code that DVC counts for a stage: where it changes, Dagster marks what was made before."""
+    total = hashlib.sha256(stage.name.encode())
+    for name in stage.files:
+        path = root / name
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            if file.is_file():
+                found = file.stat()
+                total.update(file.relative_to(root).as_posix().encode())
+                total.update(_digest(file, found.st_size, found.st_mtime_ns))
+    return total.hexdigest()[:12]
+
+
+@cache
+def _digest(file: Path, size: int, changed: int) -> bytes:
+    """Of a file, which many stages share; read again when its size or its time has changed."""
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def materialize(
@@ -136,25 +205,15 @@ def materialize(
         return executor.run(context=context, work=work).get_materialize_result().metadata or {}
 
     found = dagster_dvc.materialize(stage, dvc, run)
-    metadata = dict(found.metadata or {})
-    if metadata["cached"]:
+    if (found.metadata or {}).get("cached"):
         _announce(context, f"{stage.target} is up to date")
-    return dg.MaterializeResult(metadata={**metadata, **_files(Path(dvc.root), stage)}, data_version=found.data_version)
+    return found
 
 
 def _announce(context: dg.AssetExecutionContext, what: str) -> None:
     """`[3/10] lvis_prompts: vrft stage …` before the stage's own lines, in the terminal and in Dagster's logs."""
     of_all = len(set(context.job_def.asset_layer.executable_asset_keys))
     done = context.instance.get_run_stats(context.run_id).materializations
-    print(f"[{done + 1}/{of_all}] {context.asset_key.to_user_string()}: {what}", flush=True)
-
-
-def _files(root: Path, stage: Stage) -> dict[str, dg.MetadataValue]:
-    """Where the outs lie, and the summary if one of them holds one."""
-    found: dict[str, dg.MetadataValue] = {"files": dg.MetadataValue.md("\n".join(f"- `{out}`" for out in stage.outs))}
-    for out in stage.outs:
-        if (summary := root / out / SUMMARY).is_file():
-            found["summary"] = dg.MetadataValue.md(summary.read_text(encoding="utf-8"))
-        if (page := root / out / "report.html").is_file():
-            found["report"] = link(root, page)
-    return found
+    line = f"[{done + 1}/{of_all}] {context.asset_key.to_user_string()}: {what}"
+    context.log.info(line)
+    print(line, flush=True)

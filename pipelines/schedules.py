@@ -37,7 +37,8 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
         "params.yaml are evaluated again, a small training is repeated, rewards and data are checked; one sentence "
         "says what came of it.\n\n`vrft nightly`; baselines are recorded with `vrft baseline <cell>`.",
         group_name="nightly",
-        kinds={"pytorch"},
+        owners=["team:evaluation"],
+        kinds={"pytorch", "report"},
     )
     def nightly_eval(
         context: dg.AssetExecutionContext, gpu_executor: dg.ResourceParam[Executor]
@@ -57,7 +58,7 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
 
 def nightly_job(asset: dg.AssetsDefinition, verdicts: dg.AssetChecksDefinition):
     return dg.define_asset_job(
-        "nightly",
+        "nightly_regression",
         dg.AssetSelection.assets(asset).without_checks() | dg.AssetSelection.checks(verdicts),
         description="Evaluate the current models again and compare with their baselines.",
     )

@@ -1,10 +1,12 @@
-"""`python -m pipelines.webserver --port 3000 --socket CODE`: Dagster's pages behind a guard, reports and data docs too.
+"""`python -m pipelines.webserver --port 3000 --code CODE`: Dagster's pages behind a guard; reports, data docs and the
+project's code at a commit too. /vrft/ lists them.
 
 Reports hold what a model wrote: their pages get an origin of their own and no script, whatever they contain.
 """
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import uvicorn
@@ -13,16 +15,21 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
-from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from pipelines.browser_guard import Guard
-from pipelines.definitions import project_root
-from pipelines.pages import FOLDERS, PREFIX
+from pipelines.children import HOST
+from pipelines.definitions import LOCATION, project_root
+from pipelines.front_page import NOTHING_YET, html
+from pipelines.pages import CODE, FOLDERS, PREFIX
+from pipelines.source_links import Source, git
+from vrft_core.errors import InputError
 
-HOST = "127.0.0.1"
 POLL = 2000  # milliseconds between a page's questions, as in `dagster dev`
 SECONDS_TO_STOP = 3  # for requests that have not ended; a page's websocket never does
 PAGE_HEADERS = {
@@ -47,21 +54,54 @@ class Pages(StaticFiles):
         return super().lookup_path(path)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code != 404 or not path.endswith(".html"):
+                raise
+            response = HTMLResponse(NOTHING_YET, 404)
         response.headers.update(PAGE_HEADERS)
         return response
 
 
+class Code:
+    """Text of the project's own files at a commit; none that the commit does not hold, nothing else of git's."""
+
+    def __init__(self, root: Path) -> None:
+        self.source = Source.of(root)
+
+    def __call__(self, request: Request) -> Response:
+        commit, file = request.path_params["commit"], request.path_params["file"]
+        if not re.fullmatch("[0-9a-f]{40}", commit) or file not in self.source.files:
+            return PlainTextResponse("no such file\n", 404, PAGE_HEADERS)
+        return PlainTextResponse(git(self.source.root, "show", f"{commit}:{file}"), 200, PAGE_HEADERS)
+
+
 def guarded(app: ASGIApp, root: Path) -> Guard:
     """Dagster's application with the project's pages, behind the guard. VRFT_UI_HOSTS: further host names."""
-    app.router.routes[:0] = [Mount(f"{PREFIX}/{name}", Pages(root / name)) for name in FOLDERS]
+
+    def front(request: Request) -> Response:
+        try:
+            return HTMLResponse(html(root), 200, PAGE_HEADERS)
+        except InputError as error:
+            return PlainTextResponse(f"{error}\n", 500, PAGE_HEADERS)
+
+    app.router.routes[:0] = [
+        *(Mount(f"{PREFIX}/{name}", Pages(root / name)) for name in FOLDERS),
+        Route(f"{PREFIX}/{CODE}/{{commit}}/{{file:path}}", Code(root).__call__),
+        Route(f"{PREFIX}/", front),
+    ]
     names = [name.strip() for name in os.environ.get("VRFT_UI_HOSTS", "").split(",") if name.strip()]
     return Guard(app, names)
 
 
-def serve(port: int, socket: str) -> None:
-    """Until SIGINT or SIGTERM. `socket`: where the code server answers."""
-    target = GrpcServerTarget(host="localhost", port=None, socket=socket, location_name="vrft")
+def serve(host: str, port: int, code: str) -> None:
+    """Until SIGINT or SIGTERM. `code`: where the code server answers, a socket's path or `host:port`."""
+    server, _, number = code.rpartition(":")
+    socket = None if server else code
+    target = GrpcServerTarget(
+        host=server or "localhost", port=int(number) if server else None, socket=socket, location_name=LOCATION
+    )
     with (
         DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context,
@@ -70,7 +110,7 @@ def serve(port: int, socket: str) -> None:
         app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL)
         uvicorn.run(
             guarded(app, project_root()),
-            host=HOST,
+            host=host,
             port=port,
             log_level="warning",
             server_header=False,
@@ -80,6 +120,7 @@ def serve(port: int, socket: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default=HOST, help="a container's own address; its port is published on loopback")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--socket", required=True)
+    parser.add_argument("--code", required=True)
     serve(**vars(parser.parse_args()))

@@ -45,6 +45,24 @@ class Page:
             while not await self.value(f"Boolean({expression})"):  # an element by itself would come as an empty object
                 await asyncio.sleep(0.2)
 
+    async def go(self, address: str) -> None:
+        await self.do("Page.navigate", url=address)
+        await self.until("document.readyState === 'complete'")
+
+    async def click(self, element: str, seconds: float = 120) -> None:
+        """`element`: JavaScript that finds it; waited for until it stands still. With the mouse, as menus want it."""
+        await self.until(element, seconds)
+        middle = "(e => { e?.scrollIntoView({block: 'center'}); const b = e?.getBoundingClientRect(); "
+        middle += f"return b && [b.x + b.width / 2, b.y + b.height / 2] }})({element})"
+        before, place = None, await self.value(middle)
+        while place is None or place != before:
+            await asyncio.sleep(1)
+            before, place = place, await self.value(middle)
+        x, y = place
+        await self.do("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.do("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     async def choose(self, selector: str, file: Path) -> None:
         """Put a file into a file input."""
         root = await self.do("DOM.getDocument")

@@ -67,7 +67,7 @@ def test_every_listed_cell_has_a_verdict_and_a_freshness_check(definitions):
 def test_a_project_without_nightly_cells_still_loads(tmp_path):
     root = small_project(tmp_path / "project")
     edit_params(root, lambda params: params.pop("nightly"))
-    assert build_definitions(root).resolve_job_def("nightly")
+    assert build_definitions(root).resolve_job_def("nightly_regression")
 
 
 def scene(images: int) -> Annotations:
@@ -310,7 +310,7 @@ def test_a_worse_model_fails_the_nightly_run_and_the_same_model_passes(tmp_path)
     run("dvc", "repro", "-q", f"rft_eval@{CELL}", cwd=root)
     record_baseline(layout, params, cell)
     with dg.instance_for_test() as instance:
-        job = build_definitions(root).resolve_job_def("nightly")
+        job = build_definitions(root).resolve_job_def("nightly_regression")
 
         def tonight() -> dg.ExecuteInProcessResult:
             return job.execute_in_process(instance=instance, raise_on_error=False)

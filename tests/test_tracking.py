@@ -88,7 +88,7 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_trained_model(projec
 
     [found] = runs(store)
     assert (found.info.run_name, found.info.status) == (f"{cell.key}-rft", "FINISHED")
-    assert found.data.metrics == {"reward": 0.25, "loss": 0.5}
+    assert found.data.metrics == {"train/reward": 0.25, "train/loss": 0.5}
     assert found.data.params["rft.learning_rate"] == str(params.recipe(cell).rft.learning_rate)
     assert found.data.params["seed"] == str(cell.seed)
     inputs = {entry.dataset.name: entry.dataset.digest for entry in found.inputs.dataset_inputs}
@@ -143,7 +143,7 @@ def test_a_training_killed_hard_goes_on_in_its_own_run_and_repeats_no_step(proje
 
     [only] = runs(store)
     assert only.info.status == "FINISHED"
-    assert curve(store, only, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
+    assert curve(store, only, "train/reward") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
 
 
 def test_a_stage_repeated_after_success_finds_its_run_and_its_model(project, store):
@@ -154,7 +154,7 @@ def test_a_stage_repeated_after_success_finds_its_run_and_its_model(project, sto
             run.model("a/b", layout.model(cell, "rft"), provenance.directory_digest(layout.model(cell, "rft")))
 
     [only] = runs(store)
-    assert curve(store, only, "reward") == [(1, 0.5)]
+    assert curve(store, only, "train/reward") == [(1, 0.5)]
     assert [model.name for model in recorded_models(store)] == ["a-b"]
 
 
@@ -200,7 +200,7 @@ def test_an_exception_marks_the_run_failed_and_the_retry_continues_it(project, s
     with tracking.run(layout, params, cell, "sft") as run:
         run.metrics({"loss": 0.5}, 2)
 
-    assert [(r.info.status, r.data.metrics["loss"]) for r in runs(store)] == [("FINISHED", 0.5)]
+    assert [(r.info.status, r.data.metrics["train/loss"]) for r in runs(store)] == [("FINISHED", 0.5)]
 
 
 def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_model(project, store):
@@ -219,13 +219,44 @@ def test_evaluations_land_on_the_trained_models_run_and_beside_the_untouched_mod
     assert set(found) == {f"{cell.key}-rft", f"{cell.at('setup').key}-base"}
     trained = found[f"{cell.key}-rft"]
     assert trained.data.metrics == {
-        "lvis/oracle/AP": 0.45,
-        "interval/lvis/oracle/AP/low": 0.4,
-        "interval/lvis/oracle/AP/high": 0.5,
+        "lvis/oracle/AP": 45.0,
+        "interval/lvis/oracle/AP/low": 40.0,
+        "interval/lvis/oracle/AP/high": 50.0,
     }
-    assert curve(store, trained, "lvis/oracle/AP") == [(0, 0.45)]
+    assert curve(store, trained, "lvis/oracle/AP") == [(0, 45.0)]
     [model] = store.search_logged_models([trained.info.experiment_id], filter_string=f"tags.`dvc.md5` = '{digest}'")
-    assert ("lvis/oracle/AP", 0.45) in [(metric.key, metric.value) for metric in model.metrics]
+    assert ("lvis/oracle/AP", 45.0) in [(metric.key, metric.value) for metric in model.metrics]
+
+
+def test_a_fault_that_comes_late_or_goes_away_has_zeros_in_its_curve(project, store):
+    layout, params, cell = project
+    with tracking.run(layout, params, cell, "rft") as run:
+        for step, faults in enumerate(({"faulty": 0.0}, {"faulty": 0.5, "truncated": 0.5}, {"faulty": 0.0}), 1):
+            run.metrics({f"answers/{name}": share for name, share in faults.items()}, step)
+        run.metrics({"validation/coco/AP": 0.123456}, 3)
+    [found] = runs(store)
+    assert sorted(curve(store, found, "train/answers/truncated")) == [(1, 0.0), (2, 0.5), (3, 0.0)]
+    assert curve(store, found, "validation/coco/AP") == [(3, 12.35)]
+
+
+def test_a_models_run_holds_its_answers_and_its_report_and_its_page_is_known(project, store):
+    layout, params, cell = project
+    digest = provenance.directory_digest(layout.model(cell, "rft"))
+    with tracking.run(layout, params, cell, "rft") as run:
+        run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
+    for path in (layout.evaluation(cell, "rft") / "predictions.jsonl", layout.report(cell) / "report.html"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    assert not tracking.recorded(layout, cell, "rft")
+    tracking.log_evaluation(layout, params, cell, "rft", {"lvis/oracle/AP": {"value": 0.4, "low": 0.3, "high": 0.5}})
+    tracking.log_report(layout, cell, ["rft"])
+
+    [found] = runs(store)
+    names = [one.path for folder in ("evaluation", "report") for one in store.list_artifacts(found.info.run_id, folder)]
+    assert names == ["evaluation/predictions.jsonl", "report/report.html"]
+    assert tracking.recorded(layout, cell, "rft")
+    where = f"http://127.0.0.1:5000/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
+    assert tracking.address(layout, cell.key, "rft") == where
 
 
 def test_a_server_that_is_not_there_stops_a_training_at_its_start_with_one_line(project, monkeypatch):
@@ -273,7 +304,7 @@ def test_two_stages_may_open_a_new_store_at_the_same_time(project):
     with tracking._store(layout) as client:
         found = runs(client)
         assert sorted(run.data.tags["stage"] for run in found) == ["rft", "sft"]
-        assert [len(curve(client, run, "loss")) for run in found] == [50, 50]
+        assert [len(curve(client, run, "train/loss")) for run in found] == [50, 50]
 
 
 @pytest.mark.slow
@@ -296,7 +327,7 @@ def test_a_server_that_goes_away_for_a_while_loses_nothing(project, empty_store,
             assert run.flush() == 0
             with tracking._store(layout) as client:
                 [found] = runs(client)
-                assert curve(client, found, "reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
+                assert curve(client, found, "train/reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
                 assert [model.tags["dvc.md5"] for model in recorded_models(client)] == [digest]
             assert run.close("FINISHED") == 0
 
@@ -341,7 +372,7 @@ def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(pro
         with tracking._store(layout) as client:
             [found] = runs(client)
             assert found.info.status == "FINISHED"
-            assert curve(client, found, "reward") == [(step, step / 1000) for step in range(200)]
+            assert curve(client, found, "train/reward") == [(step, step / 1000) for step in range(200)]
             assert [model.tags["dvc.md5"] for model in recorded_models(client)] == ["0" * 32]
         assert cli.main(["--root", str(layout.root), "track", "--resend"]) == 0
         assert capsys.readouterr().out == "nothing waits to be sent\n"
@@ -377,13 +408,13 @@ def test_records_of_a_killed_training_are_sent_by_the_next_attempt(project, stor
     kept = layout.root / "runs/tracking" / f"{run_id}.jsonl"
     lines = [
         {"run": run_id, "name": "x", "uri": ""},
-        {"do": "metrics", "values": {"reward": 0.5}, "step": 7, "time": 1},
+        {"do": "metrics", "values": {"train/reward": 0.5}, "step": 7, "time": 1},
     ]
     kept.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"do": "metr')
     with tracking.run(layout, params, cell, "rft") as run:
         assert run.resumed
         run.metrics({"reward": 0.6}, 8)
-    assert curve(store, runs(store)[0], "reward") == [(7, 0.5), (8, 0.6)]
+    assert curve(store, runs(store)[0], "train/reward") == [(7, 0.5), (8, 0.6)]
     assert not kept.exists()
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,12 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_project import ROOT, small_project
+from small_project import ROOT, run, small_project
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from pipelines.dvc_assets import _files
-from pipelines.dvc_project import Stage
 from pipelines.pages import link
 
 pytestmark = [
@@ -52,7 +51,7 @@ class Ui:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.ui"], cwd=root, env=environment, stdout=file, stderr=file
             )
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while "Ready" not in self.said.read_text():
             assert self.process.poll() is None and time.monotonic() < deadline, self.said.read_text()
             time.sleep(0.3)
@@ -88,15 +87,24 @@ class Ui:
 
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory) -> Iterator[Ui]:
-    server = Ui(small_project(tmp_path_factory.mktemp("ui") / "project"))
+    root = small_project(tmp_path_factory.mktemp("ui") / "project")
+    run("git", "add", "dvc.yaml", "params.yaml", cwd=root)
+    run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "-m", "made", cwd=root)
+    server = Ui(root)
     yield server
     server.process.terminate()
     server.process.wait(60)
 
 
-def test_one_line_says_that_it_is_ready_and_where(ui):
-    (line,) = ui.said.read_text().splitlines()
-    assert line.startswith(f"Ready: Dagster http://127.0.0.1:{ui.port}   MLflow http://127.0.0.1:{ui.mlflow}/")
+def test_it_says_that_it_is_ready_and_where_everything_is_and_nothing_else(ui):
+    first, *lines = ui.said.read_text().splitlines()
+    assert first == "Ready. Ctrl-C stops all of it."
+    own = f"http://127.0.0.1:{ui.port}"
+    places = dict(re.split(r"\s{2,}|(?<=docs) ", line.strip(), maxsplit=1) for line in lines)
+    assert places == {
+        "Dagster": own, "reports, data docs": f"{own}/vrft/", "logs": str(ui.root / "dagster_home/ui"),
+        "MLflow": f"http://127.0.0.1:{ui.mlflow}/#/experiments",
+    }  # fmt: skip
     locations = ui.query("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
     assert locations["workspaceOrError"]["locationEntries"] == [{"loadStatus": "LOADED"}]
 
@@ -185,6 +193,31 @@ def test_reports_and_data_docs_are_one_click_away_and_harmless(ui):
         assert ui.ask("POST", link(ui.root, page).url)[0] == 405
 
 
+def test_a_page_that_is_not_made_yet_says_so(ui):
+    status, headers, text = ui.ask("GET", "/vrft/reports/lvis-mini-1shot/s2/report/report.html")
+    assert status == 404 and "not made yet" in text and "sandbox" in headers["Content-Security-Policy"]
+
+
+def test_all_experiments_are_on_one_page(ui):
+    status, headers, text = ui.ask("GET", "/vrft/")
+    assert status == 200 and 'id="lvis-mini-1shot-s0"' in text and "sandbox" in headers["Content-Security-Policy"]
+
+
+def test_code_is_shown_at_the_commit_as_text_and_nothing_that_git_does_not_hold(ui):
+    commit = run("git", "rev-parse", "HEAD", cwd=ui.root).strip()
+    status, headers, text = ui.ask("GET", f"/vrft/code/{commit}/dvc.yaml")
+    assert status == 200 and text == (ui.root / "dvc.yaml").read_text().rstrip()
+    assert headers["Content-Type"].startswith("text/plain") and "sandbox" in headers["Content-Security-Policy"]
+    for path in (
+        f"{commit}/said",
+        f"{commit}/../said",
+        "HEAD/dvc.yaml",
+        f"{'0' * 40}x/dvc.yaml",
+        f"{commit}/.git/config",
+    ):
+        assert ui.ask("GET", f"/vrft/code/{path}")[0] == 404, path
+
+
 def test_nothing_outside_those_folders_is_served(ui):
     folder = ui.root / "reports/more"
     folder.mkdir(parents=True)
@@ -198,14 +231,6 @@ def test_nothing_outside_those_folders_is_served(ui):
         status, _, text = ui.ask("GET", f"/vrft/reports/{path}")
         assert not any(word in text for word in ("secret", "root:", "recipes:")), path
         assert status in (400, 404), path
-
-
-def test_a_materialized_report_is_linked(tmp_path):
-    out = "reports/lvis-mini-1shot/s0/report"
-    (tmp_path / out).mkdir(parents=True)
-    (tmp_path / out / "report.html").write_text("")
-    stage = Stage("report", "lvis-mini-1shot-s0", "", "", {}, (), (), (out,), ())
-    assert _files(tmp_path, stage)["report"].url == f"/vrft/{out}/report.html"
 
 
 def test_where_the_pages_are_not_ours_a_report_has_its_path(tmp_path, monkeypatch):

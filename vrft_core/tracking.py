@@ -15,18 +15,26 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
-from vrft_core import provenance
+from vrft_core import io, provenance
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.locks import say
 from vrft_core.outbox import Outbox, Unwanted, first_line, waiting
 from vrft_core.params import Params
 
+NOTES = {  # of experiments
+    "nightly": "One run a night: every champion evaluated again. Metrics are points of 100.",
+    "pretraining": "Pre-training of the starting weights. Results lie in the experiments named after benchmarks.",
+    "benchmark": "Base, SFT and RFT on this benchmark. Metrics are points of 100; `interval/…` are the ends of 95 % "
+    "intervals, `train/…` the curves of the training.",
+}
+# beginnings of names: of curves in MLflow, of faults' shares and of scores in a training log
+TRAIN, FAULTS, VALIDATION, INTERVAL = "train/", "answers/", "validation/", "interval/"
 KEY, CODE, MODEL = "vrft.key", "vrft.code", "vrft.model_digest"  # tags of a run
 DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 PAUSE = 30.0  # seconds between attempts while the store is away
@@ -58,6 +66,7 @@ def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run
     key = f"{cell.key}/{stage}/{provenance.fingerprint({'settings': settings, 'inputs': digests})}"
     with _store(layout) as client:
         record = Run(client, layout, *_find_or_create(client, layout, cell, stage, key), name=f"{cell.key}-{stage}")
+    _note_address(layout, record, cell.key, stage)
     record.params(settings)
     if inputs:
         prompts = inputs["prompts"]
@@ -75,8 +84,8 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
     """Add a model's evaluation to its own run, so that one table compares base, SFT and RFT.
 
     `metrics` maps a name to {"value", "low", "high"} or to a number; undefined values (null) are left out. The
-    untouched model gets one run for each benchmark, beside those it is compared with. A store that cannot be reached
-    costs a warning, not the evaluation.
+    untouched model gets one run for each benchmark, beside those it is compared with. Its answers are kept as a file.
+    A store that cannot be reached costs a warning, not the evaluation.
     """
     if not _installed():
         return
@@ -104,7 +113,69 @@ def log_evaluation(layout: Layout, params: Params, cell: Cell, method: str, metr
         context="evaluation",
     )
     record.evaluation(metrics, digest)
+    for name in ("metrics.json", "predictions.jsonl"):
+        if (path := layout.evaluation(cell, method) / name).is_file():
+            record.artifact(path, "evaluation")
+    _note_address(layout, record, cell.key, method)
     record.close(None if found else "FINISHED")
+
+
+def log_report(layout: Layout, cell: Cell, methods: Sequence[str]) -> None:
+    """Add a cell's report, with its images, to the runs of the models that were trained for it.
+
+    A store that cannot be reached costs a warning, not the report.
+    """
+    if not _installed():
+        return
+    for method in methods:
+        directory = layout.model(cell, method)
+        try:
+            digest = provenance.directory_digest(directory)
+            with _store(layout) as client:
+                where = _experiment(client, layout, cell)
+                found = client.search_runs([where], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
+                if not found:  # trained where another store was in use
+                    continue
+                record = Run(client, layout, found[0], True, name=f"{cell.key}-{method}")
+        except InputError as error:
+            return say(f"{error}; the report of {cell.key} is not recorded there")
+        for path in sorted(layout.report(cell).iterdir()):
+            record.artifact(path, "report")
+        record.close(None)
+
+
+def recorded(layout: Layout, cell: Cell, method: str) -> bool:
+    """Whether a run of this very model is known with its evaluation."""
+    digest = provenance.directory_digest(layout.model(cell, method))
+    with _store(layout) as client:
+        where = _experiment(client, layout, cell)
+        found = client.search_runs([where], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
+    return any(name.startswith(INTERVAL) for run in found for name in run.data.metrics)
+
+
+def address(layout: Layout, key: str, method: str) -> str | None:
+    """The page of the run in which a stage or an evaluation was last recorded, None where there is no such record.
+
+    `key`: of the cell, or of the wider scope that the method belongs to. Where the store is a file, it is `make ui`'s.
+    """
+    try:
+        found = io.read_json(_addresses(layout) / f"{key}-{method}.json")
+        return _page(layout, found["uri"], found["experiment"], found["run"])
+    except (InputError, OSError, KeyError, TypeError):
+        return None
+
+
+def _note_address(layout: Layout, record: "Run", key: str, method: str) -> None:
+    with contextlib.suppress(OSError):
+        io.write_json(
+            _addresses(layout) / f"{key}-{method}.json",
+            {"uri": _public(tracking_uri(layout)), "experiment": record.experiment, "run": record.id},
+        )
+
+
+def _page(layout: Layout, uri: str, experiment: str, run: str) -> str:
+    pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
+    return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def log_night(layout: Layout, night: Mapping) -> str | None:
@@ -116,26 +187,24 @@ def log_night(layout: Layout, night: Mapping) -> str | None:
         return None
     from mlflow.entities import Metric, RunTag
 
-    numbers = {"passed": float(night["passed"])}
+    numbers: dict[str, float | None] = {"passed": float(night["passed"])}
     for key, row in night["cells"].items():
         for name, entry in row.get("metrics", {}).items():
-            numbers[f"{key}/{name}"] = entry["value"]
+            numbers[f"{key}/{name}"] = _points(entry["value"])
         if "difference" in row:
-            numbers |= {f"{key}/difference/{end}": row["difference"][end] for end in ("value", "low", "high")}
+            numbers |= {f"{key}/difference/{end}": _points(row["difference"][end]) for end in ("value", "low", "high")}
             numbers[f"{key}/p"] = row["p"]
     tags = {"verdict": "passed" if night["passed"] else "failed", "mlflow.note.content": night["sentence"][:5000]}
     tags |= {f"verdict.{key}": row["verdict"] for key, row in night["cells"].items()}
     tags |= {"mlflow.source.git.commit": night["commit"]} if night["commit"] else {}
     try:
         with _store(layout) as client:
-            where = experiment(client, layout, "nightly")
+            where = experiment(client, layout, "nightly", "nightly")
             run = client.create_run(where, run_name=night["at"])
             metrics = [Metric(name, float(v), _now(), 0) for name, v in numbers.items() if _is_number(v)]
             client.log_batch(run.info.run_id, metrics, tags=[RunTag(name, text) for name, text in tags.items()])
             client.set_terminated(run.info.run_id, "FINISHED")
-            uri = _public(tracking_uri(layout))
-            pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
-            return f"{pages.rstrip('/')}/#/experiments/{where}/runs/{run.info.run_id}"
+            return _page(layout, _public(tracking_uri(layout)), where, run.info.run_id)
     except InputError as error:
         say(f"{error}; the night is not recorded there")
         return None
@@ -148,7 +217,8 @@ class Run:
     """
 
     def __init__(self, client, layout: Layout, run, resumed: bool, name: str, outbox: str | None = None) -> None:
-        self.id, self.name = run.info.run_id, name
+        self.id, self.name, self.experiment = run.info.run_id, name, run.info.experiment_id
+        self._faults: set[str] = set()
         self._layout = layout
         head = {"run": self.id, "name": name, "uri": _public(tracking_uri(layout))}
         sender = _Sender(client, layout, run)
@@ -157,8 +227,21 @@ class Run:
         self.resumed = sender.resumed = resumed or self.left_over > 0
 
     def metrics(self, values: Mapping[str, object], step: int) -> None:
-        """Numbers of one training step, in one request; what is no number is left out, steps already there too."""
+        """Numbers of one training step, in one request; what is no number is left out, steps already there too.
+
+        Validation scores become points. A fault that answers had before and have no more is 0, and so is one just
+        before it is first seen: a curve without these points would look flat.
+        """
         numbers = {name: float(v) for name, v in values.items() if _is_number(v)}
+        faults = {name for name in numbers if name.startswith(FAULTS)}
+        if faults:
+            if (new := faults - self._faults) and self._faults:
+                before = {f"{TRAIN}{name}": 0.0 for name in new}
+                self._outbox.put({"do": "metrics", "values": before, "step": step - 1, "time": _now()})
+            self._faults |= faults
+            numbers = dict.fromkeys(self._faults, 0.0) | numbers
+        scores = {name: _points(v) for name, v in numbers.items() if name.startswith(VALIDATION)}
+        numbers = {f"{TRAIN}{name}": v for name, v in numbers.items() if name not in scores} | scores
         self._outbox.put({"do": "metrics", "values": numbers, "step": step, "time": _now()})
 
     def params(self, values: Mapping[str, object]) -> None:
@@ -198,13 +281,16 @@ class Run:
         self._outbox.put(record)
 
     def evaluation(self, metrics: Mapping[str, object], digest: str) -> None:
-        """See `log_evaluation`; `digest` ties the numbers to the model recorded under it, wherever it was trained."""
+        """See `log_evaluation`: values in [0, 1], recorded as points.
+
+        `digest` ties the numbers to the model recorded under it, wherever it was trained.
+        """
         numbers = {}
         for name, value in metrics.items():
             parts = value if isinstance(value, Mapping) else {"value": value}
             numbers[name] = parts.get("value")
-            numbers |= {f"interval/{name}/{end}": parts.get(end) for end in ("low", "high")}
-        numbers = {name: float(v) for name, v in numbers.items() if _is_number(v)}
+            numbers |= {f"{INTERVAL}{name}/{end}": parts.get(end) for end in ("low", "high")}
+        numbers = {name: _points(v) for name, v in numbers.items() if _is_number(v)}
         self._outbox.put({"do": "evaluation", "values": numbers, "digest": digest, "time": _now()})
 
     def flush(self) -> int:
@@ -384,6 +470,10 @@ def _outboxes(layout: Layout) -> Path:
     return layout.root / "runs/tracking"
 
 
+def _addresses(layout: Layout) -> Path:
+    return layout.root / "runs/mlflow"
+
+
 def _installed() -> bool:
     global _told
     try:
@@ -443,15 +533,16 @@ def _only_one(layout: Layout) -> Iterator[None]:
 
 def _experiment(client, layout: Layout, cell: Cell) -> str:
     """Its id. One experiment a benchmark; starting weights, which belong to none, lie under their recipe."""
-    return experiment(client, layout, cell.benchmark or cell.recipe)
+    return experiment(client, layout, cell.benchmark or cell.recipe, "benchmark" if cell.benchmark else "pretraining")
 
 
-def experiment(client, layout: Layout, name: str) -> str:
+def experiment(client, layout: Layout, name: str, note: str = "benchmark") -> str:
+    """Its id; made where there is none of that name. `note`: which of `NOTES` it then carries."""
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     local = tracking_uri(layout).startswith("sqlite:")
     artifacts = (layout.root.resolve() / "mlartifacts" / name).as_uri() if local else None
-    return client.create_experiment(name, artifact_location=artifacts)
+    return client.create_experiment(name, artifact_location=artifacts, tags={"mlflow.note.content": NOTES[note]})
 
 
 def _find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) -> tuple[object, bool]:
@@ -502,6 +593,11 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         else:
             rows[prefix + str(name)] = value if isinstance(value, str) else json.dumps(value)
     return rows
+
+
+def _points(value: float | None) -> float | None:
+    """A share in [0, 1] as points of 100, with two decimals."""
+    return round(100 * value, 2) if _is_number(value) else None
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -15,6 +15,7 @@ from vrft_core import expectations
 from vrft_core.cell import Cell, Layout
 from vrft_core.families.form import Form
 from vrft_core.params import Params
+from vrft_core.stages import STAGES as SCOPES
 from vrft_core.tasks import get_task
 
 STAGES = ("raw", "few_shot", "prompts")
@@ -38,12 +39,15 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
 
     @dg.multi_asset_check(name=f"{asset.to_python_identifier()}_contract", specs=specs, op_tags=FIRST)
     def contract(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from pipelines.checks.page import NAME, write
         from pipelines.checks.validation import validate
 
         cell = params.parse_cell(f"{benchmark}-{context.partition_key}")
-        pages = root / "data_docs" / stage / cell.key
+        pages = root / "data_docs" / stage / cell.at(SCOPES[stage]).key
         frames, suites = CONTRACTS[stage](Layout(root), params, cell)
-        for name, verdict in validate(frames, suites, pages).items():
+        verdicts = validate(frames, suites, pages)
+        write(pages, f"{pages.name}: {stage}", verdicts)
+        for name, verdict in verdicts.items():
             if not verdict.passed:
                 print(f"{asset.to_user_string()} {name}: " + "; ".join(verdict.broken), flush=True)
             yield dg.AssetCheckResult(
@@ -56,7 +60,7 @@ def _checks(root: Path, params: Params, benchmark: str, stage: str, asset: dg.As
                     "rows": verdict.rows,
                     "expectations": verdict.expectations,
                     "broken": "; ".join(verdict.broken) or "none",
-                    "data_docs": link(root, pages / "index.html"),
+                    "data_docs": link(root, pages / NAME),
                 },
             )
 

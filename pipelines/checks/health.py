@@ -78,7 +78,8 @@ def _warnings(
             passed = value is None or value <= most
             said = "nothing to measure" if value is None else f"{value:.3g}, limit {most:g}"
             if not passed:
-                print(f"warning: {asset.to_user_string()} {name}: {said}. {meaning}", flush=True)
+                said = f"a warning, the result stands: {said}. {meaning}"
+                print(f"{asset.to_user_string()} {name}: {said}", flush=True)
             yield dg.AssetCheckResult(
                 asset_key=asset,
                 check_name=name,

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
+COLUMNS = ("column", "column_A", "column_B")
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """One suite's result. `broken` names each failed expectation, with the first values that break it."""
+    """One suite's result. `broken`: expectations that failed, with the first values that break them; `kept`: others."""
 
     passed: bool
     critical: bool
     expectations: int
     rows: int
     broken: tuple[str, ...]
+    kept: tuple[str, ...] = ()
 
 
 def validate(frames: dict[str, pd.DataFrame], suites: dict, pages: Path | None = None) -> dict[str, Verdict]:
@@ -58,13 +61,22 @@ def _verdict(result, frame: pd.DataFrame) -> Verdict:
         expectations=len(result.results),
         rows=len(frame),
         broken=tuple(_describe(one, frame) for one in failed),
+        kept=tuple(_name(one.expectation_config) for one in result.results if one.success),
     )
+
+
+def _name(config) -> str:
+    """`expect_column_values_to_be_between x1: min_value 0`."""
+    columns = [str(config.kwargs[name]) for name in COLUMNS if name in config.kwargs]
+    others = {name: value for name, value in config.kwargs.items() if name not in (*COLUMNS, "batch_id")}
+    more = ", ".join(f"{name} {value}" for name, value in others.items() if isinstance(value, int | float | str | list))
+    return " ".join([config.type, *columns]) + (f": {more}" if more else "")
 
 
 def _describe(one, frame: pd.DataFrame) -> str:
     """`expect_column_values_to_be_unique id: 2 rows, such as [7, 7]`."""
     config, result = one.expectation_config, one.result or {}
-    columns = [str(config.kwargs[name]) for name in ("column", "column_A", "column_B") if name in config.kwargs]
+    columns = [str(config.kwargs[name]) for name in COLUMNS if name in config.kwargs]
     if "unexpected_count" in result:
         seen = f"{result['unexpected_count']} rows, such as {_plain(result.get('partial_unexpected_list', []))}"
     elif one.exception_info.get("exception_message"):

@@ -1,5 +1,6 @@
 """Runs a stage's command as a process of this machine. Its output goes to the terminal and to Dagster's logs."""
 
+import logging
 import os
 import shlex
 import signal
@@ -55,7 +56,7 @@ class LocalExecutor(dg.PipesClient):
             if lock:
                 lock.held_by(process.pid, f"{shlex.join(work.command)}, started by {command_line()}")
             last_lines: deque[str] = deque(maxlen=LINES_SHOWN)
-            pump = threading.Thread(target=_pump, args=(process.stderr, last_lines), daemon=True)
+            pump = threading.Thread(target=_pump, args=(process.stderr, last_lines, context.log), daemon=True)
             pump.start()
             try:
                 _, status, usage = os.wait4(process.pid, 0)
@@ -82,13 +83,15 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def _pump(stream: IO[bytes], last_lines: deque[str]) -> None:
-    """Pass a process's standard error on, line by line, and keep its end."""
+def _pump(stream: IO[bytes], last_lines: deque[str], log: logging.Logger) -> None:
+    """Pass a process's standard error on, line by line, to Dagster's log too, and keep its end."""
     for line in stream:
         with suppress(OSError):  # a terminal that is gone
             sys.stderr.flush()
             os.write(2, line)
         last_lines.append(line.decode("utf-8", "replace").rstrip())
+        with suppress(Exception):  # Dagster's own trouble stops no stage
+            log.info(last_lines[-1])
 
 
 def _stop(process: subprocess.Popen) -> None:

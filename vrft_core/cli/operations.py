@@ -69,12 +69,21 @@ def promote(project: Project, cell: str | None, rollback: str | None) -> int:
 
 
 @operations.command()
-@click.option("--resend", is_flag=True, required=True, help="Records that wait in runs/tracking.")
-def track(project: Project, resend: bool) -> None:
+@click.option("--resend", is_flag=True, help="Records that wait in runs/tracking.")
+@click.option("--rebuild", is_flag=True, help="Runs of results that came with `dvc pull`.")
+def track(project: Project, resend: bool, rebuild: bool) -> None:
     """Send MLflow what did not reach it."""
-    from vrft_core.tracking import resend as send
+    if resend == rebuild:
+        raise InputError("vrft track", "takes --resend or --rebuild, one of the two", "see `vrft track --help`")
+    if resend:
+        from vrft_core.tracking import resend as send
 
-    for line in send(project.layout):
+        lines = send(project.layout)
+    else:
+        from vrft_core.commands.track import rebuild as record
+
+        lines = record(project.layout, project.params)
+    for line in lines:
         click.echo(line)
 
 

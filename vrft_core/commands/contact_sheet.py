@@ -1,6 +1,8 @@
 """Nine examples of a labelled folder on one sheet, with their boxes: wrong labels are seen before any training."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,23 +16,31 @@ COLOURS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 
 
 def draw(path: Path, source: Source) -> None:
-    """Write a PNG. Labelled images come first, spread over the folder's names; labels stand in their box's colour."""
-    rows: dict[int, list[dict]] = {image["id"]: [] for image in source.data["images"]}
-    for row in source.data["annotations"]:
-        rows[row["image_id"]].append(row)
-    labelled = [image for image in source.data["images"] if rows[image["id"]]]
-    count = min(SIDE * SIDE, len(labelled))
-    chosen = [labelled[number * len(labelled) // count] for number in range(count)]
-    names = {category["id"]: category["name"] for category in source.data["categories"]}
-    sheet = Image.new("RGB", (SIDE * TILE, -(-count // SIDE) * (TILE + TEXT)), "white")
-    for number, image in enumerate(chosen):
-        tile = _tile(image, rows[image["id"]], source.contents[image["id"]], names)
-        sheet.paste(tile, (number % SIDE * TILE, number // SIDE * (TILE + TEXT)))
+    """Write `sheet` as a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    sheet.save(temporary, "PNG")
+    sheet(source.data, source.contents).save(temporary, "PNG")
     temporary.replace(path)
     io.flush(path)
+
+
+def sheet(data: Mapping[str, Any], contents: Mapping[int, Path | bytes]) -> Image.Image:
+    """Labelled images, spread over the list of them, each label in its box's colour.
+
+    `data`: as in `annotations.json`; `contents`: image id → its file, or what such a file holds.
+    """
+    rows: dict[int, list[dict]] = {image["id"]: [] for image in data["images"]}
+    for row in data["annotations"]:
+        rows[row["image_id"]].append(row)
+    labelled = [image for image in data["images"] if rows[image["id"]]]
+    count = min(SIDE * SIDE, len(labelled))
+    chosen = [labelled[number * len(labelled) // count] for number in range(count)]
+    names = {category["id"]: category["name"] for category in data["categories"]}
+    whole = Image.new("RGB", (SIDE * TILE, -(-count // SIDE) * (TILE + TEXT)), "white")
+    for number, image in enumerate(chosen):
+        tile = _tile(image, rows[image["id"]], contents[image["id"]], names)
+        whole.paste(tile, (number % SIDE * TILE, number // SIDE * (TILE + TEXT)))
+    return whole
 
 
 def _tile(image: dict, rows: list[dict], content: Path | bytes, names: dict[int, str]) -> Image.Image:

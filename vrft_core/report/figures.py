@@ -49,10 +49,15 @@ def learning(training: "Mapping[str, Description]") -> list[Figure]:
     return found
 
 
+def learning_of(method: str, record: "Description") -> list[Figure]:
+    """The same of one training alone: its validation score, and its reward or loss."""
+    curve = _rewards(record) if method == "rft" else _loss(method, record.get("log", []))
+    return [_validation({method: record}), curve]
+
+
 def _validation(training: "Mapping[str, Description]") -> Figure:
     curves, start = [], None
-    for method in ("sft", "rft"):
-        record = training[method]
+    for method, record in training.items():
         points = [
             (row["step"], 100 * score)
             for row in record.get("validation", [])
@@ -61,7 +66,7 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
         start = next((y for x, y in points if x == 0), start)
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))
     level = None if start is None else ("untouched model", start)
-    metric = training["rft"].get("validation_metric", "score")
+    metric = next(iter(training.values())).get("validation_metric", "score")
     return figure(
         "Validation score at each checkpoint",
         charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),

@@ -97,9 +97,12 @@ def _report(key: str) -> str:
 def _row(night: dict) -> dict:
     parts = [*night["rewards"].values(), night["golden"], night["data"]]
     link = str(night["run"] or "")
+    verdicts = {key: row["verdict"] for key, row in night["cells"].items()}
+    bad = {key: verdict for key, verdict in verdicts.items() if verdict != "good"}
     return {
         **night,
         "link": link if link.startswith(("http://", "https://")) else None,
-        "verdicts": {key: row["verdict"] for key, row in night["cells"].items()},
+        "bad": bad,
+        "good": len(verdicts) - len(bad),
         "others": all(one["passed"] for one in parts if one is not None),
     }

@@ -261,6 +261,7 @@ class Checks(Protocol):
     """Plain data, read whenever definitions are loaded: no heavy import here."""
 
     LABELS: str  # what a user's own images must be labelled with: boxes, classes or expressions
+    GOOD: str  # what the deciding number means and what a good one is, in a few sentences
     DESCRIPTIONS: Mapping[str, Mapping[str, str]]  # stage (raw, prompts) → check → what it says
     EXPECTATIONS: "Mapping[str, Mapping[str, Sequence[Expectation]]]"  # stage → frame → what must hold
     LIMITS: Mapping[str, tuple[float, str]]  # of an evaluation's numbers: the most there should be, what more means

@@ -3,6 +3,10 @@
 from vrft_core.expectations import EXAMPLES, Expectation, among, at_least, equal, no_rows, true, unique
 
 LABELS = "classes"  # what a user's own images must have
+GOOD = (
+    "Accuracy in points, 0 to 100: the share of images called by the right name. A model that guesses gets 100 divided "
+    "by the number of classes. Few images a class can add tens of points; less than the interval's half width is noise."
+)
 DESCRIPTIONS = {
     "raw": {
         "labels": "One annotation an image, of a known class.",

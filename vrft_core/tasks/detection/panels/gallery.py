@@ -13,8 +13,9 @@ FOUND = 0.5  # IoU from which a box counts as right in the captions
 
 
 def gallery(inputs: Inputs, images: Path, seed: int) -> list[Shown]:
-    """Entries for the page's gallery, few-shot categories first."""
-    pairs = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
+    """Entries for the page's gallery, few-shot categories first; of categories that are in their image, if any are."""
+    asked = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
+    pairs = {name: pair for name, pair in asked.items() if inputs.truth.boxes(*pair)} or asked
     entries: list[Shown] = []
     licences = inputs.licences()
     for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
