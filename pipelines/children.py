@@ -3,14 +3,18 @@
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+HOST = "127.0.0.1"
+SECONDS_TO_START = 180
 SECONDS_TO_STOP = 20
 LINES_SHOWN = 10
 
@@ -30,11 +34,13 @@ class Child:
         return "\n".join([f"{self.name} ended with status {self.process.returncode}; its log is {self.log}", *lines])
 
 
-def start(name: str, command: Sequence[str], folder: Path, cwd: Path, environment: Mapping[str, str]) -> Child:
-    """A process group of its own, to be started from the main thread; see `ends_with_parent`."""
+def start(
+    name: str, command: Sequence[str], folder: Path, cwd: Path, environment: Mapping[str, str], again: bool = False
+) -> Child:
+    """A process group of its own, to be started from the main thread; see `ends_with_parent`. `again`: its log goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
-    with open(log, "wb") as file:
+    with open(log, "ab" if again else "wb") as file:
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -59,6 +65,34 @@ def stop(children: Sequence[Child]) -> None:
         deadline = time.monotonic() + SECONDS_TO_STOP
         while time.monotonic() < deadline and not all(child.ended for child in children):
             time.sleep(0.2)
+
+
+def wait_until(ready: Callable[[], bool], children: Sequence[Child], seconds: float = SECONDS_TO_START) -> bool:
+    """Whether it is ready in time, and nobody has ended; else what is wrong is printed."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for child in children:
+            if child.ended:
+                print(child.last_words(), file=sys.stderr)
+                return False
+        if ready():
+            return True
+        time.sleep(0.3)
+    print(f"not ready after {seconds:.0f} s; see the logs in {children[0].log.parent}", file=sys.stderr)
+    return False
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
 
 
 def ends_with_parent() -> Callable[[], None] | None:

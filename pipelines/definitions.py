@@ -20,6 +20,8 @@ from pipelines.promotion import promotion_job
 from pipelines.schedules import freshness_job, nightly_eval, nightly_freshness, nightly_job, nightly_regression
 from vrft_core.tasks import load_params
 
+LOCATION = "vrft"  # what Dagster's pages and its daemon call this code
+
 # Checks that know their partition are what Dagster calls a preview; it would say so at every load.
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 

@@ -3,32 +3,27 @@
 Starting and stopping them only; their settings lie in dagster_home/dagster.yaml and in `vrft_core.tracking`.
 """
 
+import json
 import os
 import signal
-import socket
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
 
 from pipelines import children
-from pipelines.children import Child
+from pipelines.children import HOST, Child, answers, taken, wait_until
 from pipelines.dead_runs import end_dead_runs
-from pipelines.definitions import project_root
+from pipelines.definitions import LOCATION, project_root
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.storage import refuse_unwritable
 from vrft_core.tasks import load_params
 from vrft_core.tracking import tracking_uri
 
-HOST = "127.0.0.1"
 PORTS = {"VRFT_DAGSTER_PORT": 3000, "VRFT_MLFLOW_PORT": 5000}  # may be changed by these variables
-SECONDS_TO_START = 180
 TRAININGS = (
     "/#/experiments/1/runs?workflowType=machine_learning"  # MLflow's own first page shows traces, and there are none
 )
@@ -52,7 +47,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     for name, port in zip(PORTS, (dagster, mlflow) if ours else (dagster,), strict=False):
-        if _taken(port):
+        if taken(port):
             print(f"{HOST}:{port} is taken: stop what listens there, or set {name}", file=sys.stderr)
             return 2
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -73,17 +68,17 @@ def main() -> int:
             if ours:
                 start("mlflow", *_mlflow(store, mlflow))
             start("code", "dagster", "code-server", "start", "-m", "pipelines.definitions", "--socket", code)
-            if not _wait(started, Path(code).exists):
+            if not wait_until(Path(code).exists, started):
                 return 1
-            start("daemon", "dagster._daemon", "run", "--grpc-socket", code, "--log-level", "warning")
-            start("pages", "pipelines.webserver", "--port", str(dagster), "--socket", code)
+            start("daemon", *daemon(Path(private), code))
+            start("pages", "pipelines.webserver", "--port", str(dagster), "--code", code)
             checks = [f"http://{HOST}:{dagster}/server_info", *([f"http://{HOST}:{mlflow}/health"] if ours else [])]
-            if not _wait(started, lambda: all(map(_answers, checks))):
+            if not wait_until(lambda: all(map(answers, checks)), started):
                 return 1
             where = f"http://{HOST}:{mlflow}{TRAININGS}" if ours else store.rpartition("@")[2]
             where = where if there else "(not installed)"
             print(f"Ready: Dagster http://{HOST}:{dagster}   MLflow {where}   (logs: {logs}; Ctrl-C stops)", flush=True)
-            _wait(started, lambda: False, float("inf"))
+            wait_until(lambda: False, started, float("inf"))
             return 1
         except KeyboardInterrupt:
             return 0
@@ -91,39 +86,22 @@ def main() -> int:
             children.stop(started)
 
 
+def daemon(folder: Path, code: str) -> list[str]:
+    """It must know the code by the name that the pages use, or it finds nothing of what is launched there.
+
+    `folder`: where it can be told so; `code`: the code server's socket.
+    """
+    place = {"host": "localhost", "socket": code, "location_name": LOCATION}
+    workspace = folder / "workspace.json"  # which is YAML, too
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": place}]}), encoding="utf-8")
+    return ["dagster._daemon", "run", "--workspace", str(workspace), "--log-level", "warning"]
+
+
 def _mlflow(store: str, port: int) -> list[str]:
     return [
         *("mlflow", "server", "--backend-store-uri", store, "--host", HOST, "--port", str(port), "--workers", "1"),
         *("--uvicorn-opts", "--log-level warning"),
     ]
-
-
-def _wait(started: list[Child], ready: Callable[[], bool], seconds: float = SECONDS_TO_START) -> bool:
-    """Whether it is ready in time, and nobody has ended; else what is wrong is printed."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for child in started:
-            if child.ended:
-                print(child.last_words(), file=sys.stderr)
-                return False
-        if ready():
-            return True
-        time.sleep(0.3)
-    print(f"not ready after {seconds:.0f} s; see the logs in {started[0].log.parent}", file=sys.stderr)
-    return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return response.status == 200
-    except OSError:
-        return False
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m pipelines.webserver --port 3000 --socket CODE`: Dagster's pages behind a guard, reports and data docs too.
+"""`python -m pipelines.webserver --port 3000 --code CODE`: Dagster's pages behind a guard, reports and data docs too.
 
 Reports hold what a model wrote: their pages get an origin of their own and no script, whatever they contain.
 """
@@ -19,10 +19,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from pipelines.browser_guard import Guard
-from pipelines.definitions import project_root
+from pipelines.children import HOST
+from pipelines.definitions import LOCATION, project_root
 from pipelines.pages import FOLDERS, PREFIX
 
-HOST = "127.0.0.1"
 POLL = 2000  # milliseconds between a page's questions, as in `dagster dev`
 SECONDS_TO_STOP = 3  # for requests that have not ended; a page's websocket never does
 PAGE_HEADERS = {
@@ -59,9 +59,13 @@ def guarded(app: ASGIApp, root: Path) -> Guard:
     return Guard(app, names)
 
 
-def serve(port: int, socket: str) -> None:
-    """Until SIGINT or SIGTERM. `socket`: where the code server answers."""
-    target = GrpcServerTarget(host="localhost", port=None, socket=socket, location_name="vrft")
+def serve(host: str, port: int, code: str) -> None:
+    """Until SIGINT or SIGTERM. `code`: where the code server answers, a socket's path or `host:port`."""
+    server, _, number = code.rpartition(":")
+    socket = None if server else code
+    target = GrpcServerTarget(
+        host=server or "localhost", port=int(number) if server else None, socket=socket, location_name=LOCATION
+    )
     with (
         DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context,
@@ -70,7 +74,7 @@ def serve(port: int, socket: str) -> None:
         app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL)
         uvicorn.run(
             guarded(app, project_root()),
-            host=HOST,
+            host=host,
             port=port,
             log_level="warning",
             server_header=False,
@@ -80,6 +84,7 @@ def serve(port: int, socket: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--host", default=HOST, help="a container's own address; its port is published on loopback")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--socket", required=True)
+    parser.add_argument("--code", required=True)
     serve(**vars(parser.parse_args()))
