@@ -37,7 +37,7 @@ class Child:
 def start(
     name: str, command: Sequence[str], folder: Path, cwd: Path, environment: Mapping[str, str], again: bool = False
 ) -> Child:
-    """A process group of its own, to be started from the main thread; see `ends_with_parent`. `again`: its log goes on."""
+    """A process group of its own, to be started from the main thread; see `ends_with_parent`. `again`: log goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     with open(log, "ab" if again else "wb") as file:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class Part:
     starts: list[float] = field(default_factory=list)
 
     def start(self, logs: Path, root: Path, environment: dict[str, str]) -> None:
+        if self.child:
+            with suppress(ProcessLookupError):  # what is left of it, as where a container ends
+                os.killpg(self.child.process.pid, signal.SIGKILL)
         self.child = children.start(self.name, self.command, logs, root, environment, again=bool(self.starts))
         self.starts = [*(then for then in self.starts if then > time.monotonic() - WITHIN), time.monotonic()]
 
@@ -99,7 +103,7 @@ def _parts(state: Path, socket: Path, code: Path, dagster: int, mlflow: int) -> 
              "--artifacts-destination", str(state / "artifacts"), "--uvicorn-opts", "--log-level warning"],
             lambda: answers(f"http://{HOST}:{mlflow}/health"),
         ),
-        Part("code", [*python, "dagster", "code-server", "start", "-m", "pipelines.definitions", *location], code.exists),
+        Part("code", [*python, "dagster", "api", "grpc", "-m", "pipelines.definitions", *location], code.exists),
         Part("daemon", [*python, *daemon(code.parent, str(code))], lambda: True),
         Part(
             "pages",
