@@ -19,6 +19,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 DOCKERFILE = PROJECT / "deploy/kubernetes/Dockerfile"
 PYTHON = "/usr/local/python"  # the virtual environment
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 CALLS = {"services": ["vrft --help", "dagster --version", "dagster-daemon --help", "mlflow --version",
                       "python -c 'import pipelines.webserver, dagster_postgres, torch'"],
          "job": ["vrft --help", "python -c 'import torch, trl, mlflow, dagster_pipes'"]}  # fmt: skip
@@ -75,6 +76,7 @@ class Chroot:
         self.root, self.folder, self.user = root, "/", "0:0"
         path = f"{PYTHON}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self.environment = {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8", "VIRTUAL_ENV": PYTHON}
+        self.environment |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), CERTIFICATES)
 
     def do(self, word: str, rest: str, patterns: list[str]) -> None:
         match word:
@@ -123,7 +125,8 @@ class Chroot:
 
 def main(target: str, root: str) -> int:
     chroot, patterns = Chroot(Path(root).resolve()), ignored()
-    shutil.copy("/etc/resolv.conf", chroot.root / "etc/resolv.conf")
+    for path in ("/etc/resolv.conf", CERTIFICATES):  # of this machine: its network may have an authority of its own
+        shutil.copy(path, chroot.root / path.lstrip("/"))
     subprocess.run(["mount", "--bind", "/dev", chroot.root / "dev"], check=True)
     subprocess.run(["mount", "-t", "proc", "proc", chroot.root / "proc"], check=True)
     try:

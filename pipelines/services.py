@@ -86,9 +86,8 @@ def _serve(root: Path, state: Path, private: Path, dagster: int, mlflow: int) ->
             print(f"Ready: {where}   (logs: {state / 'logs'}; Ctrl-C stops)", flush=True)
             return _keep(parts, lambda part: part.start(state / "logs", root, environment))
         finally:
-            *servers, database = [child for part in reversed(parts) if (child := part.child)] or [None]
-            children.stop(servers)
-            children.stop([database] if database else [])
+            for last in (False, True):  # PostgreSQL, once nobody needs it
+                children.stop([child for child in _running(parts) if (child.name == "postgres") == last])
 
 
 def _parts(state: Path, socket: Path, code: Path, dagster: int, mlflow: int) -> list[Part]:

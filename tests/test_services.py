@@ -199,11 +199,18 @@ def sealed(services: Services) -> int:
     return max((step for step, *_ in complete_checkpoints(Layout(services.root).runs(CELL_, "rft"))), default=0)
 
 
-def paused(services: Services, after: int) -> int:
-    """Stop the training once it has a checkpoint later than `after`; its process."""
-    run_folder = Layout(services.root).runs(CELL_, "rft")
-    wait(lambda: any(int(path.parent.name[11:]) > after for path in run_folder.glob("checkpoint-*/complete.json")),
-         every=0.02)  # fmt: skip
+def paused(services: Services, run_id: str, after: int) -> int:
+    """Stop the training of a run once it has a checkpoint later than `after`; its process."""
+    folder = Layout(services.root).runs(CELL_, "rft")
+
+    def later() -> bool:
+        return any(int(seal.parent.name[11:]) > after for seal in folder.glob("checkpoint-*/complete.json"))
+
+    while not later():
+        assert services.runs().get(run_id) not in ENDED, "it ended by itself"
+        looked = time.monotonic()
+        while not later() and time.monotonic() < looked + 2:
+            time.sleep(0.02)
     (pid,) = services.stages()
     os.kill(pid, signal.SIGSTOP)
     return pid
@@ -213,7 +220,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     layout = Layout(services.root)
     # cancelled in mid-training
     first = services.launch("lvis", "lvis_rft_model")
-    stage = paused(services, 0)
+    stage = paused(services, first, 0)
     services.query(CANCEL, id=first)
     os.kill(stage, signal.SIGCONT)
     assert services.ended(first) == "CANCELED"
@@ -223,7 +230,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
 
     # the run's own process is killed: Dagster sees it and begins the run anew
     second = services.launch("lvis", "lvis_rft_model")
-    stage = paused(services, at)
+    stage = paused(services, second, at)
     os.kill(parent(stage), signal.SIGKILL)
     os.kill(stage, signal.SIGCONT)
     assert services.ended(second) == "FAILURE"
@@ -231,7 +238,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     third = wait(lambda: next((run_id for run_id in services.runs() if run_id not in (first, second)), None))
 
     # the code server is killed, and all that it started: seen, and begun anew as well
-    stage = paused(services, sealed(services))
+    stage = paused(services, third, sealed(services))
     os.kill(services.part("dagster api grpc"), signal.SIGKILL)
     os.kill(stage, signal.SIGCONT)
     assert services.ended(third) == "FAILURE"
@@ -239,7 +246,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     fourth = wait(lambda: next((one for one in services.runs() if one not in (first, second, third)), None))
 
     # daemon, MLflow and PostgreSQL are killed: this run does not notice
-    stage = paused(services, sealed(services))
+    stage = paused(services, fourth, sealed(services))
     for words in ("dagster._daemon", "mlflow server", "bin/postgres"):
         os.kill(services.part(words), signal.SIGKILL)
     os.kill(stage, signal.SIGCONT)
