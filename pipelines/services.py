@@ -25,6 +25,7 @@ from vrft_core.storage import refuse_unwritable
 from vrft_core.tasks import load_params
 
 SETTINGS = Path(__file__).parents[1] / "deploy/services"
+PATIENCE = "300"  # seconds that starting a run's process may take, on a machine that trains meanwhile
 MANY, WITHIN = 6, 120.0  # starts of one part within seconds: then it is given up
 
 
@@ -119,6 +120,7 @@ def _environment(root: Path, state: Path, socket: Path, password: str, mlflow: i
     return {
         **os.environ,
         **ENVIRONMENT,
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": os.environ.get("DAGSTER_GRPC_TIMEOUT_SECONDS", PATIENCE),
         "VRFT_ROOT": str(root),
         "VRFT_SCHEDULES": os.environ.get("VRFT_SCHEDULES", "on"),
         "DAGSTER_HOME": str(home),
