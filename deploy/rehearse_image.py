@@ -4,7 +4,7 @@
     python deploy/rehearse_image.py services ROOT
 
 The chroot stands for the image that the Dockerfile begins with: Debian, with Python in a virtual environment. Every
-COPY, ENV, WORKDIR, USER and RUN is done as it stands, in order. At the end the programs are called as the image's user.
+ARG, COPY, ENV, WORKDIR, USER and RUN is done as it stands, in order. At the end its programs are called as its user.
 """
 
 import os
@@ -83,6 +83,9 @@ class Chroot:
             case "ENV":
                 self.environment |= dict(pair.split("=", 1) for pair in shlex.split(rest))
                 self.environment["UV_SYSTEM_PYTHON"] = "0"  # here Python is in a virtual environment
+            case "ARG":
+                name, _, value = rest.partition("=")
+                self.environment[name] = os.environ.get(name, value)
             case "WORKDIR":
                 self.folder = rest
                 self._inside(rest).mkdir(parents=True, exist_ok=True)
