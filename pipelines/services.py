@@ -53,6 +53,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     try:
+        if not SETTINGS.is_dir():
+            raise InputError(SETTINGS, "is not here", "start it from a checkout of vrft, with VRFT_ROOT for the project")
         load_params(root / "params.yaml")
         refuse_unwritable([root, state])
         ports = {name: int(os.environ.get(name, port)) for name, port in PORTS.items()}
