@@ -52,8 +52,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     says whom to end if that is not wanted: two would write into one run folder. Raises InputError where it finds no
     room or may not write, before it begins where that can be seen then, and where what it reads is damaged.
     """
-    asked, cell = cell, cell.at(STAGES[name])
-    module = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}")
+    module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(STAGES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
@@ -62,7 +61,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
     with trouble_named(layout.root), lock, outcome_noted(outcome_file(layout, cell, name)) as note:
         for maker in _READS.get(name, ()):
-            _refuse_damaged(layout, asked, maker)
+            _refuse_damaged(layout, cell, maker)
         numbers = getattr(module, name)(layout, params, cell)
         if out := _out(layout, cell, name):
             note["digest"] = digest_of(out, name in _WEIGHTS)
