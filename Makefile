@@ -5,6 +5,7 @@
 # make test    all tests, in three runs of pytest at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
 # make lint    style and types (make types: types alone)
 # make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000
+# make services  the same as a deployment has it: PostgreSQL for both, servers started again when they end
 # make docs    the documentation site, into build/site; without network once its packages are installed
 # make lock    resolve requirements.lock and requirements-docs.lock again from pyproject.toml
 SHELL := /bin/bash
@@ -28,7 +29,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DAGSTER_DISABLE_TELEMETRY := yes
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: help setup again demo demo-all check quick test lint types ui docs lock clean
+.PHONY: help setup again demo demo-all check quick test lint types ui services docs lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -77,6 +78,9 @@ types: setup
 
 ui: setup
 	@$(BIN)/python -m pipelines.ui
+
+services: setup
+	@$(BIN)/python -m pipelines.services
 
 # An environment of its own: the site needs none of the project's packages, and the project none of the site's.
 .venv-docs/.installed: requirements-docs.lock

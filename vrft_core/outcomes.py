@@ -10,20 +10,22 @@ from vrft_core.errors import InputError
 
 
 @contextlib.contextmanager
-def outcome_noted(path: Path) -> Iterator[None]:
+def outcome_noted(path: Path) -> Iterator[dict]:
     """Write {"error", "at"} (one line; seconds since 1970) to `path` when the block raises an error, else {"seconds"}.
 
-    An interruption is no outcome, and removes the note before. Where nothing can be written, none is kept.
+    The block may add to the latter, by what it is given. An interruption is no outcome, and removes the note before.
+    Where nothing can be written, none is kept.
     """
     path.unlink(missing_ok=True)
     began = time.monotonic()
+    more: dict = {}
     try:
-        yield
+        yield more
     except Exception as error:
         line = " ".join(f"{error}".split()) or type(error).__name__
         _write(path, {"error": line[:400], "at": time.time()})
         raise
-    _write(path, {"seconds": round(time.monotonic() - began, 1)})
+    _write(path, {"seconds": round(time.monotonic() - began, 1), **more})
 
 
 def outcome(path: Path) -> dict:

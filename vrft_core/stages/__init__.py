@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from vrft_core.cell import Cell, Layout
+from vrft_core.damage import digest_of, refuse_damaged
 from vrft_core.locks import exclusive
-from vrft_core.outcomes import outcome_noted
+from vrft_core.outcomes import outcome, outcome_noted
 from vrft_core.params import Params
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
 
@@ -30,6 +31,17 @@ STAGES = {
 # what a stage writes in, besides its run folder
 _WRITES = {"raw": "data", "few_shot": "data", "prompts": "data", "policy": "models"}
 _TRAININGS = ("sft", "rft")
+# what a stage reads of others, by the stage that makes it; reports are made of much, and computed from nothing else
+_READS = {
+    "few_shot": ["raw"],
+    "prompts": ["raw", "few_shot"],
+    "sft": ["prompts", "policy"],
+    "rft": ["prompts", "policy"],
+    "base_eval": ["raw", "policy"],
+    "sft_eval": ["raw", "policy", "sft"],
+    "rft_eval": ["raw", "policy", "rft"],
+}
+_WEIGHTS = ("policy", *_TRAININGS)
 _MODULES = {"base_eval": "evaluate", "sft_eval": "evaluate", "rft_eval": "evaluate"}
 
 
@@ -38,7 +50,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
 
     A stage lives on where whoever started it is killed. The same stage started again waits for it, with a line that
     says whom to end if that is not wanted: two would write into one run folder. Raises InputError where it finds no
-    room or may not write, before it begins where that can be seen then.
+    room or may not write, before it begins where that can be seen then, and where what it reads is damaged.
     """
     module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(STAGES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
@@ -47,8 +59,31 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     folders = ["runs", _WRITES.get(name, "reports"), *(["models"] if name in _TRAININGS else [])]
     refuse_unwritable([layout.root / folder for folder in folders], need)
     lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
-    with trouble_named(layout.root), lock, outcome_noted(outcome_file(layout, cell, name)):
-        return getattr(module, name)(layout, params, cell)
+    with trouble_named(layout.root), lock, outcome_noted(outcome_file(layout, cell, name)) as note:
+        for maker in _READS.get(name, ()):
+            _refuse_damaged(layout, cell, maker)
+        numbers = getattr(module, name)(layout, params, cell)
+        if out := _out(layout, cell, name):
+            note["digest"] = digest_of(out, name in _WEIGHTS)
+        return numbers
+
+
+def _refuse_damaged(layout: Layout, cell: Cell, maker: str) -> None:
+    own = cell.at(STAGES[maker])
+    made = outcome(outcome_file(layout, own, maker)).get("digest")
+    out, command = _out(layout, own, maker), f"vrft stage {maker} --cell {cell.key}"
+    assert out  # of those that others read
+    refuse_damaged(layout.root, out, made, maker in _WEIGHTS, command)
+
+
+def _out(layout: Layout, cell: Cell, name: str) -> Path | None:
+    """The folder that a stage makes for others; None where it makes none."""
+    match name:
+        case "raw" | "few_shot" | "prompts" | "policy":
+            return getattr(layout, name)(cell)
+        case "sft" | "rft":
+            return layout.model(cell, name)
+    return None
 
 
 def lock_file(layout: Layout, cell: Cell, name: str) -> Path:

@@ -1,0 +1,296 @@
+"""`make services`: PostgreSQL, MLflow, code server, daemon and pages; a training that outlives their deaths; a night.
+
+One start for all: the training is cancelled, its run's process killed, then each server, and goes on every time.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from small_policy import small_recipe, taught_policy
+from small_project import CELL, ROOT, edit_params, run, small_project
+from test_ui import free_port
+
+from pipelines import postgres
+from vrft_core import io
+from vrft_core.cell import Cell, Layout
+from vrft_core.errors import InputError
+from vrft_core.training.checkpoints import complete_checkpoints
+from vrft_core.training.record import ROLLOUTS
+
+STEPS = 12
+PARTITION = CELL.removeprefix("lvis-")
+CELL_ = Cell("mini", "lvis", 1, 0)
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+CANCEL = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+LAUNCH = """mutation($of: ExecutionParams!) { launchRun(executionParams: $of) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
+
+
+def _missing() -> str:
+    if sys.platform != "linux":
+        return "processes end with their parent on Linux"
+    try:
+        postgres.programs()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_missing()), reason=_missing())]
+
+
+def wait(for_what: Callable[[], object], seconds: float = 1500, every: float = 0.3):
+    deadline = time.monotonic() + seconds
+    while not (found := for_what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(every)
+    return found
+
+
+class Services:
+    """`python -m pipelines.services` for a small project, up when it has said so."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.port, self.mlflow = root, free_port(), free_port()
+        self.state = root / "dagster_home/services"
+        self.environment = {
+            **os.environ, "VRFT_ROOT": str(root), "PYTHONPATH": str(ROOT), "VRFT_DAGSTER_PORT": str(self.port),
+            "VRFT_MLFLOW_PORT": str(self.mlflow), "VRFT_SCHEDULES": "off",
+        }  # fmt: skip
+        for name in ("MLFLOW_TRACKING_URI", "DAGSTER_HOME"):
+            self.environment.pop(name, None)
+        self.said = root / "said"
+        with open(self.said, "w") as file:
+            command = [sys.executable, "-m", "pipelines.services"]
+            self.process = subprocess.Popen(command, cwd=root, env=self.environment, stdout=file, stderr=file)
+        wait(lambda: "Ready" in self.said.read_text() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said.read_text()
+
+    def post(self, port: int, path: str, body: dict | None, method: str = "POST") -> dict:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        text = response.read().decode()
+        assert response.status == 200, text
+        return json.loads(text)
+
+    def query(self, text: str, **variables: object) -> dict:
+        return self.post(self.port, "/graphql", {"query": text, "variables": variables})["data"]
+
+    def launch(self, job: str, *assets: str) -> str:
+        """The run's id."""
+        selector = {"repositoryLocationName": "vrft", "repositoryName": "__repository__", "jobName": job}
+        tags = []
+        if assets:
+            selector |= {"assetSelection": [{"path": [asset]} for asset in assets]}
+            tags = [{"key": "dagster/partition", "value": PARTITION}]
+        found = self.query(LAUNCH, of={"selector": selector, "runConfigData": {}, "executionMetadata": {"tags": tags}})
+        assert found["launchRun"]["__typename"] == "LaunchRunSuccess", found
+        return found["launchRun"]["run"]["runId"]
+
+    def api(self, path: str, method: str = "POST", **fields: object) -> dict:
+        """One of MLflow's answers."""
+        query = f"?{urlencode(fields)}" if method == "GET" else ""
+        body = None if method == "GET" else fields
+        return self.post(self.mlflow, f"/api/2.0/mlflow/{path}{query}", body, method)
+
+    def experiment(self, name: str) -> str:
+        found = self.api("experiments/get-by-name", "GET", experiment_name=name)
+        return found["experiment"]["experiment_id"]
+
+    def runs(self) -> dict[str, str]:
+        """Run → status; [] while the database or the pages are away."""
+        try:
+            found = self.query("{ runsOrError { ... on Runs { results { runId status } } } }")
+            return {one["runId"]: one["status"] for one in found["runsOrError"]["results"]}
+        except (OSError, AssertionError, TypeError, KeyError, http.client.HTTPException):
+            return {}
+
+    def ended(self, run_id: str) -> str:
+        return wait(lambda: (status := self.runs().get(run_id)) in ENDED and status)
+
+    def processes(self) -> dict[int, str]:
+        """All that was started for this project."""
+        wanted, found = f"VRFT_ROOT={self.root}".encode(), {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return {pid: line for pid, line in found.items() if line}
+
+    def part(self, words: str) -> int:
+        """The process that was started with these words by the command itself."""
+        (pid,) = (pid for pid, line in self.processes().items() if words in line and parent(pid) == self.process.pid)
+        return pid
+
+    def stages(self) -> list[int]:
+        return [pid for pid, line in self.processes().items() if "vrft stage" in line]
+
+
+def tags(run_of_mlflow: dict) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run_of_mlflow["data"]["tags"]}
+
+
+def tracked(services: Services) -> dict[str, str]:
+    return {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{services.mlflow}"}
+
+
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except FileNotFoundError:
+        return 0
+
+
+def small_training(params: dict) -> None:
+    """An adapter that learns quickly enough for its bytes to tell something."""
+    recipe, small = params["recipes"]["mini"], small_recipe().model_dump(mode="json")
+    recipe |= {name: small[name] for name in ("threads", "adapter", "evaluation")}
+    recipe["rft"] = small["rft"] | {"steps": STEPS, "save_steps": 2}
+    recipe["evaluation"] |= {"validation_images": 8, "draws": 20}
+    params["nightly"]["golden"] = None
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory) -> Iterator[Services]:
+    root = small_project(tmp_path_factory.mktemp("services") / "project")
+    edit_params(root, small_training)
+    layout = Layout(root)
+    taught_policy(layout.policy(CELL_), root / "unused")
+    shutil.rmtree(root / "unused")
+    for folder in (root, *root.parents):
+        if os.geteuid() == 0 and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)  # PostgreSQL's account has to come through
+    server = Services(root)
+    yield server
+    server.process.terminate()
+    server.process.wait(90)
+
+
+def test_both_stores_are_in_postgresql_which_nobody_else_can_reach(services):
+    (line,) = services.said.read_text().splitlines()
+    assert line.startswith(
+        f"Ready: Dagster http://127.0.0.1:{services.port}   MLflow http://127.0.0.1:{services.mlflow}"
+    )
+    prepared = services.launch("lvis", "lvis_raw", "lvis_few_shot", "lvis_prompts")
+    assert services.ended(prepared) == "SUCCESS"
+    left = [path.name for path in services.root.rglob("*.db")]
+    assert not left, "SQLite keeps nothing"
+    password = (services.state / "postgres/password").read_text()
+    assert len(password) > 30 and not any(password in line for line in services.processes().values())
+    assert not any(password in log.read_text() for log in (services.state / "logs").iterdir())
+    assert (services.state / "postgres/password").stat().st_mode & 0o077 == 0
+
+
+def sealed(services: Services) -> int:
+    """The step of the newest checkpoint that is whole."""
+    return max((step for step, *_ in complete_checkpoints(Layout(services.root).runs(CELL_, "rft"))), default=0)
+
+
+def paused(services: Services, run_id: str, after: int) -> int:
+    """Stop the training of a run once it has a checkpoint later than `after`; its process."""
+    folder = Layout(services.root).runs(CELL_, "rft")
+
+    def later() -> bool:
+        return any(int(seal.parent.name[11:]) > after for seal in folder.glob("checkpoint-*/complete.json"))
+
+    while not later():
+        assert services.runs().get(run_id) not in ENDED, "it ended by itself"
+        looked = time.monotonic()
+        while not later() and time.monotonic() < looked + 2:
+            time.sleep(0.02)
+    (pid,) = services.stages()
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_same_as_another(services):
+    layout = Layout(services.root)
+    # cancelled in mid-training
+    first = services.launch("lvis", "lvis_rft_model")
+    stage = paused(services, first, 0)
+    services.query(CANCEL, id=first)
+    os.kill(stage, signal.SIGCONT)
+    assert services.ended(first) == "CANCELED"
+    wait(lambda: not services.stages())
+    at = sealed(services)
+    assert at >= 2 and not layout.model(CELL_, "rft").exists()
+
+    # the run's own process is killed: Dagster sees it and begins the run anew
+    second = services.launch("lvis", "lvis_rft_model")
+    stage = paused(services, second, at)
+    os.kill(parent(stage), signal.SIGKILL)
+    os.kill(stage, signal.SIGCONT)
+    assert services.ended(second) == "FAILURE"
+    wait(lambda: stage not in services.stages())
+    third = wait(lambda: next((run_id for run_id in services.runs() if run_id not in (first, second)), None))
+
+    # the code server is killed, and all that it started: seen, and begun anew as well
+    stage = paused(services, third, sealed(services))
+    os.kill(services.part("dagster api grpc"), signal.SIGKILL)
+    os.kill(stage, signal.SIGCONT)
+    assert services.ended(third) == "FAILURE"
+    wait(lambda: stage not in services.stages())
+    fourth = wait(lambda: next((one for one in services.runs() if one not in (first, second, third)), None))
+
+    # daemon, MLflow and PostgreSQL are killed: this run does not notice
+    stage = paused(services, fourth, sealed(services))
+    for words in ("dagster._daemon", "mlflow server", "bin/postgres"):
+        os.kill(services.part(words), signal.SIGKILL)
+    os.kill(stage, signal.SIGCONT)
+    assert services.ended(fourth) == "SUCCESS"
+    said = services.said.read_text()
+    for name in ("code", "daemon", "mlflow", "postgres"):
+        assert said.count(f"vrft: {name} ended with status -9; it is started again") == 1, said
+
+    assert {"STARTED", "STARTING", "QUEUED", "CANCELING"}.isdisjoint(services.runs().values()), "no slot stays taken"
+    assert not services.stages()
+    steps = [json.loads(line)["step"] for line in (layout.runs(CELL_, "rft") / ROLLOUTS).read_text().splitlines()]
+    assert steps == sorted(steps) and len(steps) == 8 * STEPS, "nothing lost, nothing doubled"
+    whole = Layout(services.root.with_name("whole"))
+    ignored = shutil.ignore_patterns("dagster_home", "runs", "rft")
+    shutil.copytree(services.root, whole.root, ignore=ignored)
+    run("vrft", "stage", "rft", "--cell", CELL, cwd=whole.root)
+    weights = [(one.model(CELL_, "rft") / "adapter_model.safetensors").read_bytes() for one in (layout, whole)]
+    assert weights[0] == weights[1], "as if nothing had happened"
+
+
+def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(services):
+    run("vrft", "track", "--resend", cwd=services.root, **tracked(services))
+    found = services.api("runs/search", experiment_ids=[services.experiment("lvis")])
+    (training,) = (one for one in found["runs"] if tags(one).get("stage") == "rft")
+    assert training["info"]["status"] == "FINISHED"
+    history = services.api("metrics/get-history", "GET", run_id=training["info"]["run_id"], metric_key="loss")[
+        "metrics"
+    ]
+    assert [int(one["step"]) for one in history] == list(range(1, STEPS + 1))
+    artifacts = services.state / "artifacts"
+    assert any(path.is_file() for path in artifacts.rglob("*")), "through the server, into its store"
+
+
+def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
+    assert services.ended(services.launch("lvis", "lvis_rft_eval")) == "SUCCESS"
+    run("vrft", "baseline", CELL, cwd=services.root)
+    assert services.ended(services.launch("nightly")) == "SUCCESS"
+    (night,) = io.read_jsonl(services.root / "reports/nightly/nights.jsonl")
+    assert night["passed"] and night["cells"][CELL]["verdict"] == "good" and night["data"]["passed"], night
+    (kept,) = services.api("runs/search", experiment_ids=[services.experiment("nightly")])["runs"]
+    assert tags(kept)["verdict"] == "passed" and night["run"].startswith(f"http://127.0.0.1:{services.mlflow}/")
+
+
+def test_when_it_is_killed_nothing_stays_behind(services):
+    assert len(services.processes()) >= 5
+    os.kill(services.process.pid, signal.SIGKILL)
+    wait(lambda: not services.processes(), 300)
