@@ -88,8 +88,8 @@ class DvcProject(dg.ConfigurableResource):
             found = {str(stage.name): _read(stage, needs[stage.name], made) for stage in stages}
             if {stage.path_in_repo for stage in stages} != {"dvc.yaml"}:
                 return found, set()
-            taken = cast(Any, stages[0].dvcfile).resolver.tracked_vars.values()
-            return found, {*DECLARED, *(file for files in taken for file in files)}
+            read = {*DECLARED, *cast(Any, stages[0].dvcfile).resolver.context.imports}
+            return found, read.union(*(stage.tracked_vars for stage in stages))
 
     @contextmanager
     def alone(self, target: str) -> Iterator[None]:
