@@ -100,32 +100,36 @@ class DvcProject(dg.ConfigurableResource):
             yield
 
     def up_to_date(self, target: str) -> bool:
-        """Whether there is nothing to run, by the rule of `dvc repro`.
+        """Whether there is nothing to run, see `made`."""
+        return self.made(target) is not None
+
+    def made(self, target: str) -> str | None:
+        """The `version` of what is there, if there is nothing to run by the rule of `dvc repro`; else None.
 
         Outs that are missing here but recorded for exactly these dependencies are taken from DVC's cache.
         Raises dg.Failure when a dependency is missing.
         """
-
         from dvc.stage.cache import RunCacheNotFoundError
 
-        def look(repo: "Repo") -> bool:
-            if not repo.status(targets=[target]):
-                return True
+        def look(repo: "Repo") -> str | None:
             (stage,) = repo.stage.collect(target)
+            if not stage.status(check_updates=True):
+                return _version(stage)
             if missing := [dep.def_path for dep in stage.deps if not dep.exists]:
                 raise dg.Failure(f"{missing[0]} is missing: materialize what lies upstream first", allow_retries=False)
+            (stage,) = repo.stage.collect(target)  # as dvc.lock has it: the look above has left its own digests
             try:
                 repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
-                return False
+                return None
             repo.commit(target, force=True)
-            return True
+            (stage,) = repo.stage.collect(target)
+            return _version(stage)
 
         return self._locked(look)
 
     def inputs(self, target: str) -> str:
         """One digest of a stage's command, dependencies and parameters as they are now."""
-
         from dvc.utils import dict_sha256
 
         def digest(repo: "Repo") -> str:
@@ -152,7 +156,7 @@ class DvcProject(dg.ConfigurableResource):
         """DVC's digests of a committed stage's outs: equal bytes, equal version."""
         with self._repo() as repo:
             (stage,) = repo.stage.collect(target)
-            return "+".join(out.hash_info.value for out in cast(list[Any], stage.outs))  # committed: each has a digest
+            return _version(stage)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """The numbers in a stage's metrics files (JSON), nested names joined by `.`."""
@@ -235,6 +239,10 @@ class DvcProject(dg.ConfigurableResource):
 def _stage(row: dict[str, Any]) -> Stage:
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return Stage(**values)
+
+
+def _version(stage: Any) -> str:
+    return "+".join(out.hash_info.value for out in stage.outs)  # committed: each has a digest
 
 
 def _whole(cache: Any, keep: Iterable[str]) -> set[str]:

@@ -57,16 +57,24 @@ def test_run_folders_moved_aside_and_of_cells_that_left_go_and_those_that_are_co
     put(runs / CELL / "sft-0123456789ab.1/weights", old=False)
     put(runs / "lvis-mini-64shot-s0/rft/weights")
     put(runs / "mini/policy/vision.safetensors")
-    put(runs / "tracking/waiting.jsonl")
-    os.utime(runs / "lvis-mini-64shot-s0", (LONG_AGO, LONG_AGO))
+    put(runs / "golden-abc/sft/checkpoint-1/weights")
+    for leftover in ("tracking/waiting.jsonl", "jobs/vrft-rft/1/job.sh", "a-persons-own/file"):
+        put(runs / leftover)
+    for folder in (CELL, "lvis-mini-64shot-s0", "mini"):
+        put(runs / folder / "rft.lock")
+    for folder in runs.glob("*/"):
+        os.utime(folder, (LONG_AGO, LONG_AGO))
+    os.utime(runs / "golden-abc/sft", (LONG_AGO, LONG_AGO))
     assert names(layout) == {
         f"runs/{CELL}/rft-0123456789ab": "of other settings or data",
+        "runs/golden-abc": "left by a process that was killed",
         "runs/lvis-mini-64shot-s0": "no longer in the grid",
     }
 
 
 def test_rollouts_go_when_the_training_has_finished(layout):
     put(layout.root / "runs" / CELL / "rft/rollouts.jsonl")
+    put(layout.root / "runs" / CELL / "rft.lock")
     io.write_json(layout.root / "runs" / CELL / "rft.outcome.json", {"error": "disk full", "at": 0})
     assert names(layout) == {}
     io.write_json(layout.root / "runs" / CELL / "rft.outcome.json", {"seconds": 3})
@@ -75,7 +83,8 @@ def test_rollouts_go_when_the_training_has_finished(layout):
 
 def test_the_runs_of_a_cell_with_a_baseline_stay_when_it_leaves_the_grid(layout):
     put(layout.root / "runs/lvis-mini-64shot-s0/rft/weights")
-    os.utime(layout.root / "runs/lvis-mini-64shot-s0", (LONG_AGO, LONG_AGO))
+    put(layout.root / "runs/lvis-mini-64shot-s0/rft.lock")
+    assert names(layout) == {"runs/lvis-mini-64shot-s0": "no longer in the grid"}
     io.write_json(layout.root / "baselines/lvis-mini-64shot-s0/about.json", {"model": "a.dir"})
     assert names(layout) == {}
 

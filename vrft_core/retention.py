@@ -18,7 +18,7 @@ from vrft_core.params import Params
 from vrft_core.training.record import ROLLOUTS
 
 ASIDE = re.compile(r"-[0-9a-f]{12}(\.\d+)?$")  # see `run_folder`
-OURS = ("tracking",)  # folders in runs/ that belong to no cell: records that MLflow has not got yet
+GOLDEN = "golden-"  # folders of the short training of a night
 
 
 @dataclass
@@ -65,15 +65,15 @@ def old_files(layout: Layout, needed: Needed, before: float) -> Iterator[Old]:
     """Folders and files in `runs/` that no needed cell is continued from, and that nobody has written in since `before`
     (seconds since 1970): runs moved aside, runs of cells that are not needed, rollouts of finished trainings."""
     for folder in sorted((layout.root / "runs").glob("*/")):
-        if folder.name in OURS or folder.is_symlink():
+        if folder.is_symlink():
+            continue
+        if folder.name.startswith(GOLDEN):
+            yield from _if_old(layout, folder, "run folder", "left by a process that was killed", before)
+            continue
+        if not any(folder.glob("*.lock")):  # no stage has run here: jobs of a cluster, records that wait for MLflow
             continue
         if folder.name not in needed.cells:
-            why = (
-                "no longer in the grid"
-                if not folder.name.startswith("golden-")
-                else "left by a process that was killed"
-            )
-            yield from _if_old(layout, folder, "run folder", why, before)
+            yield from _if_old(layout, folder, "run folder", "no longer in the grid", before)
             continue
         for run in sorted(folder.glob("*/")):
             if ASIDE.search(run.name):
@@ -96,8 +96,9 @@ def _if_old(layout: Layout, path: Path, kind: str, why: str, before: float) -> I
 
 def running(layout: Layout) -> list[str]:
     """The stages that run now, as `lvis-mini-1shot-s0 rft`, and whether Dagster runs some on this machine."""
-    stages = sorted((layout.root / "runs").glob("*/*.lock"))
-    found = [f"{lock.parent.name} {lock.stem}" for lock in stages if is_held(lock)]
+    runs = layout.root / "runs"
+    found = [f"{lock.parent.name} {lock.stem}" for lock in sorted(runs.glob("*/*.lock")) if is_held(lock)]
+    found += ["nightly"] if is_held(runs / "nightly.lock") else []
     launches = (layout.root / ".dvc/tmp/vrft").rglob("*.lock")
     return [*found, *(["a run of Dagster's"] if any(map(is_held, launches)) else [])]
 
