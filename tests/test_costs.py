@@ -14,7 +14,7 @@ from vrft_core import costs
 from vrft_core.cell import Layout
 from vrft_core.cli import main
 from vrft_core.cli.costs import cost_table, cost_text
-from vrft_core.costs import added, attempts, cost_file, costs_noted, latest
+from vrft_core.costs import added, attempts, cost_file, costs_noted, latest, so_far
 from vrft_core.tasks import load_params
 
 CELL = "lvis-mini-1shot-s0"
@@ -73,6 +73,12 @@ def test_the_failed_attempts_before_a_result_are_part_of_its_cost_and_earlier_re
     assert latest(tmp_path / "a") == {
         "seconds": 30, "cpu_seconds": 45, "peak_memory_mb": 300, "room": 60, "attempts": 3, "cpu_efficiency": 0.75,
     }  # fmt: skip
+
+
+def test_a_stage_about_to_end_counts_its_failed_attempts_and_not_its_last_result(tmp_path):
+    write(tmp_path / "a", attempt(cpu_seconds=99), attempt(ended="failed"))
+    assert so_far(tmp_path / "a", attempt())["cpu_seconds"] == 30
+    assert so_far(tmp_path / "nothing", attempt())["attempts"] == 1
 
 
 def test_lines_cut_short_are_left_out(tmp_path):

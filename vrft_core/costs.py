@@ -88,6 +88,13 @@ def latest(path: Path) -> dict | None:
     return added(rows[ends[-1] if ends else 0 :])
 
 
+def so_far(path: Path, now: dict) -> dict:
+    """What a stage that is about to end has cost: `now`, and the failed attempts before it."""
+    rows = attempts(path)
+    ends = [number for number, row in enumerate(rows, 1) if row.get("ended") == DONE]
+    return added([*rows[ends[-1] if ends else 0 :], now]) or {}
+
+
 def added(rows: Sequence[dict]) -> dict | None:
     """Several costs as one: sums of times and energy, the highest peaks; {"attempts", "cpu_efficiency" (CPU time over
     time × usable CPUs)} too. None for no rows."""
