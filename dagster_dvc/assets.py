@@ -85,8 +85,8 @@ def materialize(stage: Stage, dvc: DvcProject, run: Run) -> dg.MaterializeResult
     ended well, raises where it did not, and returns metadata. It may hand the command to another machine.
     """
     with dvc.alone(stage.target):
-        cached = dvc.up_to_date(stage.target)
-        reported: Mapping[str, Any] = {}
+        version = dvc.made(stage.target)
+        cached, reported = version is not None, {}
         if not cached:
             reported = run(lambda: dvc.clear(stage.target), lambda: dvc.commit(stage.target))
         return dg.MaterializeResult(
@@ -98,7 +98,7 @@ def materialize(stage: Stage, dvc: DvcProject, run: Run) -> dg.MaterializeResult
                 "command": stage.command,
                 "target": stage.target,
             },
-            data_version=dg.DataVersion(dvc.version(stage.target)),
+            data_version=dg.DataVersion(version or dvc.version(stage.target)),
         )
 
 

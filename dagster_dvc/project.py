@@ -6,25 +6,29 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dagster as dg
-from dvc.dependency import ParamsDependency
-from dvc.lock import LockError
-from dvc.repo import Repo, lock_repo
-from dvc.rwlock import RWLockFileCorruptedError
-from dvc.stage import PipelineStage
-from dvc.stage.cache import RunCacheNotFoundError
-from dvc.utils import dict_sha256
 from filelock import FileLock
 
+from dagster_dvc import resolved
+
+if TYPE_CHECKING:  # imported where DVC is asked: definitions load without it
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
 T = TypeVar("T")
+DECLARED = ("dvc.yaml", "params.yaml")  # what DVC reads of every project
 PAUSE = 1.0  # seconds between tries while another process has a lock of DVC's
-logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
+
+
+class CannotTell(Exception):
+    """What is used cannot be known, so that nothing can be removed."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,36 @@ class DvcProject(dg.ConfigurableResource):
     root: str
 
     def stages(self) -> dict[str, Stage]:
-        """Every stage by its target, such as `train@large`, or `train` without `foreach`."""
+        """Every stage by its target, such as `train@large`, or `train` without `foreach`.
+
+        As resolved before, where dvc.yaml, the files it takes values from and DVC are still the same.
+        """
+        root = Path(self.root)
+        path, made_by = (
+            root / ".dvc/tmp/dagster/stages.json",
+            [metadata.version("dvc"), *(one.name for one in fields(Stage))],
+        )
+        if rows := resolved.load(path, root, made_by):
+            return {stage.target: stage for stage in map(_stage, rows)}
+        before = resolved.digests(root, DECLARED)
+        stages, read = self._resolve()
+        files = resolved.digests(root, read)
+        if read.issuperset(DECLARED) and all(files[name] == before[name] for name in DECLARED):
+            resolved.store(path, made_by, files, [asdict(stage) for stage in stages.values()])
+        return stages
+
+    def _resolve(self) -> tuple[dict[str, Stage], set[str]]:
+        """The stages, and the files that they were read from; none where those are not the root's dvc.yaml alone."""
         with self._repo() as repo:
             graph = repo.index.graph
-            stages = cast(list[PipelineStage], repo.index.stages)  # dvc.yaml has no others
-            made = [PurePosixPath(out.def_path) for stage in stages for out in stage.outs]
+            stages = cast("list[PipelineStage]", repo.index.stages)  # dvc.yaml has no others
+            made = _Made(out.def_path for stage in stages for out in stage.outs)
             needs = {stage.name: sorted(need.name for need in graph.successors(stage)) for stage in stages}
-            return {str(stage.name): _read(stage, needs[stage.name], made) for stage in stages}
+            found = {str(stage.name): _read(stage, needs[stage.name], made) for stage in stages}
+            if {stage.path_in_repo for stage in stages} != {"dvc.yaml"}:
+                return found, set()
+            read = {*DECLARED, *cast(Any, stages[0].dvcfile).resolver.context.imports}
+            return found, read.union(*(stage.tracked_vars for stage in stages))
 
     @contextmanager
     def alone(self, target: str) -> Iterator[None]:
@@ -73,31 +100,39 @@ class DvcProject(dg.ConfigurableResource):
             yield
 
     def up_to_date(self, target: str) -> bool:
-        """Whether there is nothing to run, by the rule of `dvc repro`.
+        """Whether there is nothing to run, see `made`."""
+        return self.made(target) is not None
+
+    def made(self, target: str) -> str | None:
+        """The `version` of what is there, if there is nothing to run by the rule of `dvc repro`; else None.
 
         Outs that are missing here but recorded for exactly these dependencies are taken from DVC's cache.
         Raises dg.Failure when a dependency is missing.
         """
+        from dvc.stage.cache import RunCacheNotFoundError
 
-        def look(repo: Repo) -> bool:
-            if not repo.status(targets=[target]):
-                return True
+        def look(repo: "Repo") -> str | None:
             (stage,) = repo.stage.collect(target)
+            if not stage.status(check_updates=True):
+                return _version(stage)
             if missing := [dep.def_path for dep in stage.deps if not dep.exists]:
                 raise dg.Failure(f"{missing[0]} is missing: materialize what lies upstream first", allow_retries=False)
+            (stage,) = repo.stage.collect(target)  # as dvc.lock has it: the look above has left its own digests
             try:
                 repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
-                return False
+                return None
             repo.commit(target, force=True)
-            return True
+            (stage,) = repo.stage.collect(target)
+            return _version(stage)
 
         return self._locked(look)
 
     def inputs(self, target: str) -> str:
         """One digest of a stage's command, dependencies and parameters as they are now."""
+        from dvc.utils import dict_sha256
 
-        def digest(repo: Repo) -> str:
+        def digest(repo: "Repo") -> str:
             (stage,) = repo.stage.collect(target)
             stage.save_deps()
             return dict_sha256({"cmd": stage.cmd, "deps": [dep.dumpd() for dep in stage.deps]})
@@ -107,7 +142,7 @@ class DvcProject(dg.ConfigurableResource):
     def clear(self, target: str) -> None:
         """Remove a stage's outs before it runs, as `dvc repro` does. The cache keeps what was committed."""
 
-        def remove(repo: Repo) -> None:
+        def remove(repo: "Repo") -> None:
             (stage,) = repo.stage.collect(target)
             stage.remove_outs(ignore_remove=False, force=False)
 
@@ -121,7 +156,7 @@ class DvcProject(dg.ConfigurableResource):
         """DVC's digests of a committed stage's outs: equal bytes, equal version."""
         with self._repo() as repo:
             (stage,) = repo.stage.collect(target)
-            return "+".join(out.hash_info.value for out in cast(list[Any], stage.outs))  # committed: each has a digest
+            return _version(stage)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """The numbers in a stage's metrics files (JSON), nested names joined by `.`."""
@@ -129,6 +164,39 @@ class DvcProject(dg.ConfigurableResource):
         for path in stage.metrics:
             found |= _numbers(json.loads((Path(self.root) / path).read_text(encoding="utf-8")))
         return found
+
+    def unused(self, keep: Iterable[str], before: float, remove: bool = False) -> tuple[int, int]:
+        """(objects, bytes) of DVC's cache that nothing uses and that are older than `before` (seconds since 1970);
+        `remove` removes them, by DVC's own collector. The number of bytes is that of files, whatever they share.
+
+        Used is what the workspace, a branch, a tag or an experiment names, and `keep`: DVC's digests of further files
+        and folders. Raises CannotTell where not all of that can be read, or other projects may use the cache.
+        """
+        from dvc.exceptions import DvcException
+        from dvc.scm import NoSCM
+        from dvc_data.hashfile.gc import gc
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        def look(repo: "Repo") -> tuple[int, int]:
+            cache = repo.cache.local
+            if not Path(cache.path).resolve().is_relative_to(Path(self.root).resolve()):
+                raise CannotTell(f"DVC's cache is {cache.path}, which other projects may use: see `dvc gc --projects`")
+            every = not isinstance(repo.scm, NoSCM)
+            try:
+                found = repo.used_objs(all_branches=every, all_tags=every, all_experiments=every)
+            except DvcException as error:
+                raise CannotTell(f"DVC cannot tell what is used: {error}") from None
+            used = {one.value for objects in found.values() for one in objects} | _whole(cache, keep)
+            sizes: dict[str, int] = {}
+            for one in set(cache.all()) - used:
+                about = Path(cache.oid_to_path(one)).stat()
+                if about.st_mtime < before:
+                    sizes[one] = about.st_size
+            if remove and sizes:
+                gc(cache, [HashInfo(cache.hash_name, one) for one in set(cache.all()) - set(sizes)])
+            return len(sizes), sum(sizes.values())
+
+        return self._locked(look)
 
     def wait(self, said: str, known: set[str]) -> None:
         """Called when another process has a lock of DVC's, with DVC's words; returns when to try again.
@@ -141,16 +209,23 @@ class DvcProject(dg.ConfigurableResource):
         time.sleep(PAUSE)
 
     @contextmanager
-    def _repo(self) -> Iterator[Repo]:
+    def _repo(self) -> "Iterator[Repo]":
+        from dvc.repo import Repo
+
+        logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
         # DVC reads stage names against the current directory, whichever repository is open.
         with chdir(self.root), Repo(self.root) as repo:
             yield repo
 
-    def _locked(self, work: Callable[[Repo], T]) -> T:
+    def _locked(self, work: "Callable[[Repo], T]") -> T:
         """Do `work`, which may be done twice, with DVC's locks: those of files, too, that another process works on.
 
         DVC itself fails at once, or after three seconds. Here it is waited for.
         """
+        from dvc.lock import LockError
+        from dvc.repo import lock_repo
+        from dvc.rwlock import RWLockFileCorruptedError
+
         known: set[str] = set()
         while True:
             try:
@@ -161,7 +236,40 @@ class DvcProject(dg.ConfigurableResource):
             self.wait(busy, known)
 
 
-def _read(stage: PipelineStage, needs: list[str], made: list[PurePosixPath]) -> Stage:
+def _stage(row: dict[str, Any]) -> Stage:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Stage(**values)
+
+
+def _version(stage: Any) -> str:
+    return "+".join(out.hash_info.value for out in stage.outs)  # committed: each has a digest
+
+
+def _whole(cache: Any, keep: Iterable[str]) -> set[str]:
+    """Digests, and for those of folders that are in the cache the digests of what is in them."""
+    found = set(keep)
+    for one in list(found):
+        if one.endswith(".dir") and (path := Path(cache.oid_to_path(one))).is_file():
+            found |= {row["md5"] for row in json.loads(path.read_text(encoding="utf-8"))}
+    return found
+
+
+class _Made:
+    """Which paths stages make."""
+
+    def __init__(self, outs: Iterable[str]) -> None:
+        self._outs = {PurePosixPath(out) for out in outs}
+        self._above = {folder for out in self._outs for folder in out.parents}
+
+    def __contains__(self, path: str) -> bool:
+        """Whether some stage makes it, a part of it, or a folder that it is in."""
+        own = PurePosixPath(path)
+        return own in self._outs or own in self._above or not self._outs.isdisjoint(own.parents)
+
+
+def _read(stage: "PipelineStage", needs: list[str], made: _Made) -> Stage:
+    from dvc.dependency import ParamsDependency
+
     name, _, key = str(stage.name).partition("@")
     given = [dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)]
     return Stage(
@@ -170,17 +278,11 @@ def _read(stage: PipelineStage, needs: list[str], made: list[PurePosixPath]) -> 
         command=str(stage.cmd),
         description=stage.desc or "",
         settings=(stage.meta or {}).get("dagster", {}),
-        files=tuple(path for path in given if not _is_made(path, made)),
+        files=tuple(path for path in given if path not in made),
         needs=tuple(needs),
         outs=tuple(out.def_path for out in stage.outs),
         metrics=tuple(out.def_path for out in stage.outs if out.is_metric),
     )
-
-
-def _is_made(path: str, made: list[PurePosixPath]) -> bool:
-    """Whether some stage makes it, a part of it, or a folder that it is in."""
-    own = PurePosixPath(path)
-    return any(own.is_relative_to(out) or out.is_relative_to(own) for out in made)
 
 
 def _numbers(value: object, name: str = "") -> dict[str, float]:

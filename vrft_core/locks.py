@@ -57,12 +57,37 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
 
 
 @contextlib.contextmanager
-def _taken(path: Path, what: str) -> Iterator[Lock]:
+def together(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path` as others may at the same time; wait, with a line, while one has it alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _taken(path, what, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def alone_or_not(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` alone; False at once where others hold it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        Lock(file).held_by(os.getpid(), command_line())
+        yield True
+
+
+@contextlib.contextmanager
+def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
     said = None
     while True:
         with open(path, "a+", encoding="utf-8") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = _holder(file)
                 if holder != said:
@@ -137,6 +162,19 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     time.sleep(EVERY)
     while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
         time.sleep(EVERY)
+
+
+def dvc_holder(root: Path) -> str | None:
+    """Who works with DVC in this project now, in words; None where nobody does."""
+    folder = root / ".dvc/tmp"
+    if is_held(folder / "lock"):
+        return "DVC"
+    try:
+        text = (folder / "rwlock").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    living = sorted(pid for pid in map(int, re.findall(r'"pid": (\d+)\b', text)) if _lives(pid))
+    return f"DVC, process {living[0]}" if living else None
 
 
 def _remove_torn(path: Path, guard: Path) -> None:

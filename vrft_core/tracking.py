@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeGuard
 from urllib.parse import urlsplit
 
-from vrft_core import io, provenance
+from vrft_core import costs, io, provenance
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.locks import say
@@ -72,11 +72,16 @@ def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run
         prompts = inputs["prompts"]
         record.dataset(prompts.relative_to(layout.root).as_posix(), digests["prompts"], prompts)
         record.starting_weights(digests["policy"])
+    meter = costs.Meter()
     try:
         yield record
     except BaseException as error:
         record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
+    spent = costs.so_far(costs.cost_file(layout, cell, stage), meter.read())
+    for name in (*costs.SUMS, *costs.PEAKS):
+        if name in spent:
+            record.tag(f"cost.{name}", f"{spent[name]:.12g}")
     record.close("FINISHED")
 
 

@@ -88,6 +88,29 @@ def track(project: Project, resend: bool, rebuild: bool) -> None:
 
 
 @operations.command()
+@click.option("--days", type=click.FloatRange(0), default=14, metavar="N", help="Keep what was touched since.")
+@click.option("--yes", is_flag=True, help="Remove it. Without this, nothing is removed.")
+@as_json
+def gc(project: Project, days: float, yes: bool, as_json: bool) -> None:
+    """Remove old runs and what they leave.
+
+    First it only says what would go: checkpoints and rollouts in runs/, runs of MLflow and Dagster, objects in DVC's
+    cache. What a registered model, a baseline or a cell of the grid needs is kept. Disk use by cell is shown too.
+    """
+    from vrft_core.cli.costs import disk_table, things_table
+    from vrft_core.commands.gc import disk_use
+    from vrft_core.commands.gc import gc as collect
+
+    use = disk_use(project.layout, project.params)
+    found = collect(project.layout, project.params, days, yes)
+    if as_json:
+        things = [{"kind": one.kind, "name": one.name, "why": one.why, "bytes": one.bytes} for one in found.things]
+        print_json({"removed": yes, "things": things, "notes": found.notes, "disk": dict(use)})
+        return
+    click.echo("\n".join([disk_table(use), "", things_table(found.things, yes), *(f"{note}." for note in found.notes)]))
+
+
+@operations.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(project: Project, shell: str) -> None:
     """Print the script for tab completion.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from vrft_core.cli.costs import cost_table, cost_text
 from vrft_core.commands.status import FAILED, FRESH, MADE, NEVER, RUNNING, STALE, Status, result_text
 
 MARKS = {
@@ -27,12 +28,18 @@ def table(rows: Sequence[Status]) -> str:
     for group in (cells, studies):
         if not group:
             continue
-        names = list(group[0].stages)
-        lines += ["", f"{'':<{width}}  {'  '.join(names)}"]
-        for row in group:
+        names, spent = list(group[0].stages), [cost_text(row.cost) for row in group]
+        wide = max(map(len, spent))
+        lines += ["", f"{'':<{width}}  {'  '.join(names)}" + ("  cost" if wide else "")]
+        for row, cost in zip(group, spent, strict=True):
             marks = "  ".join(_mark(row.stages[name], len(name)) for name in names)
-            lines.append(_with_result(f"{row.key:<{width}}  {marks}", _plain_width(width, names), row))
+            line = f"{row.key:<{width}}  {marks}" + (f"  {cost:<{max(wide, 4)}}" if wide else "")
+            lines.append(
+                _with_result(line.rstrip(), _plain_width(width, names) + (2 + max(wide, 4) if wide else 0), row)
+            )
             lines += [f"  {name} failed: {error}" for name, error in row.failures.items()]
+    if len(rows) == 1 and rows[0].costs:
+        lines += ["", cost_table(rows[0].costs)]
     used = {state for row in rows for state in row.stages.values()}
     lines += ["", "   ".join(f"{_mark(state)} {text}" for state, text in MEANINGS.items() if state in used)]
     return "\n".join(lines[1:])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from vrft_core import io
+from vrft_core import costs, disk, io
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.texts import interval
 from vrft_core.errors import InputError
@@ -34,13 +34,17 @@ class Status:
     stages: Mapping[str, str]
     failures: Mapping[str, str] = field(default_factory=dict)
     result: dict | None = None
+    costs: Mapping[str, dict] = field(default_factory=dict)
+    cost: dict | None = None
+    disk: Mapping[str, int] = field(default_factory=dict)
 
 
 def status(layout: Layout, params: Params, keys: Sequence[Cell]) -> tuple[list[Status], str]:
     """The rows of these cells and studies, and where nobody can say what is stale, why not (else empty).
 
     `result`: {"metric", "title", "value", "low", "high", "difference": {"value", "low", "high"}} of RFT, and of RFT
-    against SFT; shares of 1. None where there is no report.
+    against SFT; shares of 1. None where there is no report. `costs`: stage → what its last result cost, see
+    `costs.latest`; `cost`: of those stages added that no other cell shares. `disk`: bytes, see `disk.of_cell`.
     """
     stale, why = _changed(layout.root)
     return [_row(layout, cell, stale) for cell in keys], why
@@ -53,7 +57,10 @@ def _row(layout: Layout, cell: Cell, stale: set[str] | None) -> Status:
         states[name] = state(layout, own, name, stale)
         if states[name] == FAILED:
             failures[name] = outcome(outcome_file(layout, own, name)).get("error", "")
-    return Status(cell.key, states, failures, result_of(layout, cell))
+    spent = {name: costs.latest(costs.cost_file(layout, cell.at(STAGES[name]), name)) for name in states}
+    known = {name: cost for name, cost in spent.items() if cost}
+    own = costs.added([cost for name, cost in known.items() if STAGES[name] == cell.scope])
+    return Status(cell.key, states, failures, result_of(layout, cell), known, own, disk.of_cell(layout, cell))
 
 
 def state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:

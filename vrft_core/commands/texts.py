@@ -37,5 +37,13 @@ def seconds(value: float) -> str:
     return f"{value:.1f} seconds" if value >= 0.1 else "under 0.1 seconds"
 
 
+def size(count: float) -> str:
+    """`512 B`, `3.1 MB`, `12 GB`: bytes in powers of 1000."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{short(round(count / unit, 1 if count < 10 * unit else 0))} {name}"
+    return f"{int(count)} B"
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

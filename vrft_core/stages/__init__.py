@@ -8,8 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from vrft_core.cell import Cell, Layout
+from vrft_core.costs import cost_file, costs_noted, cpu_seconds
 from vrft_core.damage import digest_of, refuse_damaged
-from vrft_core.locks import exclusive
+from vrft_core.locks import exclusive, together
 from vrft_core.outcomes import outcome, outcome_noted
 from vrft_core.params import Params
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
@@ -52,6 +53,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     says whom to end if that is not wanted: two would write into one run folder. Raises InputError where it finds no
     room or may not write, before it begins where that can be seen then, and where what it reads is damaged.
     """
+    spent_before = cpu_seconds()
     module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(STAGES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
@@ -59,7 +61,10 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     folders = ["runs", _WRITES.get(name, "reports"), *(["models"] if name in _TRAININGS else [])]
     refuse_unwritable([layout.root / folder for folder in folders], need)
     lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
-    with trouble_named(layout.root), lock, outcome_noted(outcome_file(layout, cell, name)) as note:
+    project = together(project_lock(layout), f"{cell.key} {name}")
+    ended = outcome_noted(outcome_file(layout, cell, name))
+    cost = costs_noted(cost_file(layout, cell, name), spent_before)
+    with trouble_named(layout.root), project, lock, ended as note, cost:
         for maker in _READS.get(name, ()):
             _refuse_damaged(layout, cell, maker)
         numbers = getattr(module, name)(layout, params, cell)
@@ -84,6 +89,11 @@ def _out(layout: Layout, cell: Cell, name: str) -> Path | None:
         case "sft" | "rft":
             return layout.model(cell, name)
     return None
+
+
+def project_lock(layout: Layout) -> Path:
+    """Held by all stages together, and by what removes files alone."""
+    return layout.root / "runs/project.lock"
 
 
 def lock_file(layout: Layout, cell: Cell, name: str) -> Path:
