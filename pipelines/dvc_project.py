@@ -26,10 +26,13 @@ class DvcProject(dagster_dvc.DvcProject):
         wait_for_dvc(Path(self.root), said, known)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
-        """The headline numbers in a stage's metrics files."""
+        """Every number of an evaluation: DVC's metrics files hold the deciding one alone."""
         found = {}
         for path in stage.metrics:
-            for name, metric in json.loads((Path(self.root) / path).read_text(encoding="utf-8"))["metrics"].items():
+            whole = (Path(self.root) / path).with_name("metrics.json")
+            if not whole.is_file():
+                continue
+            for name, metric in json.loads(whole.read_text(encoding="utf-8"))["metrics"].items():
                 if metric["value"] is not None:
                     found[name] = float(metric["value"])
         return found

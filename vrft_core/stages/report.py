@@ -1,12 +1,13 @@
-"""Stage `report`: the three evaluations and both training records → one page, the numbers as JSON and Markdown."""
+"""Stage `report`: three evaluations and two training records → one page, numbers as JSON and Markdown, curve tables."""
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.adversarial import rescore
 from vrft_core.params import Params
+from vrft_core.report import plots
 from vrft_core.report.page import cell_page
 from vrft_core.report.panel import Inputs
-from vrft_core.report.results import cell_results, headlines
+from vrft_core.report.results import cell_results, difference, headlines
 from vrft_core.report.summary import summary
 from vrft_core.tasks import get_task
 
@@ -16,6 +17,8 @@ def report(layout: Layout, params: Params, cell: Cell) -> dict:
     inputs = Inputs.read(layout, params, cell, task)
     results = cell_results(layout, params, cell, inputs)
     results["adversarial"] = rescore(task)
+    io.write_json(layout.difference(cell), difference(results))
+    plots.write(layout.plots(cell), [*plots.learning(inputs.training), *task.panels.plots(results, inputs)])
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results, task.panels.note(results["details"]["base"])))
