@@ -9,8 +9,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 # The same files as TEMPLATE in vrft_core/commands/new.py; a test compares them.
 TEMPLATE = (
-    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "data/README.md",
-    "dagster_home/dagster.yaml",
+    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    ".dvc/plots/vrft_lines.json", ".dvc/plots/vrft_bars.json", "data/README.md", "dagster_home/dagster.yaml",
 )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import dagster_dvc
@@ -22,31 +21,18 @@ class DvcProject(dagster_dvc.DvcProject):
         with exclusive(Path(self.root) / ".dvc/tmp/vrft" / f"{target}.lock", target):
             yield
 
-    def stages(self) -> dict[str, Stage]:
-        """Every stage by its target. DVC takes seconds to resolve them: done once for files as they are."""
-        root = Path(self.root)
-        return dict(_resolved(self.root, *(_stamp(root / name) for name in ("dvc.yaml", "params.yaml"))))
-
     def wait(self, said: str, known: set[str]) -> None:
         """Wait for who holds DVC's lock; one line says for whom."""
         wait_for_dvc(Path(self.root), said, known)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
-        """The headline numbers in a stage's metrics files, in points of 100."""
+        """Every number of an evaluation, in points of 100: DVC's metrics files hold the deciding one alone."""
         found = {}
         for path in stage.metrics:
-            for name, metric in json.loads((Path(self.root) / path).read_text(encoding="utf-8"))["metrics"].items():
+            whole = (Path(self.root) / path).with_name("metrics.json")
+            if not whole.is_file():
+                continue
+            for name, metric in json.loads(whole.read_text(encoding="utf-8"))["metrics"].items():
                 if metric["value"] is not None:
                     found[name] = round(100 * float(metric["value"]), 2)
         return found
-
-
-@lru_cache(maxsize=4)
-def _resolved(root: str, *stamps: tuple[int, int]) -> dict[str, Stage]:
-    return dagster_dvc.DvcProject(root=root).stages()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file is written again."""
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size

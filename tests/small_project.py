@@ -56,6 +56,7 @@ def small_project(root: Path) -> Path:
     (root / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc/config", root / ".dvc/config")
     shutil.copy(ROOT / ".dvc/.gitignore", root / ".dvc/.gitignore")
+    shutil.copytree(ROOT / ".dvc/plots", root / ".dvc/plots")
     edit_params(root, _less_of_everything)
     run("git", "init", "-q", ".", cwd=root)
     return root

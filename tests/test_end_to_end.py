@@ -3,36 +3,16 @@
 The policy is hardly trained here, so the numbers mean nothing; that they are the same everywhere does.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
-from small_project import CELL, ROOT, edit_params, run, small_project
+from finished_project import project
+from small_project import CELL, ROOT, run
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
-STUDY = "lvis-mini-1shot"
-
-
-def little_training(params: dict) -> None:
-    recipe = params["recipes"]["mini"]
-    recipe["policy"]["pretraining"].update(images=64, vision_steps=4, steps=40, opening=10, batch_size=16)
-    recipe["sft"].update(steps=4, save_steps=2, warmup_steps=1)
-    recipe["rft"].update(steps=4, save_steps=2, warmup_steps=1, batch_size=8, num_generations=4)
-    recipe["evaluation"].update(draws=50, validation_images=6)
-    recipe["tasks"]["detection"].update(ranking="combined", fitting_images=4)
-    params["grid"]["cells"] = {CELL: params["grid"]["cells"][CELL]}
-    params["grid"]["studies"][STUDY]["seeds"] = [0]
-
-
-def project(root: Path) -> Path:
-    small_project(root)
-    edit_params(root, little_training)
-    (root / "dagster_home").mkdir()
-    shutil.copy(ROOT / "dagster_home/dagster.yaml", root / "dagster_home")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +21,6 @@ def by_dagster(tmp_path_factory) -> Path:
     root = project(tmp_path_factory.mktemp("end") / "dagster")
     said = run("python", "-m", "pipelines.materialize", CELL, cwd=root, VRFT_ROOT=str(root), PYTHONPATH=str(ROOT))
     assert "Report:" in said and "done in" in said  # progress is visible; time left only where a step takes seconds
-    return root
-
-
-@pytest.fixture(scope="module")
-def by_dvc(tmp_path_factory) -> Path:
-    root = project(tmp_path_factory.mktemp("end") / "dvc")
-    run("dvc", "repro", cwd=root)
     return root
 
 

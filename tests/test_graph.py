@@ -10,8 +10,10 @@ import pytest
 
 from pipelines.definitions import build_definitions
 from pipelines.dvc_project import DvcProject
-from vrft_core.cell import Layout
+from vrft_core import graph as without_dvc
+from vrft_core.cell import HEADLINE, Layout
 from vrft_core.params import Params
+from vrft_core.report.plots import HEADS
 from vrft_core.stages import _MODULES, STAGES
 from vrft_core.tasks import Task, load_params, names
 
@@ -53,6 +55,21 @@ def test_dvc_has_every_stage_for_every_key_of_its_scope(stages, params):
     assert set(stages) == wanted
 
 
+def test_without_dvc_the_same_graph_is_read(stages):
+    """By `vrft run` where DVC is not installed."""
+    ours = without_dvc.stages(ROOT)
+    assert {name: (one.command, set(one.outs)) for name, one in ours.items()} == {
+        name: (one.command, set(one.outs)) for name, one in stages.items()
+    }
+    needed: dict[str, set[str]] = {}
+    for target in (one.target for name in ("report", "study") for one in stages.values() if one.name == name):
+        for one in without_dvc.in_order(ours, target):
+            direct = set(stages[one.target].needs)
+            assert direct <= needed.keys(), "what a stage needs stands before it"
+            needed[one.target] = direct.union(*(needed[name] for name in direct))
+        assert {one.target for one in without_dvc.in_order(ours, target)} == needed[target] | {target}
+
+
 def test_each_command_names_its_stage_and_key(stages):
     for stage in stages.values():
         assert stage.command == f"vrft stage {stage.name} --cell {stage.key}"
@@ -65,17 +82,18 @@ def test_outs_are_the_paths_that_the_stages_write(stages, params):
         method = stage.name.removesuffix("_eval")
         outs = {
             "evaluation": lambda c=cell, m=method: [
-                layout.evaluation(c, m) / name for name in ("predictions.jsonl", "metrics.json")
+                layout.evaluation(c, m) / name for name in ("predictions.jsonl", "metrics.json", HEADLINE)
             ],
             "training": lambda c=cell, m=method: [layout.model(c, m), layout.training(c, m)],
             "raw": lambda c=cell: [layout.raw(c)],
             "few_shot": lambda c=cell: [layout.few_shot(c)],
             "prompts": lambda c=cell: [layout.prompts(c)],
             "policy": lambda c=cell: [layout.policy(c)],
-            "report": lambda c=cell: [layout.report(c)],
+            "report": lambda c=cell: [layout.report(c), layout.difference(c), *(layout.plots(c) / n for n in HEADS)],
+            "study": lambda c=cell: [layout.report(c), layout.difference(c)],
         }
         kind = {"base_eval": "evaluation", "sft_eval": "evaluation", "rft_eval": "evaluation", "sft": "training",
-                "rft": "training", "study": "report"}.get(stage.name, stage.name)  # fmt: skip
+                "rft": "training"}.get(stage.name, stage.name)  # fmt: skip
         assert sorted(stage.outs) == sorted(path.as_posix() for path in outs[kind]()), stage.target
 
 

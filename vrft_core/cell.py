@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vrft_core.errors import InputError
 
+HEADLINE = "points.json"  # in the folder of an evaluation: what `dvc metrics` shows of it
 SCOPES = ("recipe", "setup", "study", "cell")  # each within the one before
 
 
@@ -118,6 +119,16 @@ class Layout:
         if cell.scope == "study":
             return self.root / "reports/studies" / cell.key
         return self._results(cell) / "report"
+
+    def difference(self, cell: Cell) -> Path:
+        """RFT against SFT of a cell or a study, in a few numbers (a JSON file)."""
+        if cell.scope == "study":
+            return self.root / "reports/studies" / f"{cell.key}-rft-sft.json"
+        return self._results(cell) / "rft-sft.json"
+
+    def plots(self, cell: Cell) -> Path:
+        """Tables of a report's curves and bars."""
+        return self._results(cell) / "plots"
 
     def _results(self, cell: Cell) -> Path:
         # A study depends on one directory, so its cells' results lie side by side.

@@ -16,8 +16,8 @@ from vrft_core.errors import InputError
 CODE = Path(vrft_core.__file__).parent
 LINK = "vrft_core"
 TEMPLATE = (
-    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "data/README.md",
-    "dagster_home/dagster.yaml",
+    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    ".dvc/plots/vrft_lines.json", ".dvc/plots/vrft_bars.json", "data/README.md", "dagster_home/dagster.yaml",
 )  # fmt: skip
 README = """# {name}
 

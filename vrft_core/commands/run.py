@@ -1,17 +1,20 @@
 """`vrft run`: bring one cell (or a study over seeds) up to date and say what came out.
 
-`dvc repro` decides what is stale and runs `vrft stage …`; here its output becomes a line a stage.
+`dvc repro` decides what is stale and runs `vrft stage …`; here its output becomes a line a stage. Where DVC is not
+installed, `run_without_dvc` takes its place.
 """
 
 import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.new import link_code
+from vrft_core.commands.run_without_dvc import reproduce
 from vrft_core.commands.telling import Narrator, ahead
 from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
@@ -46,8 +49,12 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     narrator = Narrator()
     for line in ahead(layout, params, cell):
         narrator.line(line)
-    while (status := _repro(layout.root, f"{stage}@{cell.key}", known, narrator)) is None:
-        pass  # another process had a lock of DVC's, and has let go
+    target = f"{stage}@{cell.key}"
+    if find_spec("dvc") is None:
+        status = reproduce(layout.root, target, narrator)
+    else:
+        while (status := _repro(layout.root, target, known, narrator)) is None:
+            pass  # another process had a lock of DVC's, and has let go
     if status:
         raise SystemExit(status)
     return layout.report(cell)

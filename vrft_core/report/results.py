@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.evaluation.headline import headline
 from vrft_core.evaluation.intervals import intervals, intervals_over_seeds
 from vrft_core.evaluation.scores import Entry, Evaluation
 from vrft_core.params import Params
@@ -103,6 +104,12 @@ def headlines(layout: Layout, cell: Cell, results: Results) -> dict[str, Any]:
         "verdict": results["verdict"]["headline"],
         "page": (layout.report(cell) / "report.html").relative_to(layout.root).as_posix(),
     }
+
+
+def difference(results: Results) -> dict[str, str | float | None]:
+    """RFT against SFT by the deciding metric, see `headline`."""
+    said = results["verdict"]
+    return headline(f"{said['title']}, RFT − SFT", results["differences"]["rft-sft"][said["metric"]])
 
 
 def _common(inputs: Inputs, models: Mapping[str, Mapping[str, Entry]]) -> Named:

@@ -11,8 +11,9 @@ from typing import Any
 
 from vrft_core import io, sampling, tracking
 from vrft_core.annotations import Annotations
-from vrft_core.cell import Cell, Layout
+from vrft_core.cell import HEADLINE, Cell, Layout
 from vrft_core.evaluation.asking import answered
+from vrft_core.evaluation.headline import headline
 from vrft_core.evaluation.intervals import intervals
 from vrft_core.families.form import Form
 from vrft_core.params import Params
@@ -51,8 +52,9 @@ def _evaluate(layout: Layout, params: Params, cell: Cell, method: str) -> dict:
         }
         directory = layout.evaluation(cell, method)
         io.write_jsonl(directory / "predictions.jsonl", rows)
+        deciding = task.metrics.specs(settings)[0]
+        io.write_json(directory / HEADLINE, headline(deciding.title, metrics["metrics"][deciding.name]))
         io.write_json(directory / "metrics.json", metrics)
-    deciding = task.metrics.specs(settings)[0]
     if method == "base" and not metrics["metrics"][deciding.name]["value"]:
         found = f"the untouched model finds nothing in the evaluation images ({deciding.title} is 0)"
         print(f"{cell.key}: {found}; a larger recipe may", file=sys.stderr, flush=True)

@@ -7,10 +7,10 @@ from vrft_core import io, tracking
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.adversarial import rescore
 from vrft_core.params import Params
-from vrft_core.report import figures, standalone
+from vrft_core.report import figures, plots, standalone
 from vrft_core.report.page import cell_page
 from vrft_core.report.panel import TRAINED, Inputs
-from vrft_core.report.results import cell_results, headlines
+from vrft_core.report.results import cell_results, difference, headlines
 from vrft_core.report.summary import summary
 from vrft_core.tasks import get_task
 
@@ -21,6 +21,8 @@ def report(layout: Layout, params: Params, cell: Cell) -> dict:
     results = cell_results(layout, params, cell, inputs)
     results["adversarial"] = rescore(task)
     images = layout.raw(cell) / "images"
+    io.write_json(layout.difference(cell), difference(results))
+    plots.write(layout.plots(cell), [*plots.learning(inputs.training), *task.panels.plots(results, inputs)])
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results, task.panels.note(results["details"]["base"])))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vrft_core.families.formats import Native
     from vrft_core.policy.lessons import Lesson, Pool
     from vrft_core.report.panel import Inputs, Panel
+    from vrft_core.report.plots import Plot
     from vrft_core.report.rows import CellResults, StudyResults
     from vrft_core.sampling import Selection
 
@@ -255,6 +256,10 @@ class Panels(Protocol):
     def cell(self, results: "CellResults", inputs: "Inputs", images: Path) -> "list[Panel]": ...
 
     def study(self, results: "StudyResults") -> "list[Panel]": ...
+
+    def plots(self, results: "CellResults", inputs: "Inputs") -> "list[Plot]":
+        """What `dvc plots` shows of a cell besides its learning curves; may be empty."""
+        ...
 
 
 class Checks(Protocol):

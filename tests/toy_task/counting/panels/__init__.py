@@ -35,6 +35,11 @@ def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:
     return [Panel("counts", "By number of animals", [], [table])]
 
 
+def plots(results: dict, inputs: Inputs) -> list:
+    """None."""
+    return []
+
+
 def study(results: dict) -> list[Panel]:
     """No panel of its own."""
     return []

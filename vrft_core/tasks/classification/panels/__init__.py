@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from vrft_core.report.panel import Inputs, Panel
+from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel
+from vrft_core.report.plots import Plot, by_part, reliability
 from vrft_core.report.rows import CellResults, StudyResults
 from vrft_core.tasks.classification.metrics.scores import Details
 from vrft_core.tasks.classification.panels import answers, classes, confusions
@@ -80,6 +81,18 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             gallery=shown,
         ),
         Panel("answers", "The answers", [], answers.tables(cast("Mapping[str, Diagnosis]", results["diagnostics"]))),
+    ]
+
+
+def plots(results: CellResults, inputs: Inputs) -> list[Plot]:
+    """Accuracy by class, and whether the model's certainty is calibrated."""
+    details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
+    named = {name: row["accuracy"] for name, row in classes.per_class(details, inputs).items()}
+    bins = {model: each[model]["certainty"]["calibration"]["bins"] for model in MODEL_NAMES}
+    return [
+        by_part("classes", "accuracy, per cent, by class", named),
+        reliability("probability of the answer", "answers that are right", bins),
     ]
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from vrft_core.evaluation.statistics import mean
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel, Table
+from vrft_core.report.plots import Plot, by_part
+from vrft_core.report.plots import reliability as reliability_plot
 from vrft_core.report.rows import CellResults, Measured, Results, StudyResults, TableRow
 from vrft_core.report.verdict import points
 from vrft_core.tasks.detection.metrics.scores import Details
@@ -103,6 +105,19 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
 def study(results: StudyResults) -> list[Panel]:
     """Panels of a study."""
     return [_rankings(cast(list[Mapping[str, Details]], results["details"]), results)]
+
+
+def plots(results: CellResults, inputs: Inputs) -> list[Plot]:
+    """AP by category, and whether the stated confidence is calibrated."""
+    details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
+    per_category = categories.per_category(details, inputs)
+    named = {name.replace("_", " "): row["AP"] for name, row in per_category.items() if row["boxes"]}
+    bins = {model: each[model]["confidence"]["calibration"]["bins"] for model in MODEL_NAMES}
+    return [
+        by_part("categories", f"{results['verdict']['title']}, points, by category", named),
+        reliability_plot("stated confidence", "boxes that are right", bins),
+    ]
 
 
 def _about_categories(measured: Measured) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from vrft_core.report import charts, drawing, figures
 from vrft_core.report.charts import Bars
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Panel, Table
+from vrft_core.report.plots import Plot, by_part
 from vrft_core.report.rows import CellResults, Drawn, Figure, Shown, StudyResults, TableRow
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
@@ -70,6 +71,16 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
         ),
         Panel("answers", "The answers", [], [_answers(each)]),
     ]
+
+
+def plots(results: CellResults, inputs: Inputs) -> list[Plot]:
+    """Accuracy by kind of expression. Answers state no confidence."""
+    details = cast(Mapping[str, Details], results["details"])
+    named = {
+        kind: {model: details[model]["per_kind"][kind]["accuracy"] for model in MODELS}
+        for kind in details["base"]["per_kind"]
+    }
+    return [by_part("kinds", "right, per cent, by kind of expression", named)]
 
 
 def study(results: StudyResults) -> list[Panel]:

@@ -1,0 +1,62 @@
+"""What `dvc repro` does for `vrft run`, where DVC is not installed: the stages that are stale, one after another.
+
+`graph` says what is stale; outs are kept in no cache. With DVC later, `dvc commit` puts them there.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from vrft_core.commands.telling import Narrator
+from vrft_core.graph import entry, holds, in_order, record, recorded, stages
+from vrft_core.locks import exclusive
+
+PLACE = ".dvc/tmp/vrft"  # Dagster's side locks a stage there, too
+
+
+def reproduce(root: Path, target: str, narrator: Narrator) -> int:
+    """Bring a stage up to date with all it needs; 0, or the exit status of the stage that failed."""
+    for stage in in_order(stages(root), target):
+        with exclusive(root / PLACE / f"{stage.target}.lock", stage.target):
+            if holds(root, stage, recorded(root).get(stage.target)):
+                narrator.skip(stage.target, "cached")
+                continue
+            needed = entry(root, stage, outs=False)  # before it runs: what is edited meanwhile makes it stale again
+            for out in stage.outs:
+                _remove(root / out)
+            narrator.start(stage.target)
+            if status := _run(root, stage.command, narrator):
+                return status
+            with exclusive(root / PLACE / "record.lock", "dvc.lock"):
+                record(root, stage.target, needed | {"outs": entry(root, stage)["outs"]})
+    return 0
+
+
+def _run(root: Path, command: str, narrator: Narrator) -> int:
+    program, *arguments = command.split()
+    assert program == "vrft", "dvc.yaml runs nothing else"
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", **narrator.environment()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vrft_core.cli", *arguments], cwd=root, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+    )  # fmt: skip
+    assert process.stdout  # piped
+    try:
+        for line in process.stdout:
+            narrator.line(line.rstrip("\n"))
+    except KeyboardInterrupt:
+        process.wait()
+        narrator.close("interrupted")
+        raise
+    status = process.wait()
+    narrator.close("failed" if status else "done")
+    return status
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
