@@ -133,9 +133,7 @@ def log_night(layout: Layout, night: Mapping) -> str | None:
             metrics = [Metric(name, float(v), _now(), 0) for name, v in numbers.items() if _is_number(v)]
             client.log_batch(run.info.run_id, metrics, tags=[RunTag(name, text) for name, text in tags.items()])
             client.set_terminated(run.info.run_id, "FINISHED")
-            uri = _public(tracking_uri(layout))
-            pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
-            return f"{pages.rstrip('/')}/#/experiments/{where}/runs/{run.info.run_id}"
+            return _address(layout, where, run.info.run_id)
     except InputError as error:
         say(f"{error}; the night is not recorded there")
         return None
@@ -149,6 +147,7 @@ class Run:
 
     def __init__(self, client, layout: Layout, run, resumed: bool, name: str, outbox: str | None = None) -> None:
         self.id, self.name = run.info.run_id, name
+        self.address = _address(layout, run.info.experiment_id, run.info.run_id)
         self._layout = layout
         head = {"run": self.id, "name": name, "uri": _public(tracking_uri(layout))}
         sender = _Sender(client, layout, run)
@@ -228,7 +227,7 @@ class Run:
 class _Off:
     """In place of a run where MLflow is not installed: takes everything, keeps nothing."""
 
-    resumed = False
+    resumed, address = False, ""
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         if name.startswith("_") or not hasattr(Run, name):
@@ -378,6 +377,13 @@ def _public(uri: str) -> str:
     """The address without a password."""
     address = urlsplit(uri).netloc
     return uri.replace(address, address.rpartition("@")[2]) if address else uri
+
+
+def _address(layout: Layout, experiment: str, run: str) -> str:
+    """Of a run's page: on the server, or where the store is a file, on `make ui`'s."""
+    uri = _public(tracking_uri(layout))
+    pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
+    return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def _outboxes(layout: Layout) -> Path:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
+LEAST = 0.005  # a curve that never reaches it is a line at zero, and is not drawn
 
 
 def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str) -> Figure:
@@ -42,8 +43,8 @@ def seeds(per_seed: list[SeedResults], pooled: Mapping[str, Mapping[str, Ends]],
 
 
 def learning(training: "Mapping[str, Description]") -> list[Figure]:
-    """Validation score of both, the parts of the reward, the loss of each."""
-    found = [_validation(training), _rewards(training["rft"])]
+    """Validation score of both, the reward and its parts, the loss of each."""
+    found = [_validation(training), *_rewards(training["rft"])]
     for method in ("sft", "rft"):
         found.append(_loss(method, training[method].get("log", [])))
     return found
@@ -70,18 +71,25 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
     )
 
 
-def _rewards(record: "Description") -> Figure:
+def _rewards(record: "Description") -> list[Figure]:
     log = record.get("log", [])
-    total = Series("total", "s6", _smoothed(_curve(log, "reward")), marks=False)
     parts = [
         Series(name, f"s{number % 5 + 1}", _smoothed(_curve(log, key)), marks=False)
         for number, (name, key) in enumerate(reward_parts(log).items())
     ]
-    return figure(
-        "RFT: reward by training step",
-        charts.lines("Reward", [*parts, total], "training step", "mean reward", limits=(0, None)),
-        "The rewards of the model's own answers, and the weighted total that it is trained on." + _note(log),
-    )
+    total = Series("total", "rft", _smoothed(_curve(log, "reward")), marks=False)
+    return [
+        figure(
+            "RFT: reward by part",
+            charts.lines("Reward by part", parts, "training step", "mean reward of each part", limits=(0, 1.02)),
+            "The rewards of the model's own answers, each in [0, 1]." + _note(log),
+        ),
+        figure(
+            "RFT: total reward",
+            charts.lines("Total reward", [total], "training step", "mean reward", limits=(0, None)),
+            "The weighted sum that the model is trained on." + _note(log),
+        ),
+    ]
 
 
 def _loss(method: str, log: "list[Step]") -> Figure:
@@ -138,10 +146,11 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
 
 
 def health(log: "list[Step]") -> list[Figure]:
-    """What to watch while reinforcement learning runs; only what was logged."""
+    """What to watch while reinforcement learning runs; only what was logged and was not always zero."""
     found = []
     for title, key, unit, limits, caption in HEALTH:
-        if points := _curve(log, key):
+        points = _curve(log, key)
+        if any(abs(y) >= LEAST for _, y in points):
             curve = Series("RFT", "rft", _smoothed(points), marks=False)
             svg = charts.lines(title, [curve], "training step", unit, limits=limits)
             found.append(figure(title, svg, caption + _note(log)))
