@@ -75,8 +75,8 @@ def test_counts_of_failures_and_of_wins_and_losses():
     found = panel(judgements(100), "Right is right.", ("missed",))
 
     kinds, pairs = ({row["label"]: row["cells"] for row in table.rows} for table in found.tables)
-    assert kinds["Right answers"] == ["0 (0 %)", "70 (70 %)", "70 (70 %)"]
-    assert kinds["Missed"] == ["100 (100 %)", "30 (30 %)", "30 (30 %)"]
+    assert kinds["Right answers"] == ["0 (0\N{NO-BREAK SPACE}%)", *["70 (70\N{NO-BREAK SPACE}%)"] * 2]
+    assert kinds["Missed"] == ["100 (100\N{NO-BREAK SPACE}%)", *["30 (30\N{NO-BREAK SPACE}%)"] * 2]
     assert pairs["RFT − SFT"] == ["10", "10", "60", "20"]
 
 

@@ -30,12 +30,14 @@ def pages(tmp_path_factory):
     """A cell's report with hostile answers and names, its study, and the page that compares both."""
     layout, params = plausible_project(tmp_path_factory.mktemp("project"))
     cell = params.cells()[0]
-    for path in (layout.raw(cell) / "annotations.json", layout.few_shot(cell) / "selection.json"):
+    selections = [layout.few_shot(one) / "selection.json" for one in params.cells()]
+    for path in (layout.raw(cell) / "annotations.json", *selections):
         io.write_json(path, json.loads(path.read_text().replace('"tiger"', json.dumps(HOSTILE))))
-    for model in ("base", "sft", "rft"):
-        rows = io.read_jsonl(layout.evaluation(cell, model) / "predictions.jsonl")
+    answered = [(cell.at("setup"), "base"), *((one, model) for one in params.cells() for model in ("sft", "rft"))]
+    for one, model in answered:
+        rows = io.read_jsonl(layout.evaluation(one, model) / "predictions.jsonl")
         rows = [row | {"completion": HOSTILE, "reasons": [HOSTILE]} for row in rows]
-        write_rows(layout, params, cell if model != "base" else cell.at("setup"), model, rows)
+        write_rows(layout, params, one, model, rows)
     for one in params.cells():
         run_stage("report", layout, params, one)
     run_stage("study", layout, params, cell)
@@ -86,9 +88,8 @@ async def enlarged(tab: chromium.Page) -> None:
     large = "document.querySelector(':popover-open')"
     assert await tab.value(f"{large}.getBoundingClientRect().width <= innerWidth")
     assert await tab.value(f"{large}.innerText.includes('Question') && {large}.innerText.includes('<script>')")
-    assert await tab.value(
-        f"{large}.querySelector('svg').clientWidth > 2 * document.querySelector('.open svg').clientWidth"
-    )
+    small = "document.querySelector('.open svg')"
+    assert await tab.value(f"{large}.querySelector('svg').clientWidth > 2 * {small}.clientWidth")
     await press(tab, "Escape", 27)
     assert await tab.value(OPEN) == 0
     assert await tab.value("document.activeElement.matches('.entry .open')")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 420
-_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 40, 26  # px around the axes
+_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 40, 30  # px around the axes
 _MARKS = {"base": "D", "sft": "s", "rft": "o"}
 _DASHES = {"base": (0, (4, 4)), "sft": (0, (7, 3)), "s2": (0, (7, 3)), "s5": (0, (7, 3)), "s3": (0, (2, 3))}
 _CHARACTER = 7.4  # px, mean width of the 12 px font
@@ -84,7 +84,7 @@ def lines(
             axes.axhline(level[1], color=COLOURS["base"], linestyle=(0, (5, 4)), linewidth=1.5)
             axes.annotate(level[0], (1, level[1]), (0, 4), _right(axes), textcoords="offset points", ha="right")
         axes.set_xlabel(x_label)
-        axes.set_title(y_label, loc="left")
+        axes.set_title(y_label, loc="left", pad=9)
         axes.set_ylim(*limits)
         axes.set_xlim(*x_limits)
         axes.margins(x=0.02)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
-LEAST = 0.005  # a curve that never reaches it is a line at zero, and is not drawn
+LEAST = 0.02  # a share that never reaches it is a line at zero, and is not drawn
 
 
 def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str) -> Figure:
@@ -150,7 +150,7 @@ def health(log: "list[Step]") -> list[Figure]:
     found = []
     for title, key, unit, limits, caption in HEALTH:
         points = _curve(log, key)
-        if any(abs(y) >= LEAST for _, y in points):
+        if any(abs(y) >= (LEAST if limits == (0, 1) else 0) for _, y in points):
             curve = Series("RFT", "rft", _smoothed(points), marks=False)
             svg = charts.lines(title, [curve], "training step", unit, limits=limits)
             found.append(figure(title, svg, caption + _note(log)))

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from vrft_core.report.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -47,6 +49,7 @@ _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}hre
 _LONG = re.compile(r"-?\d+\.\d{3,}")
 _COLOUR = re.compile("|".join(COLOURS.values()))
 _VARIABLES = {colour: f"var(--{name})" for name, colour in COLOURS.items()}
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _KEPT = {"d", "x", "y", "width", "height", "transform", "style", "clip-path", "id", "href", "class"}
 
 
@@ -67,7 +70,7 @@ def svg(figure: "Figure", description: str) -> Markup:
 
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue()
+    text = _NO_XML.sub("�", buffer.getvalue())
     root = ET.fromstring(text)
     box = root.attrib["viewBox"]
     prefix = "c" + hashlib.sha256((description + text).encode()).hexdigest()[:8]
@@ -96,7 +99,7 @@ def _written(node: ET.Element, prefix: str, used: set[str]) -> str:
     if tag == "defs" and not inside:
         return ""
     written = "".join(f' {key}="{escape(_value(key, value, prefix))}"' for key, value in attributes.items())
-    text = escape(node.text or "") if tag == "text" else ""
+    text = escape(printable(node.text or "")) if tag == "text" else ""
     return f"<{tag}{written}>{text}{inside}</{tag}>"
 
 

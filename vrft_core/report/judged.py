@@ -27,6 +27,7 @@ class Judged:
 
     @property
     def mark(self) -> str:
+        """In a word."""
         return "right" if self.quality == 1 else "partly" if self.quality > 0 else "wrong"
 
 
@@ -93,5 +94,7 @@ def panel(judged: Judgements, right: str, failures: Sequence[str]) -> Panel:
 
 def _row(label: str, judged: Judgements, counts, of: int) -> TableRow:
     numbers = [sum(counts(one) for one in judged[model].values()) for model in MODEL_NAMES]
-    cells = [f"{number:,} ({share(number / of)})" if of else "–" for number in numbers]
+    cells = [
+        f"{number:,} ({share(number / of)})".replace(" %", "\N{NO-BREAK SPACE}%") if of else "–" for number in numbers
+    ]
     return {"label": label, "cells": cells, "note": ""}

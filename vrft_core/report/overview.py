@@ -30,7 +30,7 @@ def html(groups: Mapping[str, Sequence[tuple[Report, str]]]) -> str:
         .render(
             style=style(),
             headline=headline(every),
-            overall=figures.drawn([_differences(every)]) if len(every) > 1 else [],
+            overall=figures.drawn([_differences(every)]) if len(groups) > 1 else [],
             groups=[_group(name, rows) for name, rows in groups.items()],
             model_names=MODEL_NAMES,
             pairs=PAIRS,

@@ -137,7 +137,10 @@ def _false_alarms(inputs: Inputs, boxes: Mapping[str, Boxes]) -> list[Table]:
         return []
 
     def cells(found: Mapping[str, int], of: int) -> list[str]:
-        return [f"{of:,}", *(f"{found[m]:,} ({share(found[m] / of)})" for m in MODEL_NAMES)]
+        return [
+            f"{of:,}",
+            *(f"{found[m]:,} ({share(found[m] / of)})".replace(" %", "\N{NO-BREAK SPACE}%") for m in MODEL_NAMES),
+        ]
 
     every = {m: sum(found[m] for found in said.values()) for m in MODEL_NAMES}
     rows: list[TableRow] = [{"label": "all categories", "cells": cells(every, sum(asked.values())), "note": ""}]
