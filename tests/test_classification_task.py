@@ -481,7 +481,7 @@ def test_the_report_shows_classes_confusions_images_and_answers(made):
     layout, params, _ = made
     directory = layout.report(params.parse_cell(CELL))
     page, found = (directory / "report.html").read_text(), io.read_json(directory / "metrics.json")
-    for part in ("By class", "What was taken for what", "images, before and after", "The answers", "What the rewards"):
+    for part in ("By class", "What was taken for what", "Images, before and after", "The answers", "What the rewards"):
         assert part in page
     assert TASK.panels.WORDS in page and "Macro" not in page and "“corrected”" not in page
     assert found["subject"] == "few-shot classification" and found["verdict"]["metric"] == "accuracy/strict"

@@ -16,7 +16,8 @@ WIDTHS = (1440, 420)
 HOSTILE = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>\u202e"
 WIDE = """[...document.querySelectorAll('main *')]
     .filter(e => e.checkVisibility() && !e.closest('.large, .unseen, .store, svg'))
-    .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(e => e.tagName + '.' + e.className)"""
+    .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+    .map(e => e.tagName + '.' + e.className)"""
 CUT = """[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
     .map(e => e.getAttribute('aria-label'))"""
 SEEN = "[...document.querySelectorAll('.entry')].filter(e => e.checkVisibility())"

@@ -176,7 +176,7 @@ def intervals(title: str, rows: Sequence[Interval], unit: str) -> Markup:
 
 def nothing(title: str) -> Markup:
     """What stands where there is nothing to draw."""
-    return Markup('<p class="nothing">{}: nothing was recorded.</p>').format(title)
+    return Markup('<p class="nothing">{}: nothing was recorded.</p>').format(printable(title))
 
 
 def _line(axes: "Axes", one: Series, alone: bool) -> None:
