@@ -36,9 +36,8 @@ def results(cell: str, gain: float, shots: int = 1, half: float = 0.02, **more) 
 def test_the_headline_counts_what_intervals_decide():
     every = [results("a", 0.05), results("b", 0.01), results("c", -0.05), results("d", 0.04)]
 
-    assert (
-        overview.headline(every) == "Of 4 reports, RFT beats SFT in 2, is worse in 1, and cannot be told from it in 1."
-    )
+    said = "Of 4 reports, RFT beats SFT in 2, is worse in 1, and cannot be told from it in 1."
+    assert overview.headline(every) == said
     assert overview.headline(every[:1]) == "a is reported."
 
 

@@ -147,14 +147,19 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
 
 def health(log: "list[Step]") -> list[Figure]:
     """What to watch while reinforcement learning runs; only what was logged and was not always zero."""
-    found = []
-    for title, key, unit, limits, caption in HEALTH:
-        points = _curve(log, key)
-        if any(abs(y) >= (LEAST if limits == (0, 1) else 0) for _, y in points):
-            curve = Series("RFT", "rft", _smoothed(points), marks=False)
-            svg = charts.lines(title, [curve], "training step", unit, limits=limits)
-            found.append(figure(title, svg, caption + _note(log)))
-    return found
+    return [one for row in HEALTH for one in logged(log, *row)]
+
+
+def logged(
+    log: "list[Step]", title: str, key: str, unit: str, limits: tuple[float | None, float | None], caption: str
+) -> list[Figure]:  # fmt: skip
+    """The curve of one number of RFT's log; none where it was not logged, or is a share that stays near zero."""
+    points = _curve(log, key)
+    if not any(abs(y) >= (LEAST if limits == (0, 1) else 0) for _, y in points):
+        return []
+    curve = Series("RFT", "rft", _smoothed(points), marks=False)
+    svg = charts.lines(title, [curve], "training step", unit, limits=limits)
+    return [figure(title, svg, caption + _note(log))]
 
 
 def reward_parts(log: "list[Step]") -> dict[str, str]:

@@ -26,7 +26,8 @@ WORDS = (
 )
 SMALL_PRINT = (
     "LVIS AP averages over IoU thresholds from 0.50 to 0.95; AP50 and AP75 use one. COCO AP follows the other "
-    "established definition; it counts every box, LVIS only those in images checked for that category."
+    "established definition; it counts every box, LVIS only those in images checked for that category. "
+    "Taught categories have few-shot examples; the others show what was kept, lost or gained."
 )
 BANDS = {"Rare, common, frequent": "LVIS's groups of categories: in 1 to 10 training images, in 11 to 100, in more."}
 RANKINGS = {

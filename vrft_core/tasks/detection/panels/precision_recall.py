@@ -13,6 +13,10 @@ from vrft_core.tasks.detection.metrics.average_precision import FALSE, IGNORED, 
 from vrft_core.tasks.detection.panels.judging import Boxes, lies_on
 
 MOST = 15  # confusions shown
+TRAINING = (  # as `figures.HEALTH`
+    "False alarms while RFT trained", "answers/false_alarm", "share of answers", (0, None),
+    "Of the sampled answers to questions about something absent, the share that names a box.",
+)  # fmt: skip
 EVERY = 5  # of the 101 recalls: those that are drawn
 
 
@@ -24,7 +28,7 @@ def panel(inputs: Inputs, boxes: Mapping[str, Boxes]) -> Panel:
         "Right and wrong boxes",
         ["A box is right if it overlaps an object of its category by half or more (IoU of 0.5); one box an object."],
         tables,
-        [figure] if figure else [],
+        [*([figure] if figure else []), *figures.logged(inputs.training["rft"].get("log", []), *TRAINING)],
         terms={
             "Precision and recall": "Of the boxes given, the share that is right; of the objects there, the share that "
             "has a box. More boxes raise recall and mostly lower precision.",
