@@ -80,11 +80,13 @@ def test_counts_of_failures_and_of_wins_and_losses():
     assert pairs["RFT − SFT"] == ["10", "10", "60", "20"]
 
 
+@pytest.mark.slow
 def test_the_area_under_the_precision_recall_curve_is_ap50(boxes):
     for each in boxes.values():
         assert curve(each.matches).mean() == pytest.approx(each.matches.average_precision()["AP50"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_right_answer_has_every_box_and_no_other(inputs, boxes):
     judged = judge(inputs, boxes)
 

@@ -95,6 +95,7 @@ def test_an_undefined_metric_decides_nothing():
     assert points(None) == "–"
 
 
+@pytest.mark.slow
 def test_rft_made_worse_is_reported_as_worse(project):
     layout, params, cell = project
     write_evaluation(layout, params, cell, "rft", skill=0.2)
@@ -105,6 +106,7 @@ def test_rft_made_worse_is_reported_as_worse(project):
     assert "RFT is worse than SFT by" in page(layout, cell)
 
 
+@pytest.mark.slow
 def test_equal_models_are_reported_as_not_told_apart(project):
     layout, params, cell = project
     for name in ("predictions.jsonl", "metrics.json"):
@@ -335,6 +337,7 @@ def test_an_image_that_cannot_be_read_is_named(project):
         run_stage("report", layout, params, cell)
 
 
+@pytest.mark.slow
 def test_a_model_that_says_nothing_and_a_split_without_rare_objects_still_make_a_page(project):
     layout, params, cell = project
     path = layout.raw(cell) / "annotations.json"

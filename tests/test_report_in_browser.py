@@ -119,5 +119,6 @@ def test_the_pages_in_a_browser(pages, tmp_path):
         assert Path(link.removeprefix("file://").partition("#")[0]).is_file(), link
 
 
+@pytest.mark.slow
 def test_a_page_stays_below_eight_megabytes(pages):
     assert max(path.stat().st_size for path in pages.values()) < 8_000_000
