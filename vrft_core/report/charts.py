@@ -82,7 +82,9 @@ def lines(
             _line(axes, one, alone=len(series) == 1)
         if level:
             axes.axhline(level[1], color=COLOURS["base"], linestyle=(0, (5, 4)), linewidth=1.5)
-            axes.annotate(level[0], (1, level[1]), (0, 4), _right(axes), textcoords="offset points", ha="right")
+            axes.annotate(
+                level[0], (1, level[1]), (0, 4), axes.get_yaxis_transform(), textcoords="offset points", ha="right"
+            )
         axes.set_xlabel(x_label)
         axes.set_title(y_label, loc="left", pad=9)
         axes.set_ylim(*limits)
@@ -201,11 +203,6 @@ def _axes(figure: "Figure", left: float, height: float, top: float, right: float
     return figure.add_axes(sides)
 
 
-def _right(axes: "Axes"):
-    """x as a share of the axes, y as data."""
-    return axes.get_yaxis_transform()
-
-
 def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False) -> None:
     """Some five round numbers, or the `wanted` ones."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -252,11 +249,3 @@ def _label(row: Bars) -> str:
 def _short(text: str, limit: int = _LONGEST) -> str:
     text = printable(text, 200)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
-    """Running mean over the last `window` points, for curves too noisy to read."""
-    return [
-        (x, sum(y for _, y in points[max(0, i - window + 1) : i + 1]) / min(i + 1, window))
-        for i, (x, _) in enumerate(points)
-    ]

@@ -179,7 +179,7 @@ def _curve(log: "list[Step]", key: str) -> list[tuple[float, float]]:
 
 
 def _smoothed(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    return charts.smooth(points, WINDOW) if len(points) >= SMOOTH_FROM else points
+    return smooth(points, WINDOW) if len(points) >= SMOOTH_FROM else points
 
 
 def _note(log: "list[Step]") -> str:
@@ -201,3 +201,11 @@ def figure(title: str, svg: Markup, caption: str) -> Figure:
 def drawn(figures: Sequence[Figure]) -> list[Figure]:
     """Without the empty ones."""
     return [one for one in figures if 'class="nothing"' not in one["svg"]]
+
+
+def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
+    """Running mean over the last `window` points, for curves too noisy to read."""
+    return [
+        (x, sum(y for _, y in points[max(0, i - window + 1) : i + 1]) / min(i + 1, window))
+        for i, (x, _) in enumerate(points)
+    ]
