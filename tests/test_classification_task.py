@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from functools import cached_property
 from inspect import signature
@@ -473,6 +474,8 @@ def test_training_logs_the_tasks_own_guards_and_chooses_by_strict_accuracy(made)
     assert record["validation_metric"] == "accuracy/strict"
     assert all("answers/empty" in row for row in record["log"])
     assert {"rewards/accuracy/mean", "rewards/format/mean"} <= set(record["log"][0])
+    assert re.match(r"20\d\d-\d\d-\d\dT.*\+00:00$", record["finished"])
+    assert " thread" in record["hardware"]
     assert "validation/accuracy/strict" in numbers["sft"]
 
 
@@ -481,7 +484,7 @@ def test_the_report_shows_classes_confusions_images_and_answers(made):
     layout, params, _ = made
     directory = layout.report(params.parse_cell(CELL))
     page, found = (directory / "report.html").read_text(), io.read_json(directory / "metrics.json")
-    for part in ("By class", "What was taken for what", "images, before and after", "The answers", "What the rewards"):
+    for part in ("By class", "What was taken for what", "Images, before and after", "The answers", "What the rewards"):
         assert part in page
     assert TASK.panels.WORDS in page and "Macro" not in page and "“corrected”" not in page
     assert found["subject"] == "few-shot classification" and found["verdict"]["metric"] == "accuracy/strict"

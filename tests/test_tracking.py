@@ -88,6 +88,7 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_trained_model(projec
 
     [found] = runs(store)
     assert (found.info.run_name, found.info.status) == (f"{cell.key}-rft", "FINISHED")
+    assert run.address.endswith(f"/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
     assert found.data.metrics == {"train/reward": 0.25, "train/loss": 0.5}
     assert found.data.params["rft.learning_rate"] == str(params.recipe(cell).rft.learning_rate)
     assert found.data.params["seed"] == str(cell.seed)

@@ -165,7 +165,7 @@ def address(layout: Layout, key: str, method: str) -> str | None:
     """
     try:
         found = io.read_json(_addresses(layout) / f"{key}-{method}.json")
-        return _page(layout, found["uri"], found["experiment"], found["run"])
+        return _address(layout, found["uri"], found["experiment"], found["run"])
     except (InputError, OSError, KeyError, TypeError):
         return None
 
@@ -176,11 +176,6 @@ def _note_address(layout: Layout, record: "Run", key: str, method: str) -> None:
             _addresses(layout) / f"{key}-{method}.json",
             {"uri": _public(tracking_uri(layout)), "experiment": record.experiment, "run": record.id},
         )
-
-
-def _page(layout: Layout, uri: str, experiment: str, run: str) -> str:
-    pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
-    return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def log_night(layout: Layout, night: Mapping) -> str | None:
@@ -209,7 +204,7 @@ def log_night(layout: Layout, night: Mapping) -> str | None:
             metrics = [Metric(name, float(v), _now(), 0) for name, v in numbers.items() if _is_number(v)]
             client.log_batch(run.info.run_id, metrics, tags=[RunTag(name, text) for name, text in tags.items()])
             client.set_terminated(run.info.run_id, "FINISHED")
-            return _page(layout, _public(tracking_uri(layout)), where, run.info.run_id)
+            return _address(layout, _public(tracking_uri(layout)), where, run.info.run_id)
     except InputError as error:
         say(f"{error}; the night is not recorded there")
         return None
@@ -223,6 +218,7 @@ class Run:
 
     def __init__(self, client, layout: Layout, run, resumed: bool, name: str, outbox: str | None = None) -> None:
         self.id, self.name, self.experiment = run.info.run_id, name, run.info.experiment_id
+        self.address = _address(layout, _public(tracking_uri(layout)), self.experiment, self.id)
         self._faults: set[str] = set()
         self._layout = layout
         head = {"run": self.id, "name": name, "uri": _public(tracking_uri(layout))}
@@ -319,7 +315,7 @@ class Run:
 class _Off:
     """In place of a run where MLflow is not installed: takes everything, keeps nothing."""
 
-    resumed = False
+    resumed, address = False, ""
 
     def __getattr__(self, name: str) -> Callable[..., int]:
         if name.startswith("_") or not hasattr(Run, name):
@@ -469,6 +465,12 @@ def _public(uri: str) -> str:
     """The address without a password."""
     address = urlsplit(uri).netloc
     return uri.replace(address, address.rpartition("@")[2]) if address else uri
+
+
+def _address(layout: Layout, uri: str, experiment: str, run: str) -> str:
+    """Of a run's page: on the server, or where the store is a file, on `make ui`'s."""
+    pages = uri if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('VRFT_MLFLOW_PORT', 5000)}"
+    return f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def _outboxes(layout: Layout) -> Path:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vrft_core.cli.app import CellKey, Project, as_json, cell_argument, completions, dagster_pipes, print_json, vrft
+from vrft_core.cli.app import (
+    FILE,
+    CellKey,
+    Project,
+    as_json,
+    cell_argument,
+    completions,
+    dagster_pipes,
+    print_json,
+    vrft,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -95,6 +105,20 @@ def status(project: Project, cell: str | None, as_json: bool) -> None:
     click.echo(table(rows))
     if why:
         click.echo(f"{why}.")
+
+
+@experiments.command()
+@click.argument("cells", metavar="[CELL …]", type=CellKey(), nargs=-1)
+@click.option("--out", type=FILE, help="Default: reports/overview.html.")
+def overview(project: Project, cells: tuple[str, ...], out: Path | None) -> None:
+    """Compare reports on one page: shots, seeds, tasks, the paper.
+
+    CELL: cells and studies that have a report. Without any: all studies of the grid.
+    """
+    from vrft_core.commands.overview import overview as compare
+
+    wanted = [project.cell(cell, "cell", "study") for cell in cells]
+    click.echo("\n".join(compare(project.layout, project.params, wanted, out)))
 
 
 @experiments.command()

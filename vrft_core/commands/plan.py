@@ -23,7 +23,7 @@ from vrft_core.families.form import Form
 from vrft_core.params import Params, Recipe, Rft, Sft
 from vrft_core.policy import curriculum
 from vrft_core.policy.quantized import WHOLE
-from vrft_core.report.charts import brief
+from vrft_core.report.text import brief
 from vrft_core.tasks import Task, get_task
 
 # name → (dense bfloat16 FLOP/s, bytes a second from memory, GiB of memory), from the makers' data sheets

@@ -24,6 +24,14 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def hardware(processor: str) -> str:
+    """What this process computes on, in words: its GPUs, or the `processor` with its threads."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} {'thread' if threads == 1 else 'threads'}"
+
+
 def in_16_bits(recipe: Recipe) -> bool:
     """Whether passes compute in bfloat16. `auto`: on a GPU that can, and nowhere else."""
     if recipe.precision == "auto":

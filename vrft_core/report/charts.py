@@ -1,35 +1,47 @@
-"""Small SVG charts: lines, bars, intervals. Data in, markup out; what the data mean is the page's affair.
+"""Charts of the page: lines, bars, intervals, drawn by matplotlib. Data in, markup out; what they mean is the page's.
 
-Colours are CSS classes of the page (`base`, `sft`, `rft`, `s1` … `s6`), so that one chart serves light and dark; marks
+Colours are those of the style sheet (`base`, `sft`, `rft`, `s1` … `s6`), so that one chart serves light and dark; marks
 and dashes differ too, so that nothing hangs on colour alone. Charts are drawn for a column of 420 px.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from vrft_core.report.inline import COLOURS, drawing, svg
+from vrft_core.report.text import number, printable, tenths
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 WIDTH = 420
-_LEFT, _RIGHT, _BOTTOM = 58, 14, 40
-_MARKS = {"base": "diamond", "sft": "square", "rft": "circle"}
+_LEFT, _RIGHT, _BOTTOM, _TOP = 48, 16, 40, 30  # px around the axes
+_MARKS = {"base": "D", "sft": "s", "rft": "o"}
+_DASHES = {"base": (0, (4, 4)), "sft": (0, (7, 3)), "s2": (0, (7, 3)), "s5": (0, (7, 3)), "s3": (0, (2, 3))}
 _CHARACTER = 7.4  # px, mean width of the 12 px font
+_LONGEST = 20  # characters of a label
+_STEPS = [1, 2, 2.5, 5, 10]
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name, its colour class, its points, and an x value to ring (a chosen checkpoint)."""
+    """One line: its name, its colour, its points, an x value to ring (a chosen checkpoint), and intervals if any."""
 
     name: str
     css: str
     points: Sequence[tuple[float, float]]
     ring: float | None = None
     marks: bool = True
+    ends: Sequence[tuple[float, float]] = ()  # (low, high) of each point
 
 
 @dataclass(frozen=True)
 class Bars:
-    """One row of a bar chart: a label, {colour class: value or None}, and a remark shown after the label."""
+    """One row of a bar chart: a label, {colour: value or None}, and a remark shown after the label."""
 
     label: str
     values: Mapping[str, float | None]
@@ -47,20 +59,6 @@ class Interval:
     high: float | None
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """A linear scale from data to pixels, with round ticks."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-    ticks: list[float] = field(default_factory=list)
-
-    def __call__(self, value: float) -> float:
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start), 1)
-
-
 def lines(
     title: str,
     series: Sequence[Series],
@@ -68,225 +66,186 @@ def lines(
     y_label: str,
     *,
     limits: tuple[float | None, float | None] = (None, None),
+    x_limits: tuple[float | None, float | None] = (None, None),
+    ticks: Sequence[float] = (),
     level: tuple[str, float] | None = None,
     height: int = 240,
 ) -> Markup:
-    """A line chart. `limits` fix the y range where not None; `level` is a dashed reference line with its name."""
+    """A line chart. `limits` and `x_limits` fix the ranges where not None; `ticks` of the x axis; `level` is a dashed
+    reference line with its name."""
     series = [one for one in series if one.points]
     if not series:
         return nothing(title)
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points] + ([level[1]] if level else [])
-    legend, top = _legend([(one.name, one.css, one.marks) for one in series])
-    x_axis = _axis(min(xs), max(xs), _LEFT, WIDTH - _RIGHT, fixed=(min(xs), max(xs)), whole=True)
-    y_axis = _axis(min(ys), max(ys), height - _BOTTOM, top, fixed=limits)
-    parts = [legend, _grid(x_axis, y_axis, x_label, y_label, top, height)]
-    if level:
-        y = y_axis(level[1])
-        parts.append(_tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="stroke base dash"))
-        parts.append(_text(WIDTH - _RIGHT, y - 4, level[0], "end"))
-    for one in series:
-        path = " ".join(f"{x_axis(x)},{y_axis(y)}" for x, y in one.points)
-        parts.append(_tag("polyline", points=path, class_=f"stroke line {one.css}"))
-        for x, y in one.points:
-            if one.marks:
-                parts.append(_mark(one.css, x_axis(x), y_axis(y)))
-            if one.ring == x:
-                parts.append(_tag("circle", cx=x_axis(x), cy=y_axis(y), r=8, class_="ring"))
-    told = "; ".join(f"{one.name} from {number(one.points[0][1])} to {number(one.points[-1][1])}" for one in series)
-    return _svg(f"{title}. {y_label} by {x_label}: {told}.", height, parts)
+    with drawing(WIDTH, height) as figure:
+        axes = _axes(figure, _LEFT, height, _TOP)
+        for one in series:
+            _line(axes, one, alone=len(series) == 1)
+        if level:
+            axes.axhline(level[1], color=COLOURS["base"], linestyle=(0, (5, 4)), linewidth=1.5)
+            axes.annotate(
+                level[0], (1, level[1]), (0, 4), axes.get_yaxis_transform(), textcoords="offset points", ha="right"
+            )
+        axes.set_xlabel(x_label)
+        axes.set_title(y_label, loc="left", pad=9)
+        axes.set_ylim(*limits)
+        axes.set_xlim(*x_limits)
+        axes.margins(x=0.02)
+        axes.grid(axis="x", visible=False)
+        _ticks(axes.xaxis, ticks)
+        _ticks(axes.yaxis)
+        told = "; ".join(f"{one.name} from {number(one.points[0][1])} to {number(one.points[-1][1])}" for one in series)
+        drawn = svg(figure, f"{printable(title)}. {printable(y_label)} by {printable(x_label)}: {printable(told)}.")
+    return (_legend([(one.name, one.css, one.marks) for one in series]) if len(series) > 1 else Markup()) + drawn
 
 
-def bars(title: str, rows: Sequence[Bars], names: Mapping[str, str], unit: str, high: float | None = None) -> Markup:
-    """Horizontal bars, one group a row; `names` maps each colour class to its legend."""
+def bars(
+    title: str,
+    rows: Sequence[Bars],
+    names: Mapping[str, str],
+    unit: str,
+    high: float | None = None,
+    left: float | None = None,
+) -> Markup:
+    """Horizontal bars, one group a row; `names` maps each colour to its legend.
+
+    `high`: where the scale ends (`shared`); `left`: px for the labels (`room`). Charts side by side share both.
+    """
     known = [value for row in rows for value in row.values.values() if value is not None]
     if not any(known):
         return nothing(title)
-    thick = 11
-    legend, top = _legend([(names[css], css, True) for css in names])
-    labels = [_short(row.label, 20) + (f" {row.note}" if row.note else "") for row in rows]
-    left = min(170, 12 + max(len(label) for label in labels) * _CHARACTER)
-    group = thick * len(names) + 10
-    height = round(top + group * len(rows) + _BOTTOM)
-    axis = _axis(min(0, *known, 0), max(known), left, WIDTH - 34, fixed=(None if min(known) < 0 else 0, high))
-    parts = [legend]
-    for tick in axis.ticks:
-        x = axis(tick)
-        parts.append(_tag("line", x1=x, x2=x, y1=top, y2=height - _BOTTOM, class_="grid"))
-        parts.append(_text(x, height - _BOTTOM + 16, number(tick), "middle"))
-    parts.append(_text((left + WIDTH - 34) / 2, height - 6, unit, "middle", "axis"))
-    for index, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        y = top + group * index + 5
-        parts.append(_text(left - 6, y + thick * len(names) / 2 + 4, label, "end", "label"))
-        for css in names:
-            value = row.values.get(css)
-            if value is None:
-                parts.append(_text(left + 4, y + thick - 1, "–", "start", "value"))
-            else:
-                x1, x2 = sorted((axis(0), axis(value)))
-                parts.append(_tag("rect", x=x1, y=y, width=max(x2 - x1, 1), height=thick - 1, class_=f"fill {css}"))
-                parts.append(_text(x2 + 3, y + thick - 2, tenths(value), "start", "value"))
-            y += thick
-    told = "; ".join(
-        f"{row.label} {row.note}: " + ", ".join(f"{names[css]} {tenths(row.values.get(css))}" for css in names)
-        for row in rows
-    )
-    return _svg(f"{title}. {unit}. {told}.", height, parts)
+    thick, gap = 11, 10
+    group = thick * len(names) + gap
+    height = 8 + group * len(rows) + _BOTTOM
+    labels = [_label(row) for row in rows]
+    with drawing(WIDTH, height) as figure:
+        axes = _axes(figure, left or room(rows), height, 8, right=36)
+        for index, row in enumerate(rows):
+            for place, css in enumerate(names):
+                value = row.values.get(css)
+                at = group * index + gap / 2 + thick * (place + 0.5)
+                if value is not None:
+                    axes.barh(at, value, thick - 1, color=COLOURS[css], linewidth=0, gid=f"is-bar {css}")
+                axes.annotate(
+                    "–" if value is None else tenths(value), (max(value or 0, 0), at), (3, 0),
+                    textcoords="offset points", va="center", fontsize=10, color=COLOURS["ink"], annotation_clip=False,
+                )  # fmt: skip
+        axes.set_ylim(group * len(rows), 0)
+        axes.set_xlim(min(0, *known), high or _above(max(known)))
+        axes.set_yticks([group * (i + 0.5) for i in range(len(rows))], labels, color=COLOURS["ink"])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(unit)
+        _ticks(axes.xaxis)
+        told = "; ".join(
+            f"{row.label} {row.note}: " + ", ".join(f"{names[css]} {tenths(row.values.get(css))}" for css in names)
+            for row in rows
+        )
+        drawn = svg(figure, f"{printable(title)}. {printable(unit)}. {printable(told, 10_000)}.")
+    return (_legend([(names[css], css, True) for css in names]) if len(names) > 1 else Markup()) + drawn
 
 
 def intervals(title: str, rows: Sequence[Interval], unit: str) -> Markup:
     """Points with their intervals against zero."""
-    values = [(row, row.value) for row in rows if row.value is not None]
-    rows = [row for row, _ in values]
+    rows = [row for row in rows if row.value is not None]
     if not rows:
         return nothing(title)
-    left, top, step = 12 + max(len(row.label) for row in rows) * _CHARACTER, 12, 40
-    height = top + step * len(rows) + _BOTTOM
-    ends = [end for row in rows for end in (row.value, row.low, row.high) if end is not None]
-    axis = _axis(min(0, *ends), max(0, *ends), left, WIDTH - _RIGHT)
-    parts = []
-    for tick in axis.ticks:
-        x = axis(tick)
-        parts.append(_tag("line", x1=x, x2=x, y1=top, y2=height - _BOTTOM, class_="grid zero" if tick == 0 else "grid"))
-        parts.append(_text(x, height - _BOTTOM + 16, ("+" if tick > 0 else "") + number(tick), "middle"))
-    parts.append(_text((left + WIDTH - _RIGHT) / 2, height - 6, unit, "middle", "axis"))
-    for index, (row, value) in enumerate(values):
-        y = top + step * index + step / 2
-        parts.append(_text(left - 8, y + 4, row.label, "end", "label"))
-        if row.low is not None and row.high is not None:
-            low, high = axis(row.low), axis(row.high)
-            parts.append(_tag("line", x1=low, x2=high, y1=y, y2=y, class_=f"stroke whisker {row.css}"))
-            for x in (low, high):
-                parts.append(_tag("line", x1=x, x2=x, y1=y - 5, y2=y + 5, class_=f"stroke whisker {row.css}"))
-        parts.append(_mark(row.css, axis(value), y, 5))
-        parts.append(_text(axis(value), y - 10, tenths(value, True), "middle", "value"))
-    told = "; ".join(
-        f"{r.label} {tenths(r.value, True)}, interval {tenths(r.low, True)} to {tenths(r.high, True)}" for r in rows
-    )
-    return _svg(f"{title}. {unit}. {told}.", height, parts)
+    step = 40
+    height = 10 + step * len(rows) + _BOTTOM
+    labels = [_short(row.label, 26) for row in rows]
+    with drawing(WIDTH, height) as figure:
+        axes = _axes(figure, min(210, 14 + max(map(len, labels)) * _CHARACTER), height, 10)
+        axes.axvline(0, color=COLOURS["soft"], linewidth=1.5)
+        for at, row in enumerate(rows):
+            assert row.value is not None
+            if row.low is not None and row.high is not None:
+                reach = [[row.value - row.low], [row.high - row.value]]
+                axes.errorbar(row.value, at, xerr=reach, color=COLOURS[row.css], capsize=5, capthick=2, elinewidth=2)
+            axes.plot(row.value, at, _MARKS.get(row.css, "o"), color=COLOURS[row.css], markersize=9)
+            said, place = tenths(row.value, True), (row.value, at)
+            axes.annotate(
+                said, place, (0, 9), textcoords="offset points", ha="center", fontsize=10, color=COLOURS["ink"]
+            )
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(rows)), labels, color=COLOURS["ink"])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(unit)
+        axes.margins(x=0.08)
+        _ticks(axes.xaxis, sign=True)
+        told = "; ".join(
+            f"{r.label} {tenths(r.value, True)}, interval {tenths(r.low, True)} to {tenths(r.high, True)}" for r in rows
+        )
+        return svg(figure, f"{printable(title)}. {printable(unit)}. {printable(told, 10_000)}.")
 
 
 def nothing(title: str) -> Markup:
     """What stands where there is nothing to draw."""
-    return Markup('<p class="nothing">{}: nothing was recorded.</p>').format(title)
+    return Markup('<p class="nothing">{}: nothing was recorded.</p>').format(printable(title))
 
 
-def number(value: float | None) -> str:
-    """At most three digits that count."""
-    if value is None:
-        return "–"
-    size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 4
-    text = f"{value:.{digits}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text.replace("-", "−") if text != "-0" else "0"
+def _line(axes: "Axes", one: Series, alone: bool) -> None:
+    xs, ys = zip(*one.points, strict=True)
+    colour, mark = COLOURS[one.css], _MARKS.get(one.css, "o") if one.marks else ""
+    dashes = "-" if alone else _DASHES.get(one.css, "-")
+    axes.plot(xs, ys, marker=mark, markersize=6, color=colour, linewidth=2.2, linestyle=dashes)
+    if one.ends:
+        reach = [
+            [y - low for y, (low, _) in zip(ys, one.ends, strict=True)],
+            [high - y for y, (_, high) in zip(ys, one.ends, strict=True)],
+        ]
+        axes.errorbar(xs, ys, yerr=reach, fmt="none", ecolor=colour, elinewidth=1.6, capsize=4)
+    for x, y in one.points:
+        if one.ring == x:
+            ring = {"markersize": 15, "markerfacecolor": "none", "markeredgecolor": COLOURS["ink"]}
+            axes.plot(x, y, "o", gid="is-ring", **ring)
 
 
-def brief(value: float) -> str:
-    """1_523_456 → 1.52 M"""
-    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {letter}"
-    return f"{value:.0f}"
+def _axes(figure: "Figure", left: float, height: float, top: float, right: float = _RIGHT) -> "Axes":
+    sides = (left / WIDTH, _BOTTOM / height, (WIDTH - left - right) / WIDTH, (height - _BOTTOM - top) / height)
+    return figure.add_axes(sides)
 
 
-def tenths(value: float | None, sign: bool = False) -> str:
-    """One decimal, as AP in points is written."""
-    if value is None:
-        return "–"
-    text = f"{value:+.1f}" if sign else f"{value:.1f}"
-    return text.replace("-", "−") if float(text) else "0.0"
+def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False) -> None:
+    """Some five round numbers, or the `wanted` ones."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: ("+" if sign and value > 0 else "") + number(value)))
+    if wanted:
+        axis.set_ticks(list(wanted))
+    else:
+        axis.set_major_locator(MaxNLocator(5, steps=_STEPS))
 
 
-def _axis(
-    low: float,
-    high: float,
-    start: float,
-    stop: float,
-    fixed: tuple[float | None, float | None] = (None, None),
-    whole: bool = False,
-) -> _Axis:
-    """Round limits around [low, high] with about five ticks; `fixed` limits stay as they are."""
-    low, high = (low if fixed[0] is None else fixed[0]), (high if fixed[1] is None else fixed[1])
-    if high <= low:
-        low, high = low - (0 if fixed[0] is not None else 0.5), high + (1 if fixed[0] is not None else 0.5)
-    raw = (high - low) / 5
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
-    step = max(1, math.ceil(step)) if whole else step
-    first = low if fixed[0] is not None else math.floor(low / step + 1e-9) * step
-    last = high if fixed[1] is not None else math.ceil(high / step - 1e-9) * step
-    base = math.ceil(first / step - 1e-9)
-    ticks = [float(round((base + i) * step, 10)) for i in range(math.floor(last / step + 1e-9) - base + 1)]
-    return _Axis(first, last, start, stop, ticks)
-
-
-def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, y_label: str, top: float, height: int) -> Markup:
-    parts = []
-    for tick in y_axis.ticks:
-        y = y_axis(tick)
-        parts.append(_tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
-        parts.append(_text(_LEFT - 6, y + 4, number(tick), "end"))
-    for tick in x_axis.ticks:
-        parts.append(_text(x_axis(tick), height - _BOTTOM + 16, number(tick), "middle"))
-    parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, height - 6, x_label, "middle", "axis"))
-    middle = (top + height - _BOTTOM) / 2
-    turned = _tag(
-        "text", escape(y_label), x=0, y=0, transform=f"translate(11 {middle:g}) rotate(-90)", class_="axis middle"
-    )
-    return Markup("").join([*parts, turned])
-
-
-def _legend(entries: Sequence[tuple[str, str, bool]]) -> tuple[Markup, float]:
-    """Names with their lines, (name, colour class, with its mark); also where the drawing may begin below."""
-    parts, x, y = [], 8.0, 14.0
-    for name, css, marked in entries:
-        width = 30 + len(name) * _CHARACTER + 12
-        if x > 8 and x + width > WIDTH:
-            x, y = 8.0, y + 18
-        parts.append(_tag("line", x1=x, x2=x + 20, y1=y - 4, y2=y - 4, class_=f"stroke line {css}"))
-        if marked:
-            parts.append(_mark(css, x + 10, y - 4))
-        parts.append(_text(x + 25, y, name, "start", "label"))
-        x += width
-    return Markup("").join(parts), y + 16
-
-
-def _mark(css: str, x: float, y: float, size: float = 3.5) -> Markup:
-    shape, kind = _MARKS.get(css, "circle"), f"fill {css}"
-    if shape == "square":
-        return _tag("rect", x=x - size, y=y - size, width=2 * size, height=2 * size, class_=kind)
-    if shape == "diamond":
-        turn = f"rotate(45 {x:g} {y:g})"
-        return _tag("rect", x=x - size, y=y - size, width=2 * size, height=2 * size, transform=turn, class_=kind)
-    return _tag("circle", cx=x, cy=y, r=size, class_=kind)
-
-
-def _text(x: float, y: float, text: str, anchor: str, css: str = "tick") -> Markup:
-    return _tag("text", escape(text), x=x, y=y, class_=f"{css} {anchor}")
-
-
-def _tag(name: str, content: str = "", /, **attributes: object) -> Markup:
-    """One element. `class_` becomes class; numbers are written short; everything is escaped."""
-    written = " ".join(
-        f'{key.rstrip("_")}="{escape(f"{round(value, 1):g}" if isinstance(value, float) else value)}"'
-        for key, value in attributes.items()
-    )
-    return Markup(f"<{name} {written}>{escape(content)}</{name}>" if content else f"<{name} {written}/>")
-
-
-def _svg(description: str, height: float, parts: Sequence[Markup]) -> Markup:
-    frame = f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(description)}">'
-    return Markup(frame) + Markup("").join(parts) + Markup("</svg>")
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
-    """Running mean over the last `window` points, for curves too noisy to read."""
-    return [
-        (x, sum(y for _, y in points[max(0, i - window + 1) : i + 1]) / min(i + 1, window))
-        for i, (x, _) in enumerate(points)
+def _legend(entries: Sequence[tuple[str, str, bool]]) -> Markup:
+    """Names with their lines: (name, colour, with its mark)."""
+    row = '<li><span class="sample {}"></span>{}</li>'
+    written = [
+        Markup(row).format(css if not marked or css not in _MARKS else f"{css} marked", printable(name))
+        for name, css, marked in entries
     ]
+    return Markup('<ul class="key" aria-label="Key">{}</ul>').format(Markup("").join(written))
+
+
+def _above(value: float) -> float:
+    """A round end of a scale that holds `value`, such as 60 for 51."""
+    from matplotlib.ticker import MaxNLocator
+
+    return float(MaxNLocator(5, steps=_STEPS).tick_values(0, max(value, 1e-9))[-1])
+
+
+def shared(rows: Sequence[Bars]) -> float | None:
+    """Where the scales of several bar charts that are compared end; None without a value."""
+    known = [value for row in rows for value in row.values.values() if value is not None]
+    return _above(max(known)) if known and max(known) > 0 else None
+
+
+def room(rows: Sequence[Bars]) -> float:
+    """px that the labels of all these rows need."""
+    return min(180, 14 + max((len(_label(row)) for row in rows), default=0) * _CHARACTER)
+
+
+def _label(row: Bars) -> str:
+    return f"{_short(row.label)} {row.note}".strip()
+
+
+def _short(text: str, limit: int = _LONGEST) -> str:
+    text = printable(text, 200)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -17,6 +17,7 @@ from vrft_core.images import Size, open_rgb
 SHOWN = 20
 LONG_SIDE = 420  # px of the embedded picture
 MOST_BOXES = 40  # drawn for one model in one picture
+SMALL, LARGE = 160, 420  # px: how wide a picture stands on the page, which its lines and letters are drawn for
 
 
 def choose(pairs: Mapping[str, tuple[int, int]], few_shot: Collection[int], seed: int, count: int = SHOWN) -> list[str]:
@@ -26,19 +27,19 @@ def choose(pairs: Mapping[str, tuple[int, int]], few_shot: Collection[int], seed
     """
     lot = random.Random(f"pictures/{seed}")
     names = {pair: name for name, pair in pairs.items()}
-    turns = {
-        True: _turns([p for p in names if p[1] in few_shot], lot),
-        False: _turns([p for p in names if p[1] not in few_shot], lot),
+    groups = {
+        True: turns([p for p in names if p[1] in few_shot], lot),
+        False: turns([p for p in names if p[1] not in few_shot], lot),
     }
     chosen: list[tuple[int, int]] = []
     for group, limit in ((True, count // 2), (False, count), (True, count)):
-        for pair in turns[group]:
+        for pair in groups[group]:
             if len(chosen) < limit and pair[0] not in {image for image, _ in chosen}:
                 chosen.append(pair)
     return [names[pair] for pair in sorted(chosen, key=lambda pair: (pair[1] not in few_shot, pair[1], pair[0]))]
 
 
-def _turns(pairs: list[tuple[int, int]], lot: random.Random) -> list[tuple[int, int]]:
+def turns(pairs: list[tuple[int, int]], lot: random.Random) -> list[tuple[int, int]]:
     """Shuffled, one of each category before the second of any."""
     by_category: dict[int, list[tuple[int, int]]] = {}
     for pair in sorted(pairs):
@@ -61,9 +62,9 @@ class Picture(NamedTuple):
     store: Markup  # hidden SVG that holds it
 
 
-def picture(number: int, path: Path, listed: Size) -> Picture:
+def picture(number: int, path: Path, listed: Size, long_side: int = LONG_SIDE) -> Picture:
     """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no image."""
-    wide, high, uri = _embedded(path, listed)
+    wide, high, uri = _embedded(path, listed, long_side)
     store = Markup(
         '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
         '<image id="picture-{}" width="{}" height="{}" href="{}"/></defs></svg>'
@@ -74,28 +75,32 @@ def picture(number: int, path: Path, listed: Size) -> Picture:
 def boxes_over(
     one: Picture,
     true: Sequence[Sequence[float]],
-    said: Sequence[tuple[Sequence[float], float | None]],
+    said: Sequence[tuple[Sequence[float], str]],
     model: str,
     spoken: str,
+    across: int = SMALL,
 ) -> Markup:
-    """A model's panel: true boxes and predicted ones, xyxy in the image's own pixels, the latter with their scores."""
+    """A model's panel: true boxes and predicted ones, xyxy in the image's own pixels, the latter with their labels.
+
+    `across`: px that the panel is wide on the page, for which lines and letters are drawn.
+    """
     drawn = list(said)[:MOST_BOXES]
-    thin = one.width / 160  # one unit of line: panels are equally wide on the page
+    thin = one.width / across  # one px of the page
     parts = [Markup('<use href="#{}"/>').format(one.id)]
     parts += [_box(box, one.scale, thin, "truth") for box in true]
     parts += [_box(box, one.scale, thin, model) for box, _ in drawn]
-    scored = [(box, score) for box, score in drawn if score is not None]
-    parts += _labels(scored, one.scale, thin, (one.width, one.height), model)
+    named = [(box, text) for box, text in drawn if text]
+    parts += _labels(named, one.scale, thin, (one.width, one.height), model)
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         one.width, one.height, spoken, Markup("").join(parts)
     )
 
 
-def _embedded(path: Path, listed: Size) -> tuple[int, int, str]:
-    """(width, height, data URI) of the image, at most LONG_SIDE px; PNG when small and drawn, JPEG otherwise."""
+def _embedded(path: Path, listed: Size, long_side: int) -> tuple[int, int, str]:
+    """(width, height, data URI) of the image, at most `long_side` px; PNG when small and drawn, JPEG otherwise."""
     picture, png = open_rgb(path, listed), path.suffix.lower() == ".png"
-    if shrink := max(picture.size) > LONG_SIDE:
-        picture.thumbnail((LONG_SIDE, LONG_SIDE))
+    if shrink := max(picture.size) > long_side:
+        picture.thumbnail((long_side, long_side))
     kind = "png" if png and not shrink else "jpeg"
     buffer = io.BytesIO()
     picture.save(buffer, kind, **({"optimize": True} if kind == "png" else {"quality": 85}))
@@ -115,13 +120,12 @@ def _box(box: Sequence[float], scale: float, thin: float, kind: str) -> Markup:
 
 
 def _labels(
-    boxes: Sequence[tuple[Sequence[float], float]], scale: float, thin: float, size: tuple[int, int], kind: str
+    boxes: Sequence[tuple[Sequence[float], str]], scale: float, thin: float, size: tuple[int, int], kind: str
 ) -> list[Markup]:
-    """The confidence stated for each (box, score), at a corner of its box, inside the picture, none over another."""
+    """The text of each (box, text), at a corner of its box, inside the picture, none over another."""
     taken: list[tuple[float, float, float, float]] = []
     labels = []
-    for box, score in boxes:
-        text = f"{score:.0%}"
+    for box, text in boxes:
         high, wide = 12 * thin, (7 * len(text) + 3) * thin
         x, y = _free_place([value * scale for value in box], wide, high, size, taken)
         taken.append((x, y, x + wide, y + high))
@@ -129,7 +133,7 @@ def _labels(
             Markup(
                 f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" class="plate {escape(kind)}"/>'
                 f'<text x="{x + wide / 2:.1f}" y="{y + 9.6 * thin:.1f}" class="score" '
-                f'style="font-size: {10.5 * thin:.1f}px">{text}</text>'
+                f'style="font-size: {10.5 * thin:.1f}px">{escape(text)}</text>'
             )
         )
     return labels
@@ -166,9 +170,3 @@ def credit(image: dict, licences: dict[int, str]) -> str:
     source = image.get("flickr_url") or image.get("coco_url") or ""
     licence = licences.get(image.get("license", -1), "") if source else ""
     return ", ".join(part for part in (source, licence) if part)
-
-
-def printable(text: str, limit: int = 400) -> str:
-    """Model output as one may show it: control and direction characters made visible, cut at `limit`."""
-    shown = "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:limit])
-    return shown + (" …" if len(text) > limit else "")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
+LEAST = 0.02  # a share that never reaches it is a line at zero, and is not drawn
 
 
 def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str) -> Figure:
@@ -42,8 +43,8 @@ def seeds(per_seed: list[SeedResults], pooled: Mapping[str, Mapping[str, Ends]],
 
 
 def learning(training: "Mapping[str, Description]") -> list[Figure]:
-    """Validation score of both, the parts of the reward, the loss of each."""
-    found = [_validation(training), _rewards(training["rft"])]
+    """Validation score of both, the reward and its parts, the loss of each."""
+    found = [_validation(training), *_rewards(training["rft"])]
     for method in ("sft", "rft"):
         found.append(_loss(method, training[method].get("log", [])))
     return found
@@ -75,18 +76,25 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
     )
 
 
-def _rewards(record: "Description") -> Figure:
+def _rewards(record: "Description") -> list[Figure]:
     log = record.get("log", [])
-    total = Series("total", "s6", _smoothed(_curve(log, "reward")), marks=False)
     parts = [
         Series(name, f"s{number % 5 + 1}", _smoothed(_curve(log, key)), marks=False)
         for number, (name, key) in enumerate(reward_parts(log).items())
     ]
-    return figure(
-        "RFT: reward by training step",
-        charts.lines("Reward", [*parts, total], "training step", "mean reward", limits=(0, None)),
-        "The rewards of the model's own answers, and the weighted total that it is trained on." + _note(log),
-    )
+    total = Series("total", "rft", _smoothed(_curve(log, "reward")), marks=False)
+    return [
+        figure(
+            "RFT: reward by part",
+            charts.lines("Reward by part", parts, "training step", "mean reward of each part", limits=(0, 1.02)),
+            "The rewards of the model's own answers, each in [0, 1]." + _note(log),
+        ),
+        figure(
+            "RFT: total reward",
+            charts.lines("Total reward", [total], "training step", "mean reward", limits=(0, None)),
+            "The weighted sum that the model is trained on." + _note(log),
+        ),
+    ]
 
 
 def _loss(method: str, log: "list[Step]") -> Figure:
@@ -143,14 +151,20 @@ HEALTH = (  # title, key in the log, unit, limits, how to read it
 
 
 def health(log: "list[Step]") -> list[Figure]:
-    """What to watch while reinforcement learning runs; only what was logged."""
-    found = []
-    for title, key, unit, limits, caption in HEALTH:
-        if points := _curve(log, key):
-            curve = Series("RFT", "rft", _smoothed(points), marks=False)
-            svg = charts.lines(title, [curve], "training step", unit, limits=limits)
-            found.append(figure(title, svg, caption + _note(log)))
-    return found
+    """What to watch while reinforcement learning runs; only what was logged and was not always zero."""
+    return [one for row in HEALTH for one in logged(log, *row)]
+
+
+def logged(
+    log: "list[Step]", title: str, key: str, unit: str, limits: tuple[float | None, float | None], caption: str
+) -> list[Figure]:  # fmt: skip
+    """The curve of one number of RFT's log; none where it was not logged, or is a share that stays near zero."""
+    points = _curve(log, key)
+    if not any(abs(y) >= (LEAST if limits == (0, 1) else 0) for _, y in points):
+        return []
+    curve = Series("RFT", "rft", _smoothed(points), marks=False)
+    svg = charts.lines(title, [curve], "training step", unit, limits=limits)
+    return [figure(title, svg, caption + _note(log))]
 
 
 def reward_parts(log: "list[Step]") -> dict[str, str]:
@@ -170,7 +184,7 @@ def _curve(log: "list[Step]", key: str) -> list[tuple[float, float]]:
 
 
 def _smoothed(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    return charts.smooth(points, WINDOW) if len(points) >= SMOOTH_FROM else points
+    return smooth(points, WINDOW) if len(points) >= SMOOTH_FROM else points
 
 
 def _note(log: "list[Step]") -> str:
@@ -192,3 +206,11 @@ def figure(title: str, svg: Markup, caption: str) -> Figure:
 def drawn(figures: Sequence[Figure]) -> list[Figure]:
     """Without the empty ones."""
     return [one for one in figures if 'class="nothing"' not in one["svg"]]
+
+
+def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
+    """Running mean over the last `window` points, for curves too noisy to read."""
+    return [
+        (x, sum(y for _, y in points[max(0, i - window + 1) : i + 1]) / min(i + 1, window))
+        for i, (x, _) in enumerate(points)
+    ]

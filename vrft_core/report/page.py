@@ -11,12 +11,13 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from vrft_core.report import figures, rewards
-from vrft_core.report.charts import brief
+from vrft_core.report import figures, places, rewards
+from vrft_core.report.glossary import terms
 from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
 from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
 from vrft_core.report.summary import pair_name
-from vrft_core.report.verdict import PAIRS, outcome, points
+from vrft_core.report.text import brief
+from vrft_core.report.verdict import PAIRS, findings, outcome, points
 
 if TYPE_CHECKING:
     from vrft_core.training.record import Description
@@ -31,6 +32,7 @@ FEW_SEEDS = " With so few seeds the part that covers seeds is a rough estimate."
 
 def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
     """HTML of a cell's report. `images`: the folder of the evaluation images."""
+    panels = _drawn([*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])])
     return _render(
         "cell.html.j2",
         results,
@@ -40,23 +42,27 @@ def cell_page(results: CellResults, inputs: Inputs, images: Path) -> str:
         cost=_cost(results["training"]),
         chosen=[_chosen(method, results["training"][method]) for method in TRAINED],
         learning=figures.drawn(figures.learning(inputs.training)),
-        panels=_drawn(
-            [*inputs.task.panels.cell(results, inputs, images), rewards.panel(results, inputs.training["rft"])]
-        ),
+        panels=panels,
+        terms=terms(panels),
+        findings=findings(results),
+        facts=places.facts([results["training"]], results["provenance"]["git"]),
+        links=[*inputs.links, *places.runs(results["training"])],
         method=_method(results, inputs, results["details"]["base"], results["training"]),
     )
 
 
-def study_page(results: StudyResults, inputs: Inputs) -> str:
+def study_page(results: StudyResults, inputs: Inputs, links: list[places.Links]) -> str:
     """HTML of a study's report; `inputs` of any one seed, for the attribution."""
     per_seed, verdict = results["per_seed"], results["verdict"]
     metric = verdict["metric"]
-    labels = [row["label"] for row in _cost(per_seed[0]["training"])]
-    rows = []
-    for one in per_seed:
-        for number, method in enumerate(TRAINED):
-            cells = [row["cells"][number] for row in _cost(one["training"])]
-            rows.append({"seed": one["seed"], "method": MODEL_NAMES[method], "cells": cells})
+    costs = [_cost(one["training"]) for one in per_seed]
+    by_label = [{row["label"]: row["cells"] for row in one} for one in costs]
+    cost: list[TableRow] = [
+        {"label": label, "cells": [_alike([one[label][n] for one in by_label]) for n in (0, 1)], "note": ""}
+        for label in by_label[0]
+        if all(label in one for one in by_label)
+    ]
+    panels = _drawn(inputs.task.panels.study(results))
     return _render(
         "study.html.j2",
         results,
@@ -64,8 +70,12 @@ def study_page(results: StudyResults, inputs: Inputs) -> str:
         remark=SEVERAL_SEEDS + (FEW_SEEDS if len(per_seed) < 5 else ""),
         differences=_differences(results),
         by_seed=[] if verdict["nothing"] else figures.drawn([figures.seeds(per_seed, results["differences"], metric)]),
-        cost={"head": labels, "rows": rows},
-        panels=_drawn(inputs.task.panels.study(results)),
+        cost=cost,
+        panels=panels,
+        terms=terms(panels),
+        findings=findings(results),
+        facts=places.facts([one["training"] for one in per_seed], results["provenance"]["git"]),
+        links=links,
         method=_method(results, inputs, results["details"][0]["base"], per_seed[0]["training"]),
     )
 
@@ -100,6 +110,11 @@ def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
         {"label": label, "cells": [text(training[method]) for method in TRAINED], "note": ""} for label, text in wanted
     ]
     return [row for row in rows if any(cell != "–" for cell in row["cells"])]
+
+
+def _alike(texts: list[str]) -> str:
+    """One text where all are the same, else each in turn."""
+    return texts[0] if len(set(texts)) == 1 else " · ".join(texts)
 
 
 def _chosen(method: str, record: "Description") -> str:
@@ -163,6 +178,7 @@ def _render(template: str, results: Results, inputs: Inputs, **values: object) -
             metrics=results["columns"],
             model_names=MODEL_NAMES,
             pairs=PAIRS,
+            pair_names={pair: pair_name(pair) for pair in PAIRS},
             words=part.WORDS,
             small_print=part.SMALL_PRINT,
             attribution=_attribution(inputs.source),

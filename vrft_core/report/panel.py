@@ -1,15 +1,20 @@
 """What a task contributes to a page, and what it may look at to make it. Plain data; the templates turn it to HTML."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
 from vrft_core.evaluation.scores import Evaluation, Scores
+from vrft_core.families.form import Form
 from vrft_core.params import Params
-from vrft_core.report.rows import Figure, Shown, TableRow
+from vrft_core.report.places import Links, around_cell
+from vrft_core.report.rows import Figure, Filter, Shown, TableRow
 from vrft_core.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -32,15 +37,26 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Gallery:
+    """Questions with every model's answer, and what they can be filtered by. `style`: CSS that does it."""
+
+    entries: list[Shown]
+    filters: list[Filter]
+    style: Markup
+    boxes: bool  # whether answers are drawn over the image
+
+
+@dataclass(frozen=True)
 class Panel:
-    """One section of a page."""
+    """One section of a page. `terms`: words that it uses, explained at the end of the page."""
 
     id: str
     title: str
     text: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     charts: list[Figure] = field(default_factory=list)
-    gallery: list[Shown] = field(default_factory=list)
+    gallery: Gallery | None = None
+    terms: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,7 @@ class Inputs:
 
     task: Task
     settings: Any  # of the task, from the recipe
+    form: Form  # in which questions are asked
     truth: Annotations  # the evaluation split
     source: dict[str, Any]  # `info` and `licenses` of the annotation file
     categories: list[int]
@@ -57,6 +74,7 @@ class Inputs:
     rows: dict[str, dict[str, Any]]  # model → example → its prediction, a `Row` of the task
     metrics: dict[str, Evaluation]
     training: "dict[str, Description]"
+    links: list[Links]  # of a report of this cell
 
     @classmethod
     def read(cls, layout: Layout, params: Params, cell: Cell, task: Task) -> "Inputs":
@@ -89,6 +107,7 @@ class Inputs:
         return cls(
             task=task,
             settings=settings,
+            form=Form.of(params.recipe(cell), settings, params.benchmark(cell).subject),
             truth=truth,
             source={key: data.get(key) for key in ("info", "licenses")},
             categories=truth.chosen(params.benchmark(cell).categories),
@@ -96,6 +115,7 @@ class Inputs:
             selection=selection,
             rows=rows,
             metrics=metrics,
+            links=around_cell(layout, params, cell),
             training={method: io.read_json(layout.training(cell, method)) for method in TRAINED},
         )
 

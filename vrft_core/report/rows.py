@@ -30,36 +30,45 @@ class Figure(TypedDict):
     caption: str
 
 
-class Drawn(TypedDict):
-    """One model's boxes over an image of the gallery."""
+class Answered(TypedDict):
+    """One model's answer about an image of the gallery."""
 
     name: str
     css: str
-    svg: Markup
+    svg: Markup  # its boxes over the image, small; empty where the answer holds no boxes
+    large: Markup
+    mark: str  # right, partly or wrong
     caption: str
-    completion: str
-
-
-class Said(TypedDict):
-    """One model's words about an image of the gallery."""
-
-    name: str
-    css: str
-    text: str
-    right: bool
+    notes: list[str]  # one a box: its scores by name, whether it is right
     completion: str
 
 
 class Shown(TypedDict):
-    """An image of the gallery: with `panels`, drawn over it, or with `svg` of the image and `answers` beside it."""
+    """One question of the gallery."""
 
+    number: int
     label: str
+    question: str
+    expected: str
     few_shot: bool
+    tags: str  # which options of the filters it belongs to
     picture: Markup  # `drawing.Picture.store`
+    plain: Markup  # the image without boxes
+    answers: list[Answered]
     credit: str
-    panels: NotRequired[list[Drawn]]
-    svg: NotRequired[Markup]
-    answers: NotRequired[list[Said]]
+
+
+class Option(TypedDict):
+    value: str
+    label: str
+
+
+class Filter(TypedDict):
+    """A choice above the gallery."""
+
+    id: str
+    label: str
+    groups: list[tuple[str, list[Option]]]  # of one heading, empty for none
 
 
 class Verdict(TypedDict):

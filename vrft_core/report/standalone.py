@@ -16,6 +16,7 @@ CHART, GAP, HEAD = 420, 24, 26  # px: a chart's width, between blocks, a block's
 SIDE, SPACE, LINE = 132, 14, 15  # px of an image, between images, of a line
 COLUMNS, MOST = 2, 6  # examples in a row, of all
 LETTERS = 72  # of a line of text
+MARKS = {"right": "✓", "partly": "~", "wrong": "✗"}
 
 
 def charts(figures: Sequence[Figure]) -> str:
@@ -31,7 +32,7 @@ def charts(figures: Sequence[Figure]) -> str:
 
 def examples(panels: Sequence[Panel]) -> str | None:
     """Some images of the galleries, half of them of few-shot categories where there are enough; None without any."""
-    found = [entry for panel in panels for entry in panel.gallery]
+    found = [entry for panel in panels if panel.gallery for entry in panel.gallery.entries]
     taught, others = ([one for one in found if one["few_shot"] is few] for few in (True, False))
     few = max(MOST // 2, MOST - len(others))
     chosen = [*taught[:few], *others[: MOST - len(taught[:few])]]
@@ -50,21 +51,21 @@ def _block(entry: Shown, left: int, top: int) -> list[Markup]:
     title = f"“{entry['label']}”" + (" ★ few-shot category" if entry["few_shot"] else "")
     parts = [_text(left, top + 12, title, "label"), entry["picture"]]
     top += HEAD - 6
-    for number, panel in enumerate(entry.get("panels", [])):
+    drawn_over = [one for one in entry["answers"] if one["svg"]]
+    for number, one in enumerate(drawn_over):
         x = left + number * (SIDE + SPACE)
         parts += [
-            _placed(panel["svg"], x, top, SIDE, SIDE),
-            _text(x, top + SIDE + LINE, f"{panel['name']}: {panel['caption']}", "value"),
+            _placed(one["svg"], x, top, SIDE, SIDE),
+            _text(x, top + SIDE + LINE, f"{one['name']}: {one['caption']}", "value"),
         ]
-    if "svg" in entry:
-        parts.append(_placed(entry["svg"], left, top, SIDE, SIDE))
-    for number, said in enumerate(entry.get("answers", [])):
-        y = top + 20 + number * 3 * LINE
-        mark = "✓" if said["right"] else "✗"
-        parts += [
-            _text(left + SIDE + 12, y, said["name"]),
-            _text(left + SIDE + 12, y + LINE, f"{mark} {said['text']}", "label"),
-        ]
+    if not drawn_over:
+        parts.append(_placed(entry["plain"], left, top, SIDE, SIDE))
+        for number, one in enumerate(entry["answers"]):
+            y = top + 20 + number * 3 * LINE
+            parts += [
+                _text(left + SIDE + 12, y, one["name"]),
+                _text(left + SIDE + 12, y + LINE, f"{MARKS.get(one['mark'], '')} {one['caption']}", "label"),
+            ]
     return parts
 
 
@@ -77,8 +78,9 @@ def _file(width: float, height: float, parts: Sequence[Markup]) -> str:
 
 
 def _size(svg: Markup) -> tuple[float, float]:
-    found = re.match(r'<svg viewBox="0 0 (\S+) (\S+)"', svg)
-    return (float(found[1]), float(found[2])) if found else (CHART, 0)
+    """As it stands in a row, `CHART` wide."""
+    found = re.match(r'<svg [^>]*viewBox="0 0 (\S+) (\S+)"', svg)
+    return (CHART, CHART * float(found[2]) / float(found[1])) if found else (CHART, 0)
 
 
 def _placed(svg: Markup, x: float, y: float, width: float, height: float) -> Markup:

@@ -25,3 +25,36 @@ def share(value: float | None) -> str:
 
 def decimal(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """At most three digits that count."""
+    if value is None:
+        return "–"
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 or size == 0 else 4
+    text = f"{value:.{digits}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return text.replace("-", "−") if text != "-0" else "0"
+
+
+def brief(value: float) -> str:
+    """1_523_456 → 1.52 M"""
+    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.0f}"
+
+
+def tenths(value: float | None, sign: bool = False) -> str:
+    """One decimal, as points are written."""
+    if value is None:
+        return "–"
+    text = f"{value:+.1f}" if sign else f"{value:.1f}"
+    return text.replace("-", "−") if float(text) else "0.0"
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Text from outside as one may show it: control and direction characters made visible, cut at `limit`."""
+    shown = "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:limit])
+    return shown + (" …" if len(text) > limit else "")

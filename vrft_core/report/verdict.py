@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vrft_core.evaluation.intervals import Intervals, needed_images, needed_seeds
+from scipy.special import stdtrit
+
+from vrft_core.evaluation.intervals import POWER, Intervals, needed_images, needed_seeds
 from vrft_core.evaluation.scores import Ends, Entry, MetricSpec
 from vrft_core.report.rows import Verdict
 
 if TYPE_CHECKING:
+    from vrft_core.report.rows import Results
     from vrft_core.training.record import Description
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
+MANY = 100  # times the images there are: beyond that no number is told
+_POWER_FACTOR = (Z + float(stdtrit(float("inf"), POWER))) / Z  # as `evaluation.intervals` plans with
 FEW_IMAGES = 50  # evaluation images: with fewer there is a warning
 PAIRS = ("rft-sft", "rft-base", "sft-base")
 
@@ -90,25 +95,63 @@ def stops(training: "Mapping[int, Mapping[str, Description]]") -> list[str]:
 
 
 def needs(difference: Entry, images: int, nothing: bool = False) -> str:
-    """How many evaluation images, and seeds, would show a difference of the measured size with a chance of 80 %.
+    """Whether the question is settled, and what it takes to know more: images, seeds; with a chance of 80 % each.
 
     `difference`: of one run, or with "std" and "se_images" of several. `nothing`: no model finds anything.
     """
     value, low, high = difference["value"], difference["low"], difference["high"]
     if low is None or high is None or not value or nothing:
         return "No difference was measured, so the number of images needed cannot be estimated."
-    std, se_images = difference.get("std"), difference.get("se_images")
-    if std is not None and se_images is not None:
-        seeds = needed_seeds(value, std, se_images)
-        if seeds is not None:
-            return f"To show a difference of this size with a chance of 80 %, {seeds} seeds are needed on these images."
-        more = needed_images(value, Z * se_images, images)
-        return f"No number of seeds shows a difference of this size on {images:,} images; about {more:,} are needed."
-    more = needed_images(value, (high - low) / 2, images)
-    return (
-        f"To show a difference of this size with a chance of 80 %, about {more:,} evaluation images are needed; "
-        f"there are {images:,}."
+    std, se_images, seeds = difference.get("std"), difference.get("se_images"), len(difference.get("per_seed") or [])
+    several = std is not None and se_images is not None
+    half = Z * se_images if several and se_images else (high - low) / 2
+    shown = f"Differences of about {points(half * _POWER_FACTOR)} points or more"
+    on = f"on {images:,} evaluation images"
+    settled = outcome(difference) != "undecided"
+    if several and std is not None and se_images is not None:
+        wanted = needed_seeds(value, std, se_images)
+        if settled:
+            rest = f"{seeds} seeds {on} were enough."
+        elif wanted is not None:
+            rest = f"To show a difference as large as the one measured, {wanted} seeds are needed on these images."
+        else:
+            rest = f"No number of seeds shows one as large as that measured; {_images(value, half, images)}."
+        return f"{shown} between the means over many seeds can be shown {on}, with a chance of 80 %. {rest}"
+    rest = (
+        "Other seeds say whether it holds for other examples."
+        if settled
+        else f"For one as large as that measured, {_images(value, half, images)}."
     )
+    return f"{shown} can be shown {on}, with a chance of 80 %. {rest}"
+
+
+def _images(value: float, half: float, images: int) -> str:
+    more = needed_images(value, half, images)
+    if more is not None and more > MANY * images:
+        return f"more than {MANY} times as many images are needed: for most purposes the two are alike"
+    return f"about {more:,} images are needed"
+
+
+def findings(results: "Results") -> list[str]:
+    """A sentence on each pair of models: in which metrics one is better, worse, or cannot be told from the other."""
+    said = []
+    for pair in PAIRS:
+        first, second = (NAMES[name] for name in pair.split("-"))
+        found: dict[str, list[str]] = {"better": [], "worse": [], "undecided": []}
+        for metric, label in results["columns"]:
+            entry = results["differences"][pair].get(metric)
+            if entry is not None and entry["value"] is not None:
+                kind = outcome(entry)
+                by = "" if kind == "undecided" else f" ({points(entry['value'], True)})"
+                found[kind].append(f"{label}{by}")
+        parts = [
+            f"{words} {', '.join(found[kind])}"
+            for kind, words in (("better", "better in"), ("worse", "worse in"), ("undecided", "not told apart in"))
+            if found[kind]
+        ]
+        if parts:
+            said.append(f"{_capital(first)} against {second}: {'; '.join(parts)}.")
+    return said
 
 
 def points(value: float | None, sign: bool = False) -> str:

@@ -5,6 +5,7 @@ from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
 from vrft_core.report.page import study_page
 from vrft_core.report.panel import Inputs
+from vrft_core.report.places import around_study
 from vrft_core.report.results import difference, headlines, study_results
 from vrft_core.report.summary import summary
 from vrft_core.tasks import get_task
@@ -19,5 +20,5 @@ def study(layout: Layout, params: Params, cell: Cell) -> dict:
     with io.new_directory(layout.report(cell)) as directory:
         io.write_json(directory / "metrics.json", results)
         io.write_text(directory / "summary.md", summary(results, task.panels.note(results["details"][0]["base"])))
-        io.write_text(directory / "report.html", study_page(results, inputs[0]))
+        io.write_text(directory / "report.html", study_page(results, inputs[0], around_study(layout, cell, cells)))
     return headlines(layout, cell, results)

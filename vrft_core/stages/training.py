@@ -5,11 +5,12 @@ With several processes all train, and the main one alone writes and tracks.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import UTC, datetime
 
 from vrft_core import io, provenance, tracking
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
-from vrft_core.policy.device import device, in_16_bits
+from vrft_core.policy.device import device, hardware, in_16_bits
 from vrft_core.run_folder import open_run
 from vrft_core.tasks import get_task
 from vrft_core.training.checkpoints import drop_checkpoints
@@ -52,6 +53,9 @@ def run_training(layout: Layout, params: Params, cell: Cell, method: str, make_t
         chosen = keep(run, record, settings.checkpoint, policy, model)
         facts = {"method": method, "seed": cell.seed, "parameters": count_parameters(model, policy)}
         facts["git"] = provenance.git(layout.root)
+        facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        facts["hardware"] = hardware(provenance.processor())
+        facts["run"] = tracked.address or None
         facts["flops"] = count_flops(record, settings, policy, recipe.adapter is not None)
         io.write_json(
             layout.training(cell, method),

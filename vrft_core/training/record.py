@@ -40,6 +40,9 @@ class Description(TypedDict):
     seed: NotRequired[int]
     parameters: NotRequired[dict[str, int]]  # trainable, total
     git: NotRequired[dict[str, Any] | None]
+    finished: NotRequired[str]  # UTC, ISO 8601
+    hardware: NotRequired[str]
+    run: NotRequired[str | None]  # address of its page in MLflow
     flops: NotRequired[float]
     validation_metric: NotRequired[str]
     log: NotRequired[list[Step]]  # this one and `settings` are not in a report

@@ -1,15 +1,18 @@
 """What a report shows of classification alone: classes, confusions, images, answers."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from vrft_core.report.gallery import CHOSEN, gallery
+from vrft_core.report.judged import panel
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel
 from vrft_core.report.plots import Plot, by_part, reliability
 from vrft_core.report.rows import CellResults, StudyResults
 from vrft_core.tasks.classification.metrics.scores import Details
 from vrft_core.tasks.classification.panels import answers, classes, confusions
-from vrft_core.tasks.classification.panels.gallery import gallery
+from vrft_core.tasks.classification.panels.judging import FAILURES, RIGHT, judge, see
 
 if TYPE_CHECKING:
     from vrft_core.tasks.classification.diagnostics import Diagnosis
@@ -59,10 +62,22 @@ def how(details: Details) -> list[str]:
 def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
     details = cast(Mapping[str, Details], results["details"])
+    each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
     per_class = classes.per_class(details, inputs)
-    shown = gallery(inputs, images, results["seed"])
-    few = sum(entry["few_shot"] for entry in shown)
+    judged = judge(inputs)
     return [
+        panel(judged, RIGHT, FAILURES),
+        Panel(
+            "pictures",
+            "Images, before and after",
+            [
+                "In quotes what the image shows, below it what each model called it. Choose which questions to see, "
+                "and an image to enlarge it, with the question and every answer word for word.",
+                CHOSEN,
+            ],
+            gallery=gallery(inputs, judged, images, results["seed"], partial(see, inputs), boxes=False),
+        ),
+        Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
         Panel(
             "classes",
             "By class",
@@ -70,17 +85,7 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
             [classes.table(per_class, details["base"]["samples"], inputs.frequencies)],
             classes.bars(per_class, inputs.frequencies),
         ),
-        Panel("confusions", "What was taken for what", [confusions.ABOUT], confusions.tables(inputs)),
-        Panel(
-            "pictures",
-            f"{len(shown)} images, before and after",
-            [
-                f"Chosen at random; {few} show a few-shot category. In quotes what the image shows, beside it what "
-                "each model called it."
-            ],
-            gallery=shown,
-        ),
-        Panel("answers", "The answers", [], answers.tables(cast("Mapping[str, Diagnosis]", results["diagnostics"]))),
+        Panel("answers", "The answers and their confidence", [], answers.tables(each), answers.reliability(each)),
     ]
 
 

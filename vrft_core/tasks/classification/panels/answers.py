@@ -1,14 +1,19 @@
-"""Tables of what the answers look like, and of how certain they are. Nothing is computed here."""
+"""Tables of what the answers look like, and of how certain they are, with a chart. Nothing is computed here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vrft_core.evaluation.statistics import Bin
+from vrft_core.report import charts, figures
+from vrft_core.report.charts import Series
 from vrft_core.report.panel import MODEL_NAMES, Table
-from vrft_core.report.rows import TableRow
+from vrft_core.report.rows import Figure, TableRow
 from vrft_core.report.text import decimal, share
 
 if TYPE_CHECKING:
     from vrft_core.tasks.classification.diagnostics import Diagnosis
+
+FEWEST = 10  # names behind a point
 
 
 def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
@@ -68,4 +73,32 @@ def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
     return [
         Table("The answers on the evaluation images", head, rows),
         Table("The probability the models give to the names they write", head, certain),
+    ]
+
+
+def reliability(each: "Mapping[str, Diagnosis]") -> list[Figure]:
+    """How often names of a certain probability are right; none where no model has two points."""
+    curves = [
+        Series(MODEL_NAMES[model], model, _points(each[model]["certainty"]["calibration"]["bins"]))
+        for model in MODEL_NAMES
+    ]
+    if not any(len(curve.points) > 1 for curve in curves):
+        return []
+    title, ideal = "Is the probability calibrated?", Series("calibrated", "s6", [(0, 0), (100, 100)], marks=False)
+    chart = charts.lines(
+        title, [*curves, ideal], "probability of the name, %", "names that are right, %",
+        limits=(0, 100), x_limits=(0, 100), height=280,
+    )  # fmt: skip
+    caption = (
+        "Of the names written with a certain probability, how many are right. Below the diagonal the model is too "
+        f"sure. Points rest on {FEWEST} names or more."
+    )
+    return [figures.figure(title, chart, caption)]
+
+
+def _points(bins: Sequence[Bin]) -> list[tuple[float, float]]:
+    return [
+        (100 * one["confidence"], 100 * one["precision"])
+        for one in bins
+        if one["boxes"] >= FEWEST and one["confidence"] is not None and one["precision"] is not None
     ]

@@ -50,6 +50,7 @@ def about(per_class: Mapping[str, Class]) -> str:
 
 def bars(per_class: Mapping[str, Class], frequencies: bool) -> list[Figure]:
     """Bars for each frequency group, where there are `frequencies`."""
+    every = [Bars(name, {}, "★" if row["few_shot"] else "") for name, row in per_class.items()]
     found = []
     for letter, title in frequency_groups(frequencies).items():
         rows = [(name, row) for name, row in per_class.items() if letter in (None, row["frequency"])]
@@ -67,7 +68,7 @@ def bars(per_class: Mapping[str, Class], frequencies: bool) -> list[Figure]:
             )
             for name, row in sorted(rows)
         ]
-        chart = charts.bars(title, drawn, MODEL_NAMES, "accuracy, per cent", high=100)
+        chart = charts.bars(title, drawn, MODEL_NAMES, "accuracy, per cent", 100, charts.room(every))
         found.append(figures.figure(title, chart, caption))
     return found
 

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from vrft_core.report import drawing
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Table
 from vrft_core.report.rows import TableRow
+from vrft_core.report.text import printable
 from vrft_core.tasks.classification.metrics.scores import judge
 
 SHOWN = 20
@@ -24,7 +24,7 @@ def tables(inputs: Inputs) -> list[Table]:
     most = sorted(counts.items(), key=lambda item: (-sum(item[1].values()), item[0]))[:SHOWN]
     shown: list[TableRow] = [
         {
-            "label": f"{true} → {drawing.printable(said, 40) or '(nothing)'}{' ○' if lenient else ''}",
+            "label": f"{true} → {printable(said, 40) or '(nothing)'}{' ○' if lenient else ''}",
             "cells": [str(found[model]) for model in MODEL_NAMES],
             "note": "",
         }

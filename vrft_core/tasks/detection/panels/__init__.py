@@ -1,19 +1,22 @@
 """What a report shows of detection alone: rankings, categories, images, answers."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from vrft_core.evaluation.statistics import mean
+from vrft_core.report.gallery import CHOSEN, gallery
+from vrft_core.report.judged import panel
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel, Table
 from vrft_core.report.plots import Plot, by_part
 from vrft_core.report.plots import reliability as reliability_plot
 from vrft_core.report.rows import CellResults, Measured, Results, StudyResults, TableRow
 from vrft_core.report.verdict import points
 from vrft_core.tasks.detection.metrics.scores import Details
-from vrft_core.tasks.detection.panels import answers, categories
-from vrft_core.tasks.detection.panels.gallery import gallery
-from vrft_core.tasks.detection.panels.reliability import reliability
+from vrft_core.tasks.detection.panels import answers, categories, precision_recall, reliability
+from vrft_core.tasks.detection.panels.judging import FAILURES, RIGHT, Boxes, judge
+from vrft_core.tasks.detection.panels.seeing import see
 
 if TYPE_CHECKING:
     from vrft_core.tasks.detection.diagnostics import Diagnosis
@@ -24,17 +27,18 @@ WORDS = (
     "framed, and whether confident answers are right more often than others. Higher is better."
 )
 SMALL_PRINT = (
-    "LVIS AP averages over IoU thresholds from 0.50 to 0.95; AP50 and AP75 use one; rare, common and "
-    "frequent are LVIS's groups by how many training images show a category. COCO AP follows the other established "
-    "definition; it counts every box, LVIS only those in images checked for that category."
+    "LVIS AP averages over IoU thresholds from 0.50 to 0.95; AP50 and AP75 use one. COCO AP follows the other "
+    "established definition; it counts every box, LVIS only those in images checked for that category. "
+    "Taught categories have few-shot examples; the others show what was kept, lost or gained."
 )
+BANDS = {"Rare, common, frequent": "LVIS's groups of categories: in 1 to 10 training images, in 11 to 100, in more."}
 RANKINGS = {
     "stated": "the confidence it states",
     "likelihood": "the probability of the numbers it wrote",
     "certainty": "how sure it was of the box's coordinates",
     "combined": "the IoU predicted from what it says and how sure it was",
     "consistency": "how well it agrees with its sampled answers",
-    "oracle": "the truth (no ranking can do better)",
+    "oracle": "the truth: the ceiling",
 }
 PRESENCE = {
     "oracle": "Each model was asked, one category at a time, for every category truly present in an image (the "
@@ -76,29 +80,40 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     details = cast(Mapping[str, Details], results["details"])
     each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
     per_category = categories.per_category(details, inputs)
-    shown = gallery(inputs, images, results["seed"])
-    few = sum(entry["few_shot"] for entry in shown)
-    chart = reliability({model: each[model]["confidence"]["calibration"]["bins"] for model in MODEL_NAMES})
+    boxes = {model: Boxes.of(inputs, model) for model in MODEL_NAMES}
+    judged = judge(inputs, boxes)
+    stated = {model: each[model]["confidence"]["calibration"]["bins"] for model in MODEL_NAMES}
+    ranking = details["base"]["ranking"]
     return [
-        _rankings([details], results),
+        panel(judged, RIGHT, FAILURES),
+        Panel(
+            "pictures",
+            "Images, before and after",
+            [
+                "Each model was asked for one category at a time. Choose below which questions to see, and an image to "
+                "enlarge it, with the question, every answer word for word, and the scores of each box. "
+                f"Boxes are numbered by the score that ranks them ({ranking}); all stand beside the large image.",
+                CHOSEN,
+            ],
+            gallery=gallery(inputs, judged, images, results["seed"], partial(see, inputs, boxes)),
+        ),
+        precision_recall.panel(inputs, boxes),
         Panel(
             "categories",
             "By category",
             [_about_categories(results["measured"])],
             [categories.table(per_category, results["verdict"]["title"], inputs.frequencies)],
             categories.bars(per_category, inputs.frequencies),
+            terms=BANDS if inputs.frequencies else {},
         ),
+        _rankings([details], results),
         Panel(
-            "pictures",
-            f"{len(shown)} images, before and after",
-            [
-                f"Chosen at random; {few} show a few-shot category. Each model was asked for one category at a time; "
-                "the number on a box is the confidence it stated. A box counts as found when it overlaps an object by "
-                "half or more (IoU of 0.5)."
-            ],
-            gallery=shown,
+            "answers",
+            "The answers and their confidence",
+            reliability.about(stated),
+            answers.tables(each),
+            reliability.reliability(stated, boxes, ranking),
         ),
-        Panel("answers", "The answers", [], answers.tables(each), [chart] if chart else []),
     ]
 
 
@@ -146,4 +161,10 @@ def _rankings(each: list[Mapping[str, Details]], results: Results) -> Panel:
         "The same boxes, ranked in different ways",
         [],
         [Table(caption, ["Boxes ranked by", *MODEL_NAMES.values()], rows)],
+        terms={
+            "Ceiling": "Ranked by the truth: what the same boxes would score if the model knew how well each of them "
+            "fits. No ranking can do better.",
+            "Certainty": "How sure the model was of a box's coordinates, from the probabilities of the numbers that it "
+            "wrote; in [0, 1].",
+        },
     )

@@ -39,7 +39,15 @@ def per_category(details: Mapping[str, Details], inputs: Inputs) -> dict[str, Ca
 
 def bars(per_category: Mapping[str, Category], frequencies: bool) -> list[Figure]:
     """Bars for each frequency group, where there are `frequencies`."""
-    found = []
+    every = [
+        Bars(
+            name.replace("_", " "),
+            {m: figures.times100(row["AP"][m]) for m in MODEL_NAMES},
+            "★" if row["few_shot"] else "",
+        )
+        for name, row in per_category.items()
+    ]
+    high, room, found = charts.shared(every), charts.room(every), []
     for letter, title in frequency_groups(frequencies).items():
         rows = [
             (name, row) for name, row in per_category.items() if row["boxes"] and letter in (None, row["frequency"])
@@ -58,7 +66,7 @@ def bars(per_category: Mapping[str, Category], frequencies: bool) -> list[Figure
             )
             for name, row in sorted(rows, key=lambda item: item[0])
         ]
-        found.append(figures.figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points"), caption))
+        found.append(figures.figure(title, charts.bars(title, drawn, MODEL_NAMES, "AP, points", high, room), caption))
     return found
 
 

@@ -1,18 +1,21 @@
 """What a report shows of grounding alone: kinds of expression beside chance, images, answers."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from vrft_core.report import charts, drawing, figures
+from vrft_core.report import charts, figures
 from vrft_core.report.charts import Bars
+from vrft_core.report.gallery import CHOSEN, gallery
+from vrft_core.report.judged import panel
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Panel, Table
 from vrft_core.report.plots import Plot, by_part
-from vrft_core.report.rows import CellResults, Drawn, Figure, Shown, StudyResults, TableRow
+from vrft_core.report.rows import CellResults, Figure, StudyResults, TableRow
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
-from vrft_core.tasks.grounding.answers import Row
-from vrft_core.tasks.grounding.metrics import Details, overlap, right, target
+from vrft_core.tasks.grounding.metrics import Details
+from vrft_core.tasks.grounding.panels.judging import FAILURES, RIGHT, judge, see
 
 if TYPE_CHECKING:
     from vrft_core.tasks.grounding.diagnostics import Diagnosis
@@ -26,6 +29,12 @@ SMALL_PRINT = (
     "mIoU is the mean overlap, cIoU the summed intersections over the summed unions, so that large objects weigh more. "
     "Rejected: the share of expressions that mean nothing in their image and were answered with “No Objects”."
 )
+
+TERMS = {
+    "IoU": "Intersection over union: the area that two boxes share, of all that they cover. 1 is the same box.",
+    "Chance": "How often an answer is right that looks for the category alone and ignores the rest of the expression.",
+    "False alarm": "A box where the expression means nothing in the image.",
+}
 
 
 def note(details: Details) -> str:
@@ -55,21 +64,27 @@ def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
     """Panels of one cell; `images` is the folder of the evaluation images."""
     details = cast(Mapping[str, Details], results["details"])
     each = cast("Mapping[str, Diagnosis]", results["diagnostics"])
+    judged = judge(inputs)
     return [
+        panel(judged, RIGHT, FAILURES),
+        Panel(
+            "pictures",
+            "Images, before and after",
+            [
+                "The dashed box is what is meant; an answer is right at an IoU of 0.5 or more. Choose which questions "
+                "to see, and an image to enlarge it, with the question and every answer word for word.",
+                CHOSEN,
+            ],
+            gallery=gallery(inputs, judged, images, results["seed"], partial(see, inputs)),
+        ),
         Panel(
             "kinds",
             "By kind of expression",
             ["★ marks kinds with few-shot examples. A bar below chance: the expression is misread or ignored."],
-            [_kinds_table(details, inputs)],
+            _kinds_tables(details, inputs),
             [_kinds_chart(details, inputs)],
         ),
-        Panel(
-            "pictures",
-            "Images, before and after",
-            ["Chosen at random. The dashed box is what is meant; an answer is right at an IoU of 0.5 or more."],
-            gallery=_gallery(inputs, images, results["seed"]),
-        ),
-        Panel("answers", "The answers", [], [_answers(each)]),
+        Panel("answers", "The answers", [], [_answers(each)], terms=TERMS),
     ]
 
 
@@ -107,62 +122,23 @@ def _kinds_chart(details: Mapping[str, Details], inputs: Inputs) -> Figure:
     return figures.figure(title, charts.bars(title, rows, MODEL_NAMES, "right, % of expressions"), caption)
 
 
-def _kinds_table(details: Mapping[str, Details], inputs: Inputs) -> Table:
-    taught = _taught(inputs)
-    rows: list[TableRow] = [
-        {
-            "label": f"{name}{' ★' if name in taught else ''}",
-            "cells": [
-                f"{kind['questions']:,}",
-                points(kind["chance"]),
-                *(points(details[model]["per_kind"][name]["accuracy"]) for model in MODELS),
-                *(points(details[model]["per_kind"][name]["mIoU"]) for model in MODELS),
-            ],
-            "note": "",
-        }
-        for name, kind in details["base"]["per_kind"].items()
-    ]
+def _kinds_tables(details: Mapping[str, Details], inputs: Inputs) -> list[Table]:
+    taught, kinds = _taught(inputs), details["base"]["per_kind"]
+    each = {model: details[model]["per_kind"] for model in MODELS}
+
+    def rows(text: Callable[[str], list[str]]) -> list[TableRow]:
+        return [{"label": f"{name}{' ★' if name in taught else ''}", "cells": text(name), "note": ""} for name in kinds]
+
     names = list(MODEL_NAMES.values())
-    head = ["Kind", "Expressions", "Chance", *names, *(f"{name}, mIoU" for name in names)]
-    return Table("Accuracy and mean IoU by kind of expression, points of 100", head, rows, folded=True)
-
-
-def _gallery(inputs: Inputs, images: Path, seed: int) -> list[Shown]:
-    pairs = {name: (row["image_id"], row["category_id"]) for name, row in inputs.rows["base"].items()}
-    entries: list[Shown] = []
-    licences = inputs.licences()
-    for number, name in enumerate(drawing.choose(pairs, inputs.taught, seed)):
-        row: Row = inputs.rows["base"][name]
-        image = inputs.truth.images[row["image_id"]]
-        one = drawing.picture(number, images / image["file_name"], (image["width"], image["height"]))
-        entries.append(
-            {
-                "label": row["expression"],
-                "few_shot": row["category_id"] in inputs.taught,
-                "picture": one.store,
-                "panels": [_panel(one, inputs, inputs.rows[model][name], model) for model in MODEL_NAMES],
-                "credit": drawing.credit(image, licences),
-            }
-        )
-    return entries
-
-
-def _panel(one: drawing.Picture, inputs: Inputs, row: Row, model: str) -> Drawn:
-    true, box = target(inputs.truth, row), row["box"]
-    mark = "right" if right(inputs.truth, row) else "wrong"
-    if true is not None and box is not None:
-        mark += f", IoU {overlap(inputs.truth, row):.2f}"
-    elif box is None:
-        mark += ", “No Objects”" if row["says_none"] else ", no box"
-    spoken = f"{MODEL_NAMES[model]}, asked for {row['expression']}: {mark}."
-    said = [] if box is None else [(box, None)]
-    return {
-        "name": MODEL_NAMES[model],
-        "css": model,
-        "svg": drawing.boxes_over(one, [] if true is None else [true], said, model, spoken),
-        "caption": mark,
-        "completion": drawing.printable(row["completion"]),
-    }
+    hits = rows(lambda name: [
+        f"{kinds[name]['questions']:,}", points(kinds[name]["chance"]),
+        *(points(each[model][name]["accuracy"]) for model in MODELS),
+    ])  # fmt: skip
+    overlaps = rows(lambda name: [points(each[model][name]["mIoU"]) for model in MODELS])
+    return [
+        Table("Accuracy by kind of expression, points of 100", ["Kind", "Asked", "Chance", *names], hits, folded=True),
+        Table("Mean IoU by kind of expression, points of 100", ["Kind", *names], overlaps, folded=True),
+    ]
 
 
 def _answers(each: "Mapping[str, Diagnosis]") -> Table:
