@@ -8,6 +8,7 @@ ROOT is a project with the cell's data and models, such as a variant of `bench/m
 import argparse
 import json
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -16,12 +17,13 @@ from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.evaluation.intervals import intervals
 from vrft_core.evaluation.predict import predict
+from vrft_core.evaluation.scores import Entry
 from vrft_core.families.form import Form
 from vrft_core.params import Params
 from vrft_core.tasks import get_task, load_params
 
 
-def measure(layout: Layout, params: Params, cell: Cell, method: str) -> dict[str, dict[str, float]]:
+def measure(layout: Layout, params: Params, cell: Cell, method: str) -> dict[str, Entry]:
     """metric → value and 95 % interval over the choice of images"""
     recipe, raw, task = params.recipe(cell), layout.raw(cell), get_task(params.task(cell))
     settings, benchmark = params.task_settings(cell), params.benchmark(cell)
@@ -48,7 +50,10 @@ def main() -> None:
     layout, params = Layout(args.root), load_params(args.root / "params.yaml")
     for method in args.methods:
         found = measure(layout, params, params.parse_cell(args.cell), method)
-        rounded = {name: {key: round(value, 4) for key, value in row.items()} for name, row in found.items()}
+        rounded = {
+            name: {key: value if value is None else round(cast(float, value), 4) for key, value in row.items()}
+            for name, row in found.items()
+        }
         print(json.dumps({"cell": args.cell, "method": method, **rounded}), flush=True)
 
 
