@@ -182,7 +182,7 @@ def test_another_training_gets_another_run(project, store, monkeypatch, change):
 def test_settings_of_the_other_method_do_not_count_as_a_change(project, store):
     layout, params, cell = project
     content = yaml.safe_load((layout.root / "params.yaml").read_text())
-    content["recipes"][cell.recipe]["sft"]["learning_rate"] *= 2
+    content["recipes"][cell.recipe]["sft"]["steps"] *= 2
 
     for one in (params, parsed(content)):
         with tracking.run(layout, one, cell, "rft"):

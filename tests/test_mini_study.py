@@ -1,0 +1,64 @@
+"""Studies of settings: a variant is a project of its own, and nothing but what is named differs; labels made wrong."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from vrft_core.cell import Layout
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "bench"))
+
+import mini_study  # noqa: E402
+import noisy_labels  # noqa: E402
+
+CELL, NEW = "phrases-mini-4shot-s0", "phrases-mini-16shot-s3"
+RATE = "recipes.mini.tasks.grounding.rft.learning_rate=1e-5"
+
+
+def made(tmp_path: Path, stages: list[str]) -> tuple[Layout, Layout, Path]:
+    """(root, variant, a stage's output in the root): a variant of a root that has trained by both methods."""
+    root, folder = tmp_path / "root", tmp_path / "out/slow"
+    params = mini_study.load_params(ROOT / "params.yaml")
+    cell = params.parse_cell(CELL)
+    for method in ("sft", "rft"):
+        (Layout(root).model(cell, method)).mkdir(parents=True)
+    (root / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    mini_study.prepared(root, folder, [RATE], [CELL, NEW], stages)
+    return Layout(root), Layout(folder), Path(cell.key)
+
+
+def test_a_variant_differs_in_what_is_named_and_has_the_cells_it_needs(tmp_path):
+    _, ours, _ = made(tmp_path, ["rft"])
+    theirs, changed = yaml.safe_load((ROOT / "params.yaml").read_text()), ours.root / "params.yaml"
+    params = mini_study.load_params(changed)
+    assert params.recipe(params.parse_cell(CELL)).rft.learning_rate == 1e-5
+    assert params.parse_cell(NEW).shots == 16
+
+    found = yaml.safe_load(changed.read_text())
+    found["recipes"]["mini"]["tasks"]["grounding"]["rft"] = theirs["recipes"]["mini"]["tasks"]["grounding"]["rft"]
+    assert found | {"grid": None} == theirs | {"grid": None}
+
+
+def test_what_is_not_trained_again_is_a_link_to_the_root(tmp_path):
+    theirs, ours, key = made(tmp_path, ["rft"])
+    assert (ours.root / "models" / key / "sft").resolve() == (theirs.root / "models" / key / "sft").resolve()
+    assert not (ours.root / "models" / key / "rft").exists()
+
+
+def test_the_share_of_training_labels_is_wrong_and_no_other():
+    rows = [("train", 1)] * 8 + [("val", 2)] * 2
+    data = {
+        "images": [
+            {"id": i, "split": split, "neg_category_ids": [c for c in (1, 2, 3) if c != label]}
+            for i, (split, label) in enumerate(rows)
+        ],
+        "annotations": [{"image_id": i, "category_id": label} for i, (_, label) in enumerate(rows)],
+        "categories": [{"id": c} for c in (1, 2, 3)],
+    }
+    found, count = noisy_labels.spoiled(data, 0.25, 0)
+    wrong = [i for i, (_, label) in enumerate(rows) if found["annotations"][i]["category_id"] != label]
+    assert count == len(wrong) == 2 and max(wrong) < 8
+    for image, row in zip(found["images"], found["annotations"], strict=True):
+        assert sorted([*image["neg_category_ids"], row["category_id"]]) == [1, 2, 3]
