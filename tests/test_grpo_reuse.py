@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_families
 import torch
 from datasets import Dataset
 from datasets import Image as ImageFeature
@@ -16,6 +17,7 @@ from PIL import Image
 from small_policy import detection_tokenizer
 from transformers import (
     AutoModelForImageTextToText,
+    LlavaNextProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLConfig,
@@ -37,7 +39,7 @@ from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, VIDEO, VISION_END, VI
 from vrft_core.training import grpo
 from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.shared_prompt import read_prompt
-from vrft_core.training.vision_cache import FeatureCache, Memory, PatchCache
+from vrft_core.training.vision_cache import FeatureCache, Memory, PatchCache, tower
 
 NOTHING = Reuse(vision_features=False, image_preprocessing=False, shared_prompt=False)
 ALONE = {name: NOTHING.model_copy(update={name: True}) for name in Reuse.model_fields}
@@ -54,13 +56,24 @@ def one_thread():
 
 
 @cache
-def processor():
-    return build_processor(detection_tokenizer(["cat", "hog"]), 14, 784, 12544)
+def processor(family: str = "qwen"):
+    made = build_processor(detection_tokenizer(["cat", "hog"]), 14, 784, 12544)
+    if family != "llava-next":
+        return made
+    return LlavaNextProcessor(
+        tiny_families.image_processor("llava_next"), made.tokenizer, patch_size=14, image_token=IMAGE,
+        vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=made.chat_template,
+    )  # fmt: skip
 
 
 def small_model(family: str, attention: str = "sdpa"):
     """Random weights, two layers each side; Qwen3-VL with deepstack."""
     tokenizer = processor().tokenizer
+    if family == "llava-next":  # positions that no image changes, images without a grid
+        image = tokenizer.convert_tokens_to_ids(IMAGE)
+        model = tiny_families.model("llava_next", image, vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id)
+        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(300, 360)]
+        return model
     ids = {
         name: tokenizer.convert_tokens_to_ids(token)
         for name, token in {
@@ -171,7 +184,8 @@ def train(
         model.save_pretrained(path / "model")
         model = AutoModelForImageTextToText.from_pretrained(path / "model", attn_implementation=attention)
     if not train_tower:
-        model.model.visual.requires_grad_(False)
+        for parameter in tower(model):
+            parameter.requires_grad_(False)
 
     def reward(completion_ids, name, **_) -> list[float]:
         run.answers += completion_ids
@@ -204,7 +218,7 @@ def train(
         args=GRPOConfig(**arguments),
         train_dataset=examples(),
         eval_dataset=examples(),
-        processing_class=processor(),
+        processing_class=processor(family),
         peft_config=LoraConfig(r=4, lora_alpha=8, target_modules=LANGUAGE) if adapter else None,
         callbacks=[Remember(run)],
         **({} if reuse is None else {"reuse": reuse}),
@@ -261,6 +275,7 @@ SETTINGS = {
         "optim": "sgd",  # Adam divides the tiny gradients of A_log, dt_bias and in_proj_a by themselves: rounding grows
         "learning_rate": 1e-2,
     },
+    "llava-next, LoRA": {"family": "llava-next"},
     "qwen2-vl, LoRA, checkpointed": {"family": "qwen2-vl", "activation_checkpointing": True},
 }
 CASES = [

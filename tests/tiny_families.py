@@ -86,7 +86,7 @@ FAMILIES: dict[str, Tiny] = {
     ),
     "gemma3": Tiny(
         "Gemma3", text("gemma3_text", sliding_window=64), tower("siglip_vision_model"), "gemma3", {"size": SQUARE},
-        {"mm_tokens_per_image": 4, "image_token_index": IMAGE, "boi_token_index": 102, "eoi_token_index": 103},
+        {"mm_tokens_per_image": 4, "boi_token_index": 102, "eoi_token_index": 103},
     ),
     "gemma4": Tiny(
         "Gemma4", text("gemma4_text", **GEMMA4_TEXT),
@@ -95,7 +95,7 @@ FAMILIES: dict[str, Tiny] = {
     ),
     "paligemma": Tiny(
         "PaliGemma", text("gemma"), tower("siglip_vision_model", projection_dim=32), "siglip", {"size": SQUARE},
-        {"projection_dim": 32, "image_token_index": IMAGE},
+        {"projection_dim": 32},
     ),
     "internvl": Tiny(
         "InternVL", text("qwen2"), tower("internvl_vision", patch_size=[14, 14], image_size=[56, 56]), "got_ocr2",
@@ -112,17 +112,17 @@ FAMILIES: dict[str, Tiny] = {
     "llava_next": Tiny(
         "LlavaNext", text("llama"), tower("clip_vision_model", num_hidden_layers=3, projection_dim=16), "llava_next",
         {"size": {"shortest_edge": 56}, "crop_size": SQUARE, "image_grid_pinpoints": PINPOINTS},
-        {"image_token_index": IMAGE, "image_grid_pinpoints": PINPOINTS},
+        {"image_grid_pinpoints": PINPOINTS},
     ),
     "llava_onevision": Tiny(
         "LlavaOnevision", text("qwen2"), tower("siglip_vision_model", vision_use_head=False), "llava_onevision",
         {"size": SQUARE, "image_grid_pinpoints": PINPOINTS},
-        {"image_token_index": IMAGE, "video_token_index": 101, "image_grid_pinpoints": PINPOINTS},
+        {"video_token_index": 101, "image_grid_pinpoints": PINPOINTS},
     ),
     "mistral3": Tiny(
         "Mistral3", text("mistral"), tower("pixtral", head_dim=8, image_size=112), "pixtral",
         {"size": {"longest_edge": 112}, "patch_size": {"height": 28, "width": 28}},
-        {"image_token_index": IMAGE, "spatial_merge_size": 2},
+        {"spatial_merge_size": 2},
     ),
     "lfm2_vl": Tiny(
         "Lfm2Vl", text("lfm2", layer_types=["conv", "full_attention"], block_ff_dim=48, conv_L_cache=3),
@@ -141,11 +141,11 @@ FAMILIES: dict[str, Tiny] = {
 }  # fmt: skip
 
 
-def model(name: str, **text_settings: Any) -> Any:
-    """In evaluation mode; weights so large that images and prompts matter."""
+def model(name: str, image: int = IMAGE, **text_settings: Any) -> Any:
+    """In evaluation mode; weights so large that images and prompts matter. `image`: the token that stands for one."""
     tiny = FAMILIES[name]
     config = getattr(transformers, f"{tiny.model}Config")(
-        text_config=tiny.text | text_settings, vision_config=dict(tiny.vision), image_token_id=IMAGE, **tiny.others
+        text_config=tiny.text | text_settings, vision_config=dict(tiny.vision), image_token_id=image, **tiny.others
     )
     torch.manual_seed(0)
     made = getattr(transformers, f"{tiny.model}ForConditionalGeneration")(config).eval()
