@@ -1,5 +1,6 @@
 """GRPO that computes once what a group shares gives TRL's own numbers, whatever the model and the settings."""
 
+import copy
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,7 @@ from PIL import Image
 from small_policy import detection_tokenizer
 from transformers import (
     AutoModelForImageTextToText,
+    Gemma3Processor,
     LlavaNextProcessor,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -58,6 +60,13 @@ def one_thread():
 @cache
 def processor(family: str = "qwen"):
     made = build_processor(detection_tokenizer(["cat", "hog"]), 14, 784, 12544)
+    if family == "gemma-3":
+        tokenizer = copy.deepcopy(made.tokenizer)
+        for name, token in (("boi_token", VISION_START), ("image_token", IMAGE), ("eoi_token", VISION_END)):
+            setattr(tokenizer, name, token)
+            setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(token))
+        template = made.chat_template.replace(VISION_START + IMAGE + VISION_END, VISION_START)
+        return Gemma3Processor(tiny_families.image_processor("gemma3"), tokenizer, template, image_seq_length=4)
     if family != "llava-next":
         return made
     return LlavaNextProcessor(
@@ -69,9 +78,11 @@ def processor(family: str = "qwen"):
 def small_model(family: str, attention: str = "sdpa"):
     """Random weights, two layers each side; Qwen3-VL with deepstack."""
     tokenizer = processor().tokenizer
-    if family == "llava-next":  # positions that no image changes, images without a grid
+    if family in ("llava-next", "gemma-3"):  # positions that no image changes, images without a grid
         image = tokenizer.convert_tokens_to_ids(IMAGE)
-        model = tiny_families.model("llava_next", image, vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id)
+        options = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
+        options |= {"sliding_window": 16} if family == "gemma-3" else {}  # forgets the beginning of a prompt
+        model = tiny_families.model(family.replace("-3", "3").replace("-", "_"), image, **options)
         model.generation_config.eos_token_id = [tokenizer.eos_token_id, *range(300, 360)]
         return model
     ids = {
@@ -276,6 +287,7 @@ SETTINGS = {
         "learning_rate": 1e-2,
     },
     "llava-next, LoRA": {"family": "llava-next"},
+    "gemma-3, LoRA": {"family": "gemma-3"},
     "qwen2-vl, LoRA, checkpointed": {"family": "qwen2-vl", "activation_checkpointing": True},
 }
 CASES = [
