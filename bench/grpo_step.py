@@ -3,10 +3,11 @@
     python bench/grpo_step.py
 
 A random Qwen2-VL (vision tower 12.5 M, frozen; language model 22.9 M, LoRA r 16), images of 640 × 480, float32, one
-thread. Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for),
-then one more step in which floating-point operations are counted, and the peak of resident (on a GPU: the device's)
-memory. Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of each
-phase is another. `bench/gpu.py` measures models of true size on a GPU.
+thread; with `--model qwen3.5` a language model of that width, three layers in four of which keep a recurrent state.
+Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for), then
+one more step in which floating-point operations are counted, and the peak of resident (on a GPU: the device's)
+memory. Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of
+each phase is another. `bench/gpu.py` measures models of true size on a GPU.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
 
     base = GRPOTrainer if switches is None else ReusingGRPOTrainer
     reuse = {} if switches is None else {"reuse": Reuse(**{name: name in switches for name in Reuse.model_fields})}
-    model = small_model(processor.tokenizer)
+    model = small_model(processor.tokenizer, options.model)
     model.model.visual.requires_grad_(False)
     rows = {"image": images, "prompt": [[{"role": "user", "content": question}]] * len(images)}
     with tempfile.TemporaryDirectory() as directory:
@@ -187,28 +188,49 @@ def small_processor():
     return build_processor(fast, 14, 3136, 401408), text
 
 
-def small_model(tokenizer):
+def small_model(tokenizer, family: str):
     import torch
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    from transformers import (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen3_5Config,
+        Qwen3_5ForConditionalGeneration,
+    )
 
     from vrft_core.policy.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START
 
     number = tokenizer.convert_tokens_to_ids
     size, heads = 448, 7
-    config = Qwen2VLConfig(
-        text_config={
-            "vocab_size": 8192,
-            "hidden_size": size,
-            "intermediate_size": 4 * size,
-            "num_hidden_layers": 8,
-            "num_attention_heads": heads,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 4096,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config={"depth": 8, "embed_dim": 320, "hidden_size": size, "mlp_ratio": 4, "num_heads": 8},
+    text = {
+        "vocab_size": 8192,
+        "hidden_size": size,
+        "intermediate_size": 4 * size,
+        "num_hidden_layers": 8,
+        "num_attention_heads": heads,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]},
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {"depth": 8, "num_heads": 8, "patch_size": 14}
+    if family == "qwen3.5":
+        kind, config = Qwen3_5ForConditionalGeneration, Qwen3_5Config
+        text |= {"head_dim": 64, "linear_key_head_dim": 56, "linear_value_head_dim": 56}
+        text |= {"linear_num_key_heads": 4, "linear_num_value_heads": 8}
+        text["rope_parameters"] |= {"mrope_interleaved": True, "partial_rotary_factor": 1.0}
+        vision |= {
+            "hidden_size": 320,
+            "intermediate_size": 1280,
+            "out_hidden_size": size,
+            "num_position_embeddings": 2304,
+        }
+    else:
+        kind, config = Qwen2VLForConditionalGeneration, Qwen2VLConfig
+        vision |= {"embed_dim": 320, "hidden_size": size, "mlp_ratio": 4}
+    settings = config(
+        text_config=text,
+        vision_config=vision,
         image_token_id=number(IMAGE),
         video_token_id=number(VIDEO),
         vision_start_token_id=number(VISION_START),
@@ -216,7 +238,7 @@ def small_model(tokenizer):
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    return Qwen2VLForConditionalGeneration(config)
+    return kind(settings)
 
 
 def noise(count: int, width: int, height: int) -> list:
@@ -231,8 +253,8 @@ def table(results: dict[str, dict], options: argparse.Namespace) -> str:
     """Markdown; ratios are a row's cost in each column against TRL's rows, more than 1 is better."""
     default, plain = results.get("TRL, its default"), results.get("TRL, no checkpointing")
     lines = [
-        f"G = {options.group}, C = {options.tokens}, image {options.width} × {options.height}; mean of {options.steps}"
-        " timed steps, FLOPs of one further step",
+        f"{options.model}, G = {options.group}, C = {options.tokens}, image {options.width} × {options.height};"
+        f" mean of {options.steps} timed steps, FLOPs of one further step",
         "",
         f"| | {UNIT}-s a step | against TRL's default | against TRL without checkpointing | generation"
         " | log-probs, no gradient | policy, forward and backward | TFLOP a step | no-gradient FLOPs | gradient FLOPs"
@@ -270,6 +292,7 @@ def table(results: dict[str, dict], options: argparse.Namespace) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", choices=("qwen2-vl", "qwen3.5"), default="qwen2-vl", help="whose architecture")
     parser.add_argument("--steps", type=int, default=1, help="timed steps of each variant")
     parser.add_argument("--group", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64, help="of each completion")

@@ -14,8 +14,13 @@ from vrft_core.policy.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START, b
 
 TOKENIZER = build_tokenizer(["cat", "hog"], ["Where is the ", "Count every "], 20)
 PROCESSOR: Any = build_processor(TOKENIZER, 14, 784, 12_544)
-PICTURES = [Image.effect_noise(size, 90).convert("RGB") for size in ((84, 56), (56, 112))]
 QUESTIONS = [["Where is the cat", "Count every hog, and then every cat"], ["Count every cat"]]
+PICTURES = [Image.effect_noise(size, 90).convert("RGB") for size in ((84, 56), (56, 112))]
+
+
+def prompt(question: str) -> str:
+    turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+    return PROCESSOR.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +52,35 @@ def test_answers_are_those_of_the_librarys_own_loop(model):
     found = complete(model, PROCESSOR, PICTURES, QUESTIONS, batch_size=2, max_new_tokens=12)
     for picture, questions, answers in zip(PICTURES, QUESTIONS, found, strict=True):
         for question, answer in zip(questions, answers, strict=True):
-            turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
-            text = PROCESSOR.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
-            inputs = PROCESSOR(images=[[picture]], text=[text], return_tensors="pt")
+            inputs = PROCESSOR(images=[[picture]], text=[prompt(question)], return_tensors="pt")
             theirs = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :].tolist()
             assert answer.tokens == [token for token in theirs if token != TOKENIZER.eos_token_id]
             assert len(answer.logprobs) == len(answer.entropies) == len(answer.tokens)
             logits = model(**{**inputs, "input_ids": inputs["input_ids"]}).logits[0, -1]
             assert answer.logprobs[0] == pytest.approx(logits.log_softmax(-1)[answer.tokens[0]].item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_questions_of_all_lengths_that_share_a_picture_are_answered_as_each_alone(model, sampled):
+    questions = [["Where is the cat", "Count every hog, and then every cat", "Count every cat", "Count every hog"],
+                 ["Where is the hog", "hog"]]  # fmt: skip
+    generator = torch.Generator().manual_seed(4) if sampled else None
+    options: dict[str, Any] = {"max_new_tokens": 12, "watched": [7, 9]}
+
+    together = complete(model, PROCESSOR, PICTURES, questions, batch_size=8, generator=generator, **options)
+    for picture, texts, answers in zip(PICTURES, questions, together, strict=True):
+        for question, answer in zip(texts, answers, strict=True):
+            inputs = PROCESSOR(images=[[picture]], text=[prompt(question)], return_tensors="pt")
+            ids = torch.cat([inputs["input_ids"], torch.tensor([answer.tokens], dtype=torch.long)], 1)
+            inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(answer.tokens)))
+            inputs |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            with torch.no_grad():
+                rows = model(**inputs).logits[0].log_softmax(-1)[-len(answer.tokens) - 1 : -1]
+            if not sampled:
+                assert answer.tokens == rows.argmax(-1).tolist()
+            expected = rows.gather(1, torch.tensor(answer.tokens)[:, None])[:, 0]
+            assert answer.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
+            assert answer.watched == pytest.approx(rows[:, [7, 9]].exp().sum(1).tolist(), abs=1e-5)
 
 
 def test_it_is_saved_and_loaded_by_name_and_known_as_its_family(model, tmp_path):

@@ -14,7 +14,7 @@ from gpu_kit.models import SHAPES, build, pictures
 from gpu_kit.settings import Rows, Settings
 from vrft_core.tasks.detection.prompts.questions import question
 from vrft_core.training import shared_prompt
-from vrft_core.training.shared_prompt import Prompt, image_grid, pad_left, read_prompt
+from vrft_core.training.shared_prompt import Prompt, image_grid, read_prompt
 from vrft_core.training.vision_cache import FeatureCache, PatchCache
 
 
@@ -69,13 +69,13 @@ def _both(*ways: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, ...]:
 
 def _whole(model: Any, prompts: list[Prompt], ids: torch.Tensor, mask: torch.Tensor, padding: int) -> torch.Tensor:
     """Every row from its first token, its image encoded again: as TRL does it."""
-    inputs, device = shared_prompt.text_inputs(prompts, padding, model.device), model.device
-    types = pad_left((prompt.token_types for prompt in prompts), 0).to(device)
-    labels = torch.cat([torch.full_like(inputs["input_ids"], -100), ids.masked_fill(mask == 0, -100)], 1)
+    device = model.device
+    prompt_ids, prompt_mask, types = shared_prompt.text_inputs(prompts, padding, device)
+    labels = torch.cat([torch.full_like(prompt_ids, -100), ids.masked_fill(mask == 0, -100)], 1)
     pixels = torch.cat([one.pixel_values for prompt in prompts for one in prompt.images]).to(device)
     outputs = model(
-        input_ids=torch.cat([inputs["input_ids"], ids], 1),
-        attention_mask=torch.cat([inputs["attention_mask"], mask], 1),
+        input_ids=torch.cat([prompt_ids, ids], 1),
+        attention_mask=torch.cat([prompt_mask, mask], 1),
         mm_token_type_ids=torch.nn.functional.pad(types, (0, ids.shape[1])),
         pixel_values=pixels,
         image_grid_thw=image_grid(prompts, device),

@@ -1,14 +1,15 @@
 """Completions of questions that share pictures: vision tower and picture tokens run once a picture.
 
-In a prompt the picture comes before the question, and all questions begin alike: keys and values up to there are
-computed once a picture and expanded. A new token's are written behind them, and nothing is copied. Which questions to
-ask, and what the answers say, belongs to `predict`.
+In a prompt the picture comes before the question, and all questions begin alike: what layers keep up to there is
+computed once a picture and expanded. A new token's keys and values are written behind the others, and nothing is
+copied; recurrent states (`policy.states`) are replaced. Which questions to ask, and what the answers say, belongs to
+`predict`.
 """
 
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -16,7 +17,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from vrft_core.evaluation.whole_prompts import complete_whole, keeps_a_state
+from vrft_core.policy.states import StateLayer, joined, new_cache
 
 # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches; with less, a GPU idles
 CHUNK = {"cpu": 2048, "cuda": 16384}
@@ -67,12 +68,6 @@ def complete(
     at once. `asked` is what `read` makes of them, where that was done before.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if keeps_a_state(core):
-        written = complete_whole(
-            core, processor, pictures, questions, _stops(core, processor.tokenizer), batch_size, max_new_tokens,
-            generator, watched,
-        )  # fmt: skip
-        return [[Tokens(*one) for one in texts] for texts in written]
     asked = asked or read(processor, pictures, questions)
     tails = asked.tails
     cache, mask, position = _read_pictures(core, asked)
@@ -135,7 +130,7 @@ def _common(tails: list[list[int]]) -> list[int]:
 
 
 def _read_pictures(core: Any, asked: Asked) -> tuple[Cache, Tensor, Tensor]:
-    """Keys and values of each picture's prompt and the tokens that all questions begin with.
+    """What layers keep of each picture's prompt and the tokens that all questions begin with.
 
     Also the mask [N, length] of those that count, and the next position [N].
     """
@@ -150,25 +145,35 @@ def _read_pictures(core: Any, asked: Asked) -> tuple[Cache, Tensor, Tensor]:
     ends = [0, *itertools.accumulate(patches)]
     read = []
     for part in _parts(patches, core.device):
-        cache = DynamicCache(config=core.config)
+        cache = new_cache(core.config)
         core(
             input_ids=ids[part], attention_mask=mask[part], mm_token_type_ids=kinds[part],
             pixel_values=pixels[ends[part.start] : ends[part.stop]], image_grid_thw=grid[part],
             position_ids=positions[:, part], past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         read.append(cache.layers)
-    layers = [
-        tuple(torch.cat([getattr(layer, name) for layer in same_layer]) for name in ("keys", "values"))
-        for same_layer in zip(*read, strict=True)
-    ]
-    return DynamicCache(layers), mask, positions.amax(dim=(0, 2)) + 1
+    layers = [_joined(same_layer) for same_layer in zip(*read, strict=True)]
+    return Cache(layers), mask, positions.amax(dim=(0, 2)) + 1
 
 
-def _parts(sizes: Sequence[int], device: torch.device) -> list[slice]:
-    """Neighbours that are computed at once: as many as are no larger than CHUNK together, one at least."""
+def _joined(layers: Sequence[Any]) -> Any:
+    """The rows of several layers, one after the other."""
+    if isinstance(layers[0], StateLayer):
+        return joined(layers)
+    keys, values = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("keys", "values"))
+    [layer] = DynamicCache([(keys, values)]).layers
+    return layer
+
+
+def _parts(sizes: Sequence[int], device: torch.device, alike: Sequence[int] | None = None) -> list[slice]:
+    """Neighbours that are computed at once: as many as are no larger than CHUNK together, one at least.
+
+    Where `alike` is given, only those for which it says the same.
+    """
     parts, start, most = [], 0, CHUNK.get(device.type, CHUNK["cpu"])
     for stop in range(1, len(sizes) + 1):
-        if stop == len(sizes) or sum(sizes[start : stop + 1]) > most:
+        last = stop == len(sizes) or (alike is not None and alike[stop] != alike[start])
+        if last or sum(sizes[start : stop + 1]) > most:
             parts.append(slice(start, stop))
             start = stop
     return parts
@@ -204,6 +209,13 @@ class _Roomy(DynamicLayer):
         self.show(start + count)
         return self.keys, self.values
 
+    def skip(self, count: int) -> None:
+        """Leave so many places to tokens that do not count: the mask hides them, but not what is no number."""
+        start = self.get_seq_length()
+        for places in self._places:
+            places[:, :, start : start + count] = 0
+        self.show(start + count)
+
     def part(self, rows: slice) -> "_Roomy":
         """The same places, of these rows alone: what is written there is written here."""
         one = copy.copy(self)
@@ -219,8 +231,11 @@ class _Roomy(DynamicLayer):
 
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
     """A new cache whose rows are copies of these rows, with room for so many tokens."""
-    layers: list[Any] = cache.layers  # each holds keys and values
-    return Cache([_Roomy(layer.keys[rows], layer.values[rows], room) for layer in layers])
+    layers: list[Any] = cache.layers
+    return Cache([
+        layer.selected(rows) if isinstance(layer, StateLayer) else _Roomy(layer.keys[rows], layer.values[rows], room)
+        for layer in layers
+    ])  # fmt: skip
 
 
 def _answer(
@@ -249,7 +264,7 @@ def _answer(
     completions = [Tokens([], [], [], []) for _ in texts]
     rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
     every, unseen = LOOK.get(device.type, LOOK["cpu"]), []
-    logits = _read_questions(core, cache, ids, places, mask)
+    logits = _read_questions(core, cache, ids, places, mask, list(map(len, texts)))
     for count in range(1, max_new_tokens + 1):
         logprobs = logits.float().log_softmax(-1)
         if generator is None:
@@ -290,15 +305,29 @@ def _take(tokens: list[list[list[float]]], rows: list[int | None], completions: 
                     kept.append(value)
 
 
-def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor) -> Tensor:
-    """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length]."""
-    start, length = cache.get_seq_length(), ids.shape[1]
-    logits, layers = [], cast(list[_Roomy], cache.layers)
-    for part in _parts([length] * len(ids), ids.device):
+def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: Tensor, lengths: list[int]) -> Tensor:
+    """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length].
+
+    The questions stand at the end of their rows, behind padding. A recurrent state would remember padding between a
+    picture and its question: with one, only questions of equal `lengths` are read at once, without any.
+    """
+    start, longest = cache.get_seq_length(), ids.shape[1]
+    layers: list[Any] = cache.layers
+    stateful = any(isinstance(layer, StateLayer) for layer in layers)
+    logits, read = [], []
+    for part in _parts([longest] * len(ids), ids.device, lengths if stateful else None):
+        skipped = longest - lengths[part.start] if stateful else 0
         some = Cache([layer.part(part) for layer in layers])
-        logits.append(_next(core, some, ids[part], places[part], mask[part]))
-    for layer in layers:
-        layer.show(start + length)
+        for layer in some.layers:
+            if isinstance(layer, _Roomy):
+                layer.skip(skipped)
+        logits.append(_next(core, some, ids[part, skipped:], places[part, skipped:], mask[part]))
+        read.append(some.layers)
+    for i, (layer, *parts) in enumerate(zip(layers, *read, strict=True)):
+        if isinstance(layer, StateLayer):
+            cache.layers[i] = joined(parts)
+        else:
+            layer.show(start + longest)
     return torch.cat(logits)
 
 

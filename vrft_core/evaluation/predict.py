@@ -20,7 +20,6 @@ import torch
 
 from vrft_core import io
 from vrft_core.evaluation.decoding import Asked, Tokens, complete, read
-from vrft_core.evaluation.whole_prompts import keeps_a_state
 from vrft_core.families.form import Form
 from vrft_core.families.formats import NOTHING
 from vrft_core.progress import Progress
@@ -62,10 +61,8 @@ def predict(
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
     ask = partial(_ask, model, processor, examples, task, form, **limits)
     missing = [(number, batch) for number, batch in enumerate(batches) if batch[0][0] not in rows]
-    # beside a GPU the next batch's images are read while it answers; a CPU has no hand free, and some read their own
-    core = model.get_base_model() if hasattr(model, "get_base_model") else model
-    alone = model.device.type == "cpu" or keeps_a_state(core)
-    asked = repeat(None) if alone else ahead(missing, partial(_read, processor, examples))
+    # beside a GPU the next batch's images are read while it answers; a CPU has no hand free
+    asked = repeat(None) if model.device.type == "cpu" else ahead(missing, partial(_read, processor, examples))
     for (number, batch), one in zip(missing, asked, strict=False):
         new = {index: row for index, (row,) in ask(batch, asked=one).items()}
         if samples:

@@ -1,4 +1,4 @@
-"""What a model family is: what its numbers mean, how it writes boxes, what it needs, what can be computed once for it.
+"""What a model family is: what its numbers mean, how it writes boxes, what it needs.
 
 Plain data without imports, so that reading parameters stays cheap. Each family is a module beside this one with one
 `FAMILY`; `registry` finds them, `formats` reads and writes their answers, `frames` turns their numbers into pixels.
@@ -31,8 +31,7 @@ class Family:
     is written; None where no source says so, and `vrft probe` must find out. `cell`: pixels of the resized image that a
     visual token covers each way; None for towers of a fixed size. `template_switch`: the argument of its chat template
     that opens a thought; it is always off here, as the question asks for the thought. `torchvision`: its own processor
-    cannot be loaded without it. `trained`: this project trains and asks it. `vision_features`, `shared_prompt`: the
-    reuse in training that was shown to give the same numbers (docs/training.md). `source`: where all this is from.
+    cannot be loaded without it. `trained`: this project trains and asks it. `source`: where all this is from.
     """
 
     name: str  # as params.yaml says it
@@ -47,5 +46,3 @@ class Family:
     template_switch: str | None = None
     torchvision: bool = False
     trained: bool = False
-    vision_features: bool = False
-    shared_prompt: bool = False

@@ -13,6 +13,4 @@ FAMILY = Family(
     source="arXiv 2502.13923, section 2.2; ms-swift asks it without normalising",
     cell=28,
     trained=True,
-    vision_features=True,
-    shared_prompt=True,
 )

@@ -13,6 +13,4 @@ FAMILY = Family(
     source="arXiv 2409.12191, section 2.2; tokens as in its tokenizer",
     cell=28,
     trained=True,
-    vision_features=True,
-    shared_prompt=True,
 )

@@ -1,7 +1,6 @@
 """Qwen3.5 and its successors of the same architecture: as Qwen3-VL, with a chat template that can open a thought.
 
-Most of its layers keep a recurrent state, not keys and values: nothing is shared between completions, and answers are
-generated the library's way.
+Most of its layers keep a recurrent state, not keys and values.
 """
 
 from vrft_core.families.family import Family
@@ -18,5 +17,4 @@ FAMILY = Family(
     cell=32,
     template_switch="enable_thinking",
     trained=True,
-    vision_features=True,
 )

@@ -13,6 +13,4 @@ FAMILY = Family(
     source="its spatial-understanding examples; supervision reads it with 1000 x 1000",
     cell=32,
     trained=True,
-    vision_features=True,
-    shared_prompt=True,
 )

@@ -54,8 +54,7 @@ def load(directory: Path, cell: int | None = None, bounds: tuple[int, int] | Non
     covered = cell or saved.patch_size * saved.merge_size
     lowest, highest = bounds or (saved.size["shortest_edge"], min(saved.size["longest_edge"], BOUNDS[1]))
     processor = load_processor(directory, lowest, highest)
-    answer = _completing(model, processor) if family.shared_prompt else _generating(model, processor)
-    return Probed(answer, family, Resizing(covered, (lowest, highest)), highest)
+    return Probed(_completing(model, processor), family, Resizing(covered, (lowest, highest)), highest)
 
 
 def _theirs(directory: Path, family: Family | None) -> tuple[Any, Any]:

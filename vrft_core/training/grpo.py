@@ -17,14 +17,12 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from vrft_core.families.registry import everyone, of_model
 from vrft_core.params import Reuse
 from vrft_core.training import shared_prompt
-from vrft_core.training.shared_prompt import Prompt, can_share, image_grid, read_prompt, text_inputs
+from vrft_core.training.model_inputs import TRIED, obstacle, token_types
+from vrft_core.training.shared_prompt import Prompt, can_share, has_grid, image_grid, read_prompt, text_inputs
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache, frozen
 
-# config.model_type of the models that can be trained here
-KNOWN_MODELS = tuple(kind for family in everyone() if family.trained for kind in family.model_types)
 IMAGE_COLUMNS = ("image", "images")
 
 
@@ -104,20 +102,20 @@ class ReusingGRPOTrainer(GRPOTrainer):
             self.accelerator.autocast(),  # once: left and entered again, it would cast all weights for every token
         ):
             bare = _bare(model)
-            inputs = text_inputs(self._prompts, self._padding, bare.device)
-            length = inputs["input_ids"].shape[1]
+            ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)
             if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
                 start = shared_prompt.prefill(bare, bare, self._prompts, self._vision_inputs, self._padding)
                 generation = {
-                    "input_ids": inputs["input_ids"],
-                    "attention_mask": inputs["attention_mask"],
+                    "input_ids": ids,
+                    "attention_mask": mask,
                     "position_ids": start.positions,
                     "past_key_values": start.cache,
                     "custom_generate": shared_prompt.decode,
                 }
             else:
+                inputs = {"input_ids": ids, "attention_mask": mask, **token_types(bare, types)}
                 generation = {**inputs, **self._vision_inputs(bare, self._prompts)}
-            tokens = model.generate(**generation, generation_config=self.generation_config)[:, length:]
+            tokens = model.generate(**generation, generation_config=self.generation_config)[:, ids.shape[1] :]
         return [_until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
 
     @property
@@ -184,7 +182,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         outputs = model(
             input_ids=input_ids,
             attention_mask=mask,
-            mm_token_type_ids=nn.functional.pad(types, (0, length)),
+            **token_types(bare, nn.functional.pad(types, (0, length))),
             **self._vision_inputs(bare, prompts),
             labels=labels,
             fused_lm_head=True,
@@ -197,11 +195,11 @@ class ReusingGRPOTrainer(GRPOTrainer):
         images = [patches for prompt in prompts for patches in prompt.images]
         if not images:
             return {}
-        grid = image_grid(prompts, bare.device)
+        grid = {"image_grid_thw": image_grid(prompts, bare.device)} if has_grid(prompts) else {}
         if self.reuse.vision_features and frozen(bare):
-            return {"image_grid_thw": grid, "mm_encoder_outputs": {"image": self._features.features(bare, images)}}
+            return {**grid, "mm_encoder_outputs": {"image": self._features.features(bare, images)}}
         pixels = torch.cat([patches.pixel_values for patches in images]).to(bare.device)
-        return {"image_grid_thw": grid, "pixel_values": pixels}
+        return {**grid, "pixel_values": pixels}
 
     def _fields(self, prompts: list[Prompt]) -> dict:
         """As TRL's own tokenisation gives them."""
@@ -213,7 +211,7 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
     """Switch off what is not exact here; say why on stderr."""
     model = _bare(trainer.model)
     off: dict[str, str] = {}
-    if model.config.model_type not in KNOWN_MODELS:
+    if model.config.model_type not in TRIED:
         off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is no model it knows")
     elif trainer.tools or trainer.environment_factories is not None or trainer.rollout_func is not None:
         off = dict.fromkeys(Reuse.model_fields, "prompts grow with tools, environments or a rollout function")
@@ -224,13 +222,10 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
             off["vision_features"] = "the vision tower is trained"
         elif trainer.args.sync_ref_model:
             off["vision_features"] = "the reference model changes"
-        family = of_model(model.config.model_type)
-        if family is None or not family.shared_prompt:
-            off["shared_prompt"] = "layers with a recurrent state cannot be shared yet"
-        elif any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
-            off["shared_prompt"] = "completions of a group would share dropout"
-        elif "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
-            off["shared_prompt"] = "sliding attention forgets the prompt"
+        if why := obstacle(model):
+            off["shared_prompt"] = why
+        if not hasattr(model.model, "get_rope_index") and ("vision_features" in off or not reuse.vision_features):
+            off = dict.fromkeys(Reuse.model_fields, off.get("vision_features", "its images go in together, as pixels"))
     off = {name: why for name, why in off.items() if getattr(reuse, name)}
     for why in dict.fromkeys(off.values()):
         _say(f"without {', '.join(name for name in off if off[name] == why)}, as TRL does it: {why}")

@@ -1,16 +1,18 @@
-"""A group's prompt run once: its keys and values serve every completion, in log-probabilities and in generation.
+"""A group's prompt run once: what its layers keep of it serves every completion, in log-probabilities and generation.
 
-Plain functions on a bare Qwen-VL model. When they are used belongs to `grpo`; image features to `vision_cache`.
+Plain functions on a bare model for which `model_inputs` knows no obstacle. When they are used belongs to `grpo`; image
+features to `vision_cache`, what layers keep to `policy.states`.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache, DynamicCache, GenerationConfig, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel
 
+from vrft_core.policy.states import new_cache, spread
+from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import PatchCache, Patches
 
 # tokens of each row between two looks at which rows have ended: a GPU stands still while it is looked at
@@ -36,8 +38,7 @@ def read_prompt(processor, messages: list[dict], cache: PatchCache, **template) 
     parts = [part for message in messages for part in message["content"] if part["type"] == "image"]
     images = tuple(cache.patches(part["image"]) for part in parts)
     [text] = processor.apply_chat_template([messages], add_generation_prompt=True, tokenize=False, **template)
-    grids = {"image_grid_thw": torch.stack([patches.grid for patches in images])} if images else {}
-    places = [processor.replace_image_token(grids, image_idx=i) for i in range(len(images))]
+    places = [processor.replace_image_token(patches.inputs, image_idx=0) for patches in images]
     [expanded], _ = processor.get_text_with_replacements([text], places)
     input_ids = processor.tokenizer([expanded])["input_ids"]
     token_types = processor.create_mm_token_type_ids(input_ids)
@@ -62,20 +63,22 @@ def pad_left(rows: Iterable[Tensor], value: int, length: int | None = None) -> T
     return padded
 
 
-def text_inputs(prompts: list[Prompt], pad_token_id: int, device: torch.device) -> dict[str, Tensor]:
-    """input_ids, attention_mask, mm_token_type_ids: [prompts, P], padded on the left."""
+def text_inputs(prompts: list[Prompt], pad_token_id: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, mask and token types of prompts: [prompts, P], padded on the left."""
     ids = [prompt.input_ids for prompt in prompts]
-    rows = {
-        "input_ids": pad_left(ids, pad_token_id),
-        "attention_mask": pad_left(map(torch.ones_like, ids), 0),
-        "mm_token_type_ids": pad_left((prompt.token_types for prompt in prompts), 0),
-    }
-    return {name: value.to(device) for name, value in rows.items()}
+    types = (prompt.token_types for prompt in prompts)
+    rows = (pad_left(ids, pad_token_id), pad_left(map(torch.ones_like, ids), 0), pad_left(types, 0))
+    ids, mask, types = (value.to(device) for value in rows)
+    return ids, mask, types
 
 
 def image_grid(prompts: list[Prompt], device: torch.device) -> Tensor:
-    """[images, 3] of all prompts."""
+    """[images, 3] of all prompts, in families whose images have a grid."""
     return torch.stack([patches.grid for prompt in prompts for patches in prompt.images]).to(device)
+
+
+def has_grid(prompts: list[Prompt]) -> bool:
+    return any("image_grid_thw" in patches.inputs for prompt in prompts for patches in prompt.images)
 
 
 def can_share(prompts: list[Prompt]) -> bool:
@@ -87,7 +90,7 @@ def can_share(prompts: list[Prompt]) -> bool:
 class Prefill:
     """Prompts run but for their last token, spread over the rows that continue them.
 
-    cache: keys and values [rows, heads, P - 1, size]. input_ids, mask: [rows, P]. positions: rotary, [3, rows, P].
+    cache: of P - 1 tokens. input_ids, mask: [rows, P]. positions: rotary, [rows, P] or [3, rows, P].
     """
 
     cache: Cache
@@ -99,36 +102,28 @@ class Prefill:
 def prefill(
     model: nn.Module, bare: PreTrainedModel, prompts: list[Prompt], vision: VisionInputs, pad_token_id: int
 ) -> Prefill:
-    """Run each different prompt once and hand its keys and values, with their gradient, to all its rows.
+    """Run each different prompt once and hand what its layers keep, with its gradient, to all its rows.
 
     `model` is `bare`, or a wrapper of it that must see the call.
     """
     unique, numbers = distinct(prompts)
-    inputs = text_inputs(unique, pad_token_id, bare.device)
-    ids, mask, types = inputs["input_ids"], inputs["attention_mask"], inputs["mm_token_type_ids"]
-    has_images = any(prompt.images for prompt in unique)
-    grid = image_grid(unique, bare.device) if has_images else None
-    positions, _ = bare.model.get_rope_index(ids, mm_token_type_ids=types, image_grid_thw=grid, attention_mask=mask)
-    cache = DynamicCache(config=bare.config.get_text_config())
+    ids, mask, types = text_inputs(unique, pad_token_id, bare.device)
+    grid = image_grid(unique, bare.device) if has_grid(unique) else None
+    places = positions(bare, ids, mask, types, grid)
+    cache = new_cache(bare.config)
     model(
         input_ids=ids[:, :-1],
         attention_mask=mask[:, :-1],
-        position_ids=positions[..., :-1],
+        position_ids=places[..., :-1],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
-        **(vision(bare, unique) if has_images else {}),
+        **token_types(bare, types[:, :-1]),
+        **(vision(bare, unique) if any(prompt.images for prompt in unique) else {}),
     )
     rows = torch.tensor(numbers, device=bare.device)
     spread(cache, rows)
-    return Prefill(cache, ids[rows], mask[rows], positions[:, rows])
-
-
-def spread(cache: Cache, rows: Tensor) -> None:
-    """Select rows of all keys and values, repeats included."""
-    layers: list[Any] = cache.layers  # each holds keys and values
-    for layer in layers:
-        layer.keys, layer.values = layer.keys.index_select(0, rows), layer.values.index_select(0, rows)
+    return Prefill(cache, ids[rows], mask[rows], places.index_select(-2, rows))
 
 
 def log_probs(
@@ -215,7 +210,7 @@ def decode(
         if (count % every == 0 or count >= most) and finished.any():
             done += zip(live[finished].tolist(), ids[finished], strict=True)
             going = (~finished).nonzero().squeeze(1)
-            live, ids, position, finished = live[going], ids[going], position[:, going], finished[going]
+            live, ids, position, finished = live[going], ids[going], position.index_select(-2, going), finished[going]
             attention_mask = None if attention_mask is None else attention_mask[going]
             spread(cache, going)
     longest = max(len(row) for _, row in done)
