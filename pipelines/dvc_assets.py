@@ -20,21 +20,26 @@ from pipelines.pages import link
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
-from vrft_core.stages import STAGES
+from vrft_core.stages import OF_SOME, STAGES
 from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
 SUMMARY = "summary.md"
+_SCOPES = STAGES | OF_SOME
 FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with the data is found before hours of training
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
-    """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study."""
+    """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study.
+
+    Where studies of several recipes are compared, also lvis_comparison, with one partition each.
+    """
     stages = project.stages()
     found = []
     for benchmark in benchmarks(params):
-        every = {name: _plan(benchmark, name, stages, params) for name in STAGES}
-        found += [_asset(name, every, stages, params, Path(project.root)) for name in STAGES]
+        names = [*STAGES, *(name for name in OF_SOME if _targets(params, benchmark, name))]
+        every = {name: _plan(benchmark, name, stages, params) for name in names}
+        found += [_asset(name, every, stages, params, Path(project.root)) for name in names]
     return found
 
 
@@ -76,10 +81,12 @@ def partitions(params: Params, benchmark: str, stage_name: str) -> dg.StaticPart
 
 def _targets(params: Params, benchmark: str, stage_name: str) -> dict[str, str]:
     """Partition → DVC target. Cells that share a stage's files have the same target."""
-    cells = [cell for cell in params.cells() if cell.benchmark == benchmark]
-    if STAGES[stage_name] == "study":
+    cells, scope = [cell for cell in params.cells() if cell.benchmark == benchmark], _SCOPES[stage_name]
+    if scope == "study":
         cells = list(dict.fromkeys(cell.at("study") for cell in cells))
-    return {partition(cell): f"{stage_name}@{cell.at(STAGES[stage_name]).key}" for cell in cells}
+    if stage_name in OF_SOME:
+        cells = [study for study in cells if params.compared(study)]
+    return {partition(cell): f"{stage_name}@{cell.at(scope).key}" for cell in cells}
 
 
 def _plan(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params) -> DvcAsset:
@@ -94,7 +101,7 @@ def _asset(
     asset = every[name]
     example = stages[asset.example]
     on_gpu = example.settings.get("pool") == GPU_POOL
-    command = example.command.replace(example.key, f"<{STAGES[name]}>")
+    command = example.command.replace(example.key, f"<{_SCOPES[name]}>")
     arguments = asset_arguments(asset, list(every.values()), stages)
 
     def stage_asset(

@@ -119,6 +119,10 @@ class Layout:
             return self.root / "reports/studies" / cell.key
         return self._results(cell) / "report"
 
+    def comparison(self, cell: Cell) -> Path:
+        """A study beside that of another recipe."""
+        return self.root / "reports/comparisons" / cell.at("study").key
+
     def _results(self, cell: Cell) -> Path:
         # A study depends on one directory, so its cells' results lie side by side.
         return self.root / "reports" / cell.at("study").key / f"s{cell.at('cell').seed}"

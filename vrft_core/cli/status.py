@@ -27,10 +27,12 @@ def table(rows: Sequence[Status]) -> str:
     for group in (cells, studies):
         if not group:
             continue
-        names = list(group[0].stages)
+        names = list(dict.fromkeys(name for row in group for name in row.stages))
         lines += ["", f"{'':<{width}}  {'  '.join(names)}"]
         for row in group:
-            marks = "  ".join(_mark(row.stages[name], len(name)) for name in names)
+            marks = "  ".join(
+                _mark(row.stages[name], len(name)) if name in row.stages else " " * len(name) for name in names
+            )
             lines.append(_with_result(f"{row.key:<{width}}  {marks}", _plain_width(width, names), row))
             lines += [f"  {name} failed: {error}" for name, error in row.failures.items()]
     used = {state for row in rows for state in row.stages.values()}
