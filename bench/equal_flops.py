@@ -9,6 +9,7 @@ policies that are pre-trained here: others' tokenizers are not at hand.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from vrft_core import flops, io
@@ -62,15 +63,17 @@ def main() -> None:
     layout = Layout(parser.parse_args().root)
     params = load_params(layout.root / "params.yaml")
     print("| study | method | MFLOPs a step | steps that are equal | steps of the recipe |\n|---|---|---:|---:|---:|")
-    for recipe, against in params.comparisons.items():
+    for against in dict.fromkeys(params.comparisons.values()):
+        compared = [against, *(recipe for recipe, other in params.comparisons.items() if other == against)]
         for study in dict.fromkeys(cell.at("study") for cell in params.cells() if cell.recipe == against):
             first = next(cell for cell in params.cells() if cell.at("study") == study)
-            other = Cell(recipe, first.benchmark, first.shots, first.seed, first.data)
-            theirs, ours = (per_step(layout, params, one, first) for one in (first, other))
-            for method in ours:
-                wanted = getattr(params.recipe(first), method).steps * theirs[method] / ours[method]
-                steps = getattr(params.recipe(other), method).steps
-                print(f"| {other.at('study').key} | {method} | {ours[method] / 1e6:,.0f} | {wanted:.1f} | {steps} |")
+            theirs = per_step(layout, params, first, first)
+            for one in (replace(first, recipe=recipe) for recipe in compared):
+                ours = per_step(layout, params, one, first)
+                for method in ours:
+                    wanted = getattr(params.recipe(first), method).steps * theirs[method] / ours[method]
+                    steps = getattr(params.recipe(one), method).steps
+                    print(f"| {one.at('study').key} | {method} | {ours[method] / 1e6:,.0f} | {wanted:.1f} | {steps} |")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """The stage `comparison`: two recipes on the same images, paired differences, FLOPs, what the recipes do not share."""
 
+import json
 import shutil
 
 import pytest
 from plausible_results import plausible_project, write_evaluation, write_training
-from small_project import edit_params
+from small_project import edit_params, run, small_project
 
+from pipelines.dvc_project import DvcProject
 from vrft_core import io
 from vrft_core.cell import Layout
-from vrft_core.commands.add import add
+from vrft_core.commands.add import add, remove
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 from vrft_core.stages import run_stage
 from vrft_core.stages.few_shot import few_shot
+from vrft_core.stages.raw import raw
 from vrft_core.tasks import load_params
 
 pytestmark = pytest.mark.slow  # scenes are drawn, answers made up and counted for two recipes
@@ -119,3 +122,42 @@ def test_recipes_that_are_measured_in_other_ways_are_not_compared(made, tmp_path
     params = load_params(root / "params.yaml")
     with pytest.raises(InputError, match="has no 'lvis/self/AP': recorded under another name"):
         run_stage("comparison", Layout(root), params, params.parse_cell(NATIVE))
+
+
+def all_but_the_comparison(root) -> None:
+    """A project in which every stage of two recipes is made, trained weights made up, and recorded by DVC."""
+    edit_params(root, lambda params: params.update(comparisons={"mini-native": "mini"}))
+    for seed in (1, 2):
+        remove(root, f"lvis-mini-1shot-s{seed}")
+    add(root, "comparisons", seeds=(0,))
+    edit_params(root, asked_alike)
+    layout, params = Layout(root), load_params(root / "params.yaml")
+    raw(layout, params, params.cells()[0].at("data"))
+    for cell in params.cells():
+        few_shot(layout, params, cell)
+        write_evaluation(layout, params, cell.at("setup"), "base", BETTER["base"])
+        for method in ("sft", "rft"):
+            write_evaluation(layout, params, cell, method, BETTER[method])
+            write_training(layout, params, cell, method)
+            io.write_json(layout.model(cell, method) / "weights.json", {})
+        run_stage("prompts", layout, params, cell)
+        io.write_json(layout.policy(cell) / "weights.json", {})
+        run_stage("report", layout, params, cell)
+        run_stage("study", layout, params, cell)
+    made = [one for one in DvcProject(root=str(root)).stages() if not one.startswith("comparison@")]
+    run("dvc", "commit", "--quiet", "--force", *made, cwd=root)
+
+
+def test_vrft_run_makes_it_with_the_study_and_dvc_again_after_other_answers_of_either_recipe(tmp_path):
+    root = small_project(tmp_path / "project")
+    all_but_the_comparison(root)
+    said = run("vrft", "run", NATIVE, cwd=root, PYTHONPATH=str(root))
+    ran = [line for line in said.splitlines() if line.endswith(": running")]
+    assert ran == [f"comparison@{NATIVE}: running"], said
+    assert "RFT of mini-native and that of mini" in said.replace("\n", " ")
+    status = run("vrft", "status", NATIVE, cwd=root, PYTHONPATH=str(root))
+    assert "study  comparison" in status and "○" not in status, status
+    predictions = root / "reports/lvis-mini-1shot/s0/rft/predictions.jsonl"
+    predictions.write_text(predictions.read_text() + "\n")
+    stale = json.loads(run("dvc", "status", "--json", f"comparison@{NATIVE}", cwd=root).splitlines()[-1])
+    assert f"comparison@{NATIVE}" in stale
