@@ -1,6 +1,6 @@
-"""All tests, in three pytest processes at once: the drills on clusters mostly wait, the others compute meanwhile.
+"""All tests, in three runs of pytest at once: the drills on clusters mostly wait, the others compute meanwhile.
 
-Each process writes to build/tests/<group>.log; when it ends, its failures and its summary are printed.
+Each run writes to build/tests/<group>.log; when it ends, its failures and its summary are printed.
 """
 
 import os
@@ -62,8 +62,8 @@ def run(root: Path, markers: dict[str, str]) -> int:
 def _start(root: Path, name: str, selection: str) -> subprocess.Popen:
     """In a session of its own, so that one Ctrl-C does not interrupt it twice."""
     command = [sys.executable, "-m", "pytest", "-v", "-m", selection, "-o", f"cache_dir=.pytest_cache/{name}"]
-    if name == "computing":  # the drills have deadlines and need little; they go first
-        command = ["nice", "-n", "10", *command]
+    if name == "computing":  # on two cores; the drills have deadlines and need little, so they go first
+        command = ["nice", "-n", "10", *command, "-n", "2", "--dist", "loadfile"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with (root / LOGS / f"{name}.log").open("wb") as log:
         return subprocess.Popen(

@@ -6,6 +6,7 @@ training gives is not here: it differs between types of processor.)
 
 import hashlib
 import json
+import math
 import random
 from pathlib import Path
 
@@ -125,12 +126,30 @@ def test_average_precision_of_fixed_predictions(made, presence):
     details = task.metrics.details(
         truth, rows, categories, settings, lambda models: {n: values_of(one) for n, one in models.items()}
     )
+    shown = [f"lvis/{presence}/{measure}" for measure in ("AP", "AP50", "AP75", "APr", "APc", "APf")]
     found = {"questions": len(rows)}
-    found |= {name.split("/")[-1]: values[name] for name in values if name.startswith("lvis/")}
+    found |= {name.split("/")[-1]: values[name] for name in values if name in shown}
     found |= {name: each[f"lvis/{presence}/AP"] for name, each in details["ranked_by"].items()}
     found |= {name: row["AP"] for name, row in details["per_category"].items()}
     assert found == pytest.approx(SCORED[presence], abs=1e-12)
     assert values[f"coco/{presence}/AP"] == pytest.approx(SCORED[presence]["AP"], abs=1e-12)
+
+
+def test_average_precision_of_taught_and_of_untaught_categories(made):
+    params = load_params(made.root / "params.yaml")
+    cell, task = params.parse_cell(CELL), get_task("detection")
+    settings = params.task_settings(cell).model_copy(update={"presence": "self", "ranking": "certainty"})
+    truth = Annotations.from_dict(io.read_json(made.raw(cell) / "annotations.json")).split("eval")
+    categories = sorted(truth.categories)
+    rows = predictions(truth, task.prompts.questions(truth, categories, settings, made.root))
+    taught = [i for i in categories if truth.categories[i]["name"] in ("hog", "tiger")]
+    values = values_of(task.metrics.scores(truth, rows, categories, settings, taught))
+    each = SCORED["self"]
+    assert values["lvis/self/APtaught"] == pytest.approx((each["hog"] + each["tiger"]) / 2, abs=1e-12)
+    assert values["lvis/self/APuntaught"] == pytest.approx(each["cat"], abs=1e-12)
+    for group in ([], categories):  # nothing to tell apart
+        values = values_of(task.metrics.scores(truth, rows, categories, settings, group))
+        assert math.isnan(values["lvis/self/APtaught"]) and math.isnan(values["lvis/self/APuntaught"])
 
 
 def values_of(scores) -> dict[str, float]:

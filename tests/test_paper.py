@@ -1,15 +1,18 @@
 """The paper's tables as data: what is printed there, where it disagrees with itself, and a report beside it."""
 
+from pathlib import Path
+
 import pytest
 from plausible_results import plausible_project
 
 from vrft_core import io
+from vrft_core.commands import paper as commands_paper
 from vrft_core.params import Policy
 from vrft_core.report import paper
 from vrft_core.report.page import cell_page
 from vrft_core.report.panel import Inputs
 from vrft_core.stages import run_stage
-from vrft_core.tasks import get_task
+from vrft_core.tasks import get_task, load_params
 
 POLICY = {"family": "qwen2-vl", "coordinate_step": 1, "min_pixels": 1, "max_pixels": 1}
 COCO = ["bus", "train", "fire hydrant", "stop sign", "cat", "dog", "bed", "toilet"]
@@ -81,7 +84,7 @@ def test_a_report_stands_beside_its_row_with_gains_claims_and_caveats():
 
 
 def test_a_papers_inconsistency_is_noted_on_the_rows_it_concerns():
-    found = paper.compare(results("lvis/oracle/AP"), ["horse_buggy"], "lvis", "qwen2-vl-7b", 10)
+    found = paper.compare(results("lvis/oracle/AP"), ["horse_buggy"], "lvis-rare", "qwen2-vl-7b", 10)
     assert "other categories" in found["notes"][0]
     assert any("average 33.1" in note for note in found["notes"])
     assert any("no target to aim at" in note for note in found["notes"])
@@ -99,6 +102,22 @@ def test_a_metric_that_was_not_measured_decides_nothing():
 )
 def test_what_the_paper_did_not_measure_has_no_row(benchmark, policy, shots):
     assert paper.compare(results(), COCO, benchmark, policy, shots) is None
+
+
+def test_every_cell_of_the_papers_tables_stands_beside_a_row():
+    params = load_params(Path(__file__).parents[1] / "params.yaml")
+    for table, rows in commands_paper.TABLES.items():
+        for benchmark, recipe, shots in rows:
+            for count in shots:
+                policy = paper.policy_name(params.recipes[recipe].policy)
+                found = paper.compare(results(), COCO, benchmark, policy, count)
+                assert found and found["table"] == table, (benchmark, recipe, count)
+
+
+def test_novel_categories_of_the_paper_stand_beside_untaught_ones_here():
+    found = paper.compare(results("coco/oracle/APuntaught"), COCO, "coco-ovd", "qwen2-vl-2b", 92)
+    assert (found["metric"], found["rows"][0]["paper"]) == ("coco/oracle/APuntaught", 9.8)
+    assert found["rows"][0]["here"]["value"] == pytest.approx(20)
 
 
 def test_a_policy_is_known_by_its_repository():

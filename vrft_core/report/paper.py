@@ -1,7 +1,7 @@
 """The tables of the Visual-RFT paper (arXiv 2503.01785, tables 2 to 8) as data, and a report's results beside them.
 
-`paper.json` holds every number as printed, the gains and claims made of them, and where the paper disagrees with
-itself. What the report shows of it is in the templates.
+`paper.json` holds every number as printed, which of params.yaml's benchmarks has which column (`here`), the gains and
+claims made of them, and where the paper disagrees with itself. What the report shows of it is in the templates.
 """
 
 import json
@@ -26,11 +26,10 @@ def load() -> dict[str, Any]:
 
 
 def cells(table: int, policy: str, method: str, shots: int | None) -> dict[str, float] | None:
-    """Column → points of 100 of one row; the untouched policy has one row for all shots. None: no such row."""
+    """Column → points of 100 of one row; None: no such row. Some rows hold for all shots, as the untouched policy's."""
     found = next(one for one in load()["tables"] if one["table"] == table)
-    shots = None if method == "base" else shots
     for row in found["rows"]:
-        if (row["policy"], row["method"], row["shots"]) == (policy, method, shots):
+        if (row["policy"], row["method"]) == (policy, method) and row["shots"] in (None, shots):
             return dict(zip(found["columns"], row["values"], strict=True))
     return None
 
@@ -57,9 +56,9 @@ def compare(
     Rows: first the methods, then the gains over the untouched policy.
     """
     for table in load()["tables"]:
-        column = table["columns"][0] if table["benchmark"] == benchmark else benchmark
-        if column not in table["columns"]:
+        if benchmark not in table["here"]:
             continue
+        column = table["here"][benchmark]
         printed = {method: cells(table["table"], policy or "", method, shots) for method in METHODS}
         if printed["base"] and (printed["sft"] or printed["rft"]):
             shown = {m: row[column] for m, row in printed.items() if row}
@@ -100,7 +99,8 @@ def _beside(
         entry(gain["claim"], gain["value"], differences[gain["method"]])
         for gain in load()["gains"]
         if "claim" in gain
-        and (gain["table"], gain["policy"], gain["shots"], gain["column"]) == (table["table"], policy, shots, column)
+        and (gain["table"], gain["policy"], gain["column"]) == (table["table"], policy, column)
+        and gain["shots"] in (None, shots)
     ]
     notes = [
         f"{one['note']} (table {one['table']}, {one['policy']}, {one['method']}: {', '.join(one['columns'])})"

@@ -59,11 +59,10 @@ class Matches:
 
     def headline(self, table: np.ndarray) -> np.ndarray:
         """Headline metrics [..., M] from precision tables [..., K, T]; NaN where nothing counts."""
-        flat = (*table.shape[:-2], -1)
-        values = [_mean(table.reshape(flat), -1), _mean(table[..., 0], -1), _mean(table[..., 5], -1)]
+        values = [mean_precision(table), _mean(table[..., 0], -1), _mean(table[..., 5], -1)]
         if self.rules == "lvis":
             frequency = np.array([category["frequency"] for category in self.categories])
-            values += [_mean(table[..., frequency == letter, :].reshape(flat), -1) for letter in _FREQUENCIES]
+            values += [mean_precision(table[..., frequency == letter, :]) for letter in _FREQUENCIES]
         return np.stack(values, axis=-1)
 
     def precision_table(self, weights: np.ndarray | None = None, area: int = 0) -> np.ndarray:
@@ -206,6 +205,11 @@ def published_lvis(matches: Matches) -> dict:
     tables = np.stack([matches.precision_table(area=area) for area in range(len(_AREAS))], axis=1)
     each = np.asarray(_mean(tables.reshape(len(tables), -1), axis=1))
     return {"AP": _none([_mean(each)])[0], "per_category": dict(zip(matches.names, _none(each), strict=True))}
+
+
+def mean_precision(table: np.ndarray) -> np.ndarray:
+    """AP [...] from a precision table [..., K, T]; NaN where no category has an object."""
+    return np.asarray(_mean(table.reshape((*table.shape[:-2], -1)), -1))
 
 
 def _cumulated(values: np.ndarray) -> np.ndarray:

@@ -1,35 +1,41 @@
-"""Detection as `Scores`: average precision under the LVIS and the COCO rules together, from finished matches."""
+"""Detection as `Scores`: average precision under the LVIS and the COCO rules together, from finished matches.
 
-from collections.abc import Mapping, Sequence
+`APr`, `APc` and `APf` average categories by their frequency in LVIS; `APtaught` and `APuntaught` those with few-shot
+examples and those without, where there are both (what open-vocabulary papers call AP base and AP novel).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from vrft_core.evaluation.scores import MetricSpec
-from vrft_core.tasks.detection.metrics.average_precision import Matches
+from vrft_core.tasks.detection.metrics.average_precision import Matches, mean_precision
 
 _FREQUENCIES = {"APr": "r", "APc": "c", "APf": "f"}
-MEASURES = ("AP", "AP50", "AP75", *_FREQUENCIES)
+_TAUGHT = {"APtaught": True, "APuntaught": False}
+_GROUPS = (*_FREQUENCIES, *_TAUGHT)
+MEASURES = ("AP", "AP50", "AP75", *_GROUPS)
 
 
 def ap_metric(name: str) -> MetricSpec:
     """`lvis/oracle/APr`: rules first, then how it was decided what to ask, last what is measured.
 
-    The second may be missing. The bias of APr, APc and APf is estimated over all categories.
+    The second may be missing. The bias of a mean over a group of categories is estimated over all of them.
     """
     rules, *presence, measure = name.split("/")
     if measure not in MEASURES:
         raise ValueError(f"{name!r} does not end in one of {', '.join(MEASURES)}")
     title = " ".join([rules.upper(), measure, *(f"({one} presence)" for one in presence)])
-    pool = "/".join([rules, *presence, "AP"]) if measure in _FREQUENCIES else None
+    pool = "/".join([rules, *presence, "AP"]) if measure in _GROUPS else None
     return MetricSpec(name, title, "ap", pool=pool, banded=measure in _FREQUENCIES)
 
 
 class DetectionScores:
     """`Scores` of one model, K categories."""
 
-    def __init__(self, matches: Mapping[str, Matches], names: Sequence[str]) -> None:
-        """`matches`: by rules, about the same images and categories. `names`: see `ap_metric`."""
+    def __init__(self, matches: Mapping[str, Matches], names: Sequence[str], taught: Collection[int] = ()) -> None:
+        """`matches`: by rules, about the same images and categories. `names`: see `ap_metric`. `taught`: ids."""
         first = next(iter(matches.values()))
         for one in matches.values():
             same_categories = [c["id"] for c in one.categories] == [c["id"] for c in first.categories]
@@ -39,17 +45,18 @@ class DetectionScores:
         self.metrics = tuple(map(ap_metric, names))
         self._where = [(name.split("/")[0], name.split("/")[-1]) for name in names]
         self._matches = {rules: matches[rules] for rules, _ in dict.fromkeys(self._where)}
-        self._members = np.ones((len(names), len(first.categories)), dtype=bool)  # [M, K]
-        for row, (_, measure) in zip(self._members, self._where, strict=True):
-            if measure in _FREQUENCIES:
-                row[:] = [category.get("frequency") == _FREQUENCIES[measure] for category in first.categories]
+        self._groups = _groups(first.categories, set(taught))
+        everyone = np.ones(len(first.categories), dtype=bool)
+        self._members = np.array([self._groups.get(measure, everyone) for _, measure in self._where])  # [M, K]
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
         """[..., M], exactly as `Matches.headline`."""
         found = {}
         for rules, matches in self._matches.items():
-            values = matches.headline(matches.precision_table(weights))
+            table = matches.precision_table(weights)
+            values = matches.headline(table)
             found |= {(rules, measure): values[..., at] for at, measure in enumerate(matches.metrics)}
+            found |= {(rules, one): mean_precision(table[..., self._groups[one], :]) for one in _TAUGHT}
         return np.stack([found[where] for where in self._where], axis=-1)
 
     def parts(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -58,7 +65,7 @@ class DetectionScores:
         for rules, matches in self._matches.items():
             table = matches.precision_table(weights)
             each = table.mean(axis=-1)
-            tables |= {(rules, measure): each for measure in ("AP", *_FREQUENCIES)}
+            tables |= {(rules, measure): each for measure in ("AP", *_GROUPS)}
             tables |= {(rules, "AP50"): table[..., 0], (rules, "AP75"): table[..., 5]}
         return np.where(self._members, np.stack([tables[where] for where in self._where], axis=-2), np.nan)
 
@@ -82,3 +89,14 @@ class DetectionScores:
             there = one.truth_counted[0]
             found[rules][one.truth_image[there], one.truth_category[there]] = True
         return found
+
+
+def _groups(categories: list[dict], taught: set[int]) -> dict[str, np.ndarray]:
+    """Measure → bool [K], the categories it averages; none are taught or untaught where all or none are."""
+    groups = {
+        measure: np.array([category.get("frequency") == letter for category in categories], dtype=bool)
+        for measure, letter in _FREQUENCIES.items()
+    }
+    known = np.array([category["id"] in taught for category in categories], dtype=bool)
+    divided = known.any() and not known.all()
+    return groups | {measure: (known == value) & divided for measure, value in _TAUGHT.items()}

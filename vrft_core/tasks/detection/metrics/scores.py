@@ -20,10 +20,13 @@ from vrft_core.tasks.detection.settings import Settings
 from vrft_core.tasks.task import Interval
 
 RULES = ("lvis", "coco")
-MEASURES = {"lvis": ("AP", "AP50", "AP75", "APr", "APc", "APf"), "coco": ("AP", "AP50", "AP75")}
+MEASURES = {
+    "lvis": ("AP", "AP50", "AP75", "APr", "APc", "APf", "APtaught", "APuntaught"),
+    "coco": ("AP", "AP50", "AP75", "APtaught", "APuntaught"),
+}
 LABELS = {
     "lvis/AP": "LVIS AP", "lvis/AP50": "AP50", "lvis/AP75": "AP75", "lvis/APr": "rare", "lvis/APc": "common",
-    "lvis/APf": "frequent", "coco/AP": "COCO AP",
+    "lvis/APf": "frequent", "lvis/APtaught": "taught", "lvis/APuntaught": "untaught", "coco/AP": "COCO AP",
 }  # fmt: skip
 
 
@@ -89,21 +92,21 @@ def detections(row: Row) -> list[dict[str, Any]]:
 def scores(
     truth: Annotations, rows: Sequence[Row], categories: Sequence[int], settings: Settings, taught: Collection[int] = ()
 ) -> Scores:
-    """Boxes ranked as the settings say, under all rules, whether or not their categories were taught.
+    """Boxes ranked as the settings say, under all rules.
 
     Where only a share of the absent categories is asked about, a box in such an answer counts 1 / share times: the
     expected AP is that of all questions (but for the ratio's own small bias).
     """
-    return _named(match_rows(truth, ranked(rows, settings.ranking), categories, absent=_weight(settings)), settings)
+    matches = match_rows(truth, ranked(rows, settings.ranking), categories, absent=_weight(settings))
+    return _named(matches, [spec.name for spec in specs(settings)], taught)
 
 
 def _weight(settings: Settings) -> float:
     return 1 / settings.absent_share if settings.asked_by == "self" else 1.0
 
 
-def _named(matches: dict[str, Matches], settings: Settings, only: str | None = None) -> Scores:
-    names = [spec.name for spec in specs(settings) if only is None or spec.name.endswith(f"/{only}")]
-    return cast(Scores, DetectionScores(matches, names))  # cached properties are properties
+def _named(matches: dict[str, Matches], names: Sequence[str], taught: Collection[int] = ()) -> Scores:
+    return cast(Scores, DetectionScores(matches, names, taught))  # cached properties are properties
 
 
 def details(
@@ -117,6 +120,7 @@ def details(
     if settings.ranking not in matches:
         ranked(rows, settings.ranking)  # says why it cannot be done
     lvis = matches[settings.ranking]["lvis"]
+    headlines = [metric_name(rules, settings.asked_by, "AP") for rules in RULES]
     boxes = np.bincount(lvis.truth_category, minlength=len(lvis.categories)).tolist()
     rows_of = zip(lvis.average_precision()["per_category"].items(), lvis.categories, boxes, strict=True)
     return {
@@ -126,7 +130,7 @@ def details(
         },
         "presence": settings.asked_by,
         "ranking": settings.ranking,
-        "ranked_by": interval({name: _named(each, settings, "AP") for name, each in matches.items()}),
+        "ranked_by": interval({name: _named(each, headlines) for name, each in matches.items()}),
     }
 
 
