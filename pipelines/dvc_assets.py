@@ -25,7 +25,7 @@ from pipelines.texts import benchmark_text, stage_text
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params import Params, Resources
-from vrft_core.stages import STAGES
+from vrft_core.stages import OF_SOME, SCOPES, STAGES
 from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
@@ -33,12 +33,16 @@ FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with th
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
-    """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study."""
+    """For benchmark `lvis`: lvis_raw … lvis_report with one partition a cell, lvis_study with one a study.
+
+    Where studies of several recipes are compared, also lvis_comparison, with one partition each.
+    """
     stages, source = project.stages(), Source.of(Path(project.root))
     found = []
     for benchmark in benchmarks(params):
-        every = {name: _plan(benchmark, name, stages, params) for name in STAGES}
-        found += [_asset(benchmark, name, every, stages, params, source) for name in STAGES]
+        names = [*STAGES, *(name for name in OF_SOME if _targets(params, benchmark, name))]
+        every = {name: _plan(benchmark, name, stages, params) for name in names}
+        found += [_asset(benchmark, name, every, stages, params, source) for name in names]
     return found
 
 
@@ -97,10 +101,12 @@ def partitions(params: Params, benchmark: str, stage_name: str) -> dg.StaticPart
 
 def _targets(params: Params, benchmark: str, stage_name: str) -> dict[str, str]:
     """Partition → DVC target. Cells that share a stage's files have the same target."""
-    cells = [cell for cell in params.cells() if cell.benchmark == benchmark]
-    if STAGES[stage_name] == "study":
+    cells, scope = [cell for cell in params.cells() if cell.benchmark == benchmark], SCOPES[stage_name]
+    if scope == "study":
         cells = list(dict.fromkeys(cell.at("study") for cell in cells))
-    return {partition(cell): f"{stage_name}@{cell.at(STAGES[stage_name]).key}" for cell in cells}
+    if stage_name in OF_SOME:
+        cells = [study for study in cells if params.compared(study)]
+    return {partition(cell): f"{stage_name}@{cell.at(scope).key}" for cell in cells}
 
 
 def _plan(benchmark: str, name: str, stages: Mapping[str, Stage], params: Params) -> DvcAsset:
@@ -152,7 +158,7 @@ def _arguments(
     """Those of `@dg.asset`: what `dagster_dvc` says, in the benchmark's group; who of the team owns it; its code."""
     example = stages[every[name].example]
     arguments = asset_arguments(every[name], list(every.values()), stages)
-    command = example.command.replace(example.key, f"<{STAGES[name]}>")
+    command = example.command.replace(example.key, f"<{SCOPES[name]}>")
     text = stage_text(prefix(benchmark), params.benchmarks[benchmark].task, name, example.description, command)
     files = example.files[:1]
     return arguments | {

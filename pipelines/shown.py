@@ -17,7 +17,7 @@ from vrft_core.params import Params
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, points
-from vrft_core.stages import STAGES
+from vrft_core.stages import SCOPES
 from vrft_core.tasks import get_task
 
 EVALUATIONS = {"base_eval": "base", "sft_eval": "sft", "rft_eval": "rft"}
@@ -29,7 +29,7 @@ ENDS = {"": "value", ", low end": "low", ", high end": "high"}  # of a 95 % inte
 
 def metadata(root: Path, params: Params, cell: Cell, stage: str, reported: Mapping[str, Any]) -> dict[str, Any]:
     """`reported`: what the stage itself and DVC said, which comes last. `cell`: any that the stage belongs to."""
-    layout, cell = Layout(root), cell.at(STAGES[stage])
+    layout, cell = Layout(root), cell.at(SCOPES[stage])
     found: dict[str, Any] = {}
     if stage in EVALUATIONS:
         found |= _evaluation(layout, params, cell, EVALUATIONS[stage])
@@ -38,6 +38,8 @@ def metadata(root: Path, params: Params, cell: Cell, stage: str, reported: Mappi
     if stage in COMPARED:
         found |= _comparison(layout, cell)
         reported = {name: value for name, value in reported.items() if not _repeats(name)}
+    if stage == "comparison":
+        found["result"] = dg.MetadataValue.md((layout.comparison(cell) / "summary.md").read_text(encoding="utf-8"))
     found |= links(layout, cell, stage)
     images = previews.of(layout, params, cell, stage)
     found |= {name: dg.MetadataValue.md(text) for name, text in images.items()}

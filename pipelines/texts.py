@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from vrft_core.params import Params
-from vrft_core.stages import STAGES
+from vrft_core.stages import SCOPES
 from vrft_core.tasks import get_task
 
 # stage → (what goes in, what comes out, what is good); `{p}` is the benchmark's prefix in asset names
@@ -72,6 +72,11 @@ STAGE_TEXTS = {
         "one page: the differences with intervals that cover images and seeds",
         "the interval of *RFT − SFT* lies above 0: then it worked, and not by luck of the seed",
     ),
+    "comparison": (
+        "the evaluations of this study and those of the recipe that `comparisons` in params.yaml names beside it",
+        "a table: differences between the recipes on the same images, with intervals and the FLOPs of each",
+        "an interval that does not include 0 says which recipe is better here; read *gain* too, for bases differ",
+    ),
 }
 OF_NUMBERS = ("base_eval", "sft_eval", "rft_eval")  # where the task says what its deciding number means
 
@@ -110,4 +115,4 @@ def benchmark_text(params: Params, benchmark: str, partitions: Sequence[str]) ->
     )
 
 
-assert STAGE_TEXTS.keys() == STAGES.keys()
+assert STAGE_TEXTS.keys() == SCOPES.keys()

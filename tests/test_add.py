@@ -191,7 +191,8 @@ def test_they_are_commands(root, capsys):
     assert main(["--root", str(root), "add", "icons", "--recipe", "qwen2-vl-2b"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert error.endswith("recipe qwen2-vl-2b wants official data, and benchmark icons has none; take mini\n")
+    assert "recipe qwen2-vl-2b wants official data, and benchmark icons has none; " in error
+    assert error.endswith("take mini, mini-no-thinking, mini-native\n")
 
 
 # --- removing --------------------------------------------------------------------------------------------------------

@@ -130,6 +130,10 @@ class Layout:
         """Tables of a report's curves and bars."""
         return self._results(cell) / "plots"
 
+    def comparison(self, cell: Cell) -> Path:
+        """A study beside that of another recipe."""
+        return self.root / "reports/comparisons" / cell.at("study").key
+
     def _results(self, cell: Cell) -> Path:
         # A study depends on one directory, so its cells' results lie side by side.
         return self.root / "reports" / cell.at("study").key / f"s{cell.at('cell').seed}"

@@ -32,16 +32,17 @@ class StageName(click.ParamType):
     name = "STAGE"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from vrft_core.stages import STAGES
+        from vrft_core.stages import OF_SOME, STAGES
 
-        if value not in STAGES:
-            self.fail(f"no stage {value!r}; known: {', '.join(STAGES)}", param, ctx)
+        known = [*STAGES, *OF_SOME]
+        if value not in known:
+            self.fail(f"no stage {value!r}; known: {', '.join(known)}", param, ctx)
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-        from vrft_core.stages import STAGES
+        from vrft_core.stages import OF_SOME, STAGES
 
-        return completions(STAGES, incomplete)
+        return completions([*STAGES, *OF_SOME], incomplete)
 
 
 @experiments.command()

@@ -17,7 +17,8 @@ experiments = vrft.section("Experiments")
 def add(project: Project, benchmark: str, recipe: str | None, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:
     """Put cells into the grid of params.yaml.
 
-    BENCHMARK is one that params.yaml describes, or `paper`: the cells of all its tables.
+    BENCHMARK is one that params.yaml describes, or `paper`: the cells of all its tables; or `comparisons`: the cells of
+    recipes that are compared with those in the grid.
     """
     from vrft_core.commands.add import add as put
 
@@ -33,7 +34,7 @@ def add(project: Project, benchmark: str, recipe: str | None, shots: tuple[int, 
 def remove(project: Project, name: str, recipe: str | None, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:
     """Take cells out of the grid; their files stay.
 
-    NAME is a benchmark, the key of a cell or study, or `paper`.
+    NAME is a benchmark, the key of a cell or study, `paper` or `comparisons`.
     """
     from vrft_core.commands.add import remove as take
 

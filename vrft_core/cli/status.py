@@ -28,11 +28,14 @@ def table(rows: Sequence[Status]) -> str:
     for group in (cells, studies):
         if not group:
             continue
-        names, spent = list(group[0].stages), [cost_text(row.cost) for row in group]
+        names = list(dict.fromkeys(name for row in group for name in row.stages))
+        spent = [cost_text(row.cost) for row in group]
         wide = max(map(len, spent))
         lines += ["", f"{'':<{width}}  {'  '.join(names)}" + ("  cost" if wide else "")]
         for row, cost in zip(group, spent, strict=True):
-            marks = "  ".join(_mark(row.stages[name], len(name)) for name in names)
+            marks = "  ".join(
+                _mark(row.stages[name], len(name)) if name in row.stages else " " * len(name) for name in names
+            )
             line = f"{row.key:<{width}}  {marks}" + (f"  {cost:<{max(wide, 4)}}" if wide else "")
             lines.append(
                 _with_result(line.rstrip(), _plain_width(width, names) + (2 + max(wide, 4) if wide else 0), row)

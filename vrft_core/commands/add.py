@@ -11,11 +11,12 @@ from vrft_core import io, yaml_edit, yaml_text
 from vrft_core.cell import Cell
 from vrft_core.commands import paper
 from vrft_core.errors import InputError
-from vrft_core.params import Nightly, Params
+from vrft_core.params import Nightly, Params, comparison_rows
 from vrft_core.tasks import settings_models
 
 DEFAULT = "mini"
 BLOCKS = ("data", "setups", "cells", "studies")
+COMPARED = "comparisons"
 
 
 def add(
@@ -25,7 +26,8 @@ def add(
     shots: Sequence[int] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
 ) -> list[str]:
-    """Put a cell for each of `shots` and `seeds` into the grid; `benchmark` may be `paper`: the cells of its tables.
+    """Put a cell for each of `shots` and `seeds` into the grid; `benchmark` may be `paper`: the cells of its tables; or
+    `comparisons`: for each cell there of a recipe that others are compared with, theirs.
 
     Returns lines that say what was added. What is there already stays. Raises InputError, with params.yaml untouched,
     for names there are not, and where recipe and benchmark do not fit.
@@ -34,10 +36,11 @@ def add(
     path = root / "params.yaml"
     text = yaml_text.read(path)
     params = Params.parse(text, path, settings_models())
-    if benchmark == paper.NAME:
+    if benchmark in (paper.NAME, COMPARED):
         if given := [option for option, value in (("--recipe", recipe), ("--shots", shots)) if value is not None]:
-            raise InputError(given[0], "the paper's tables have their own", "leave it out, or name one benchmark")
-        wanted = paper.cells(seeds)
+            whose = "the paper's tables" if benchmark == paper.NAME else f"what {COMPARED} in params.yaml names"
+            raise InputError(given[0], f"{whose} have their own", "leave it out, or name one benchmark")
+        wanted = paper.cells(seeds) if benchmark == paper.NAME else _to_compare(params, path, seeds)
     else:
         wanted = [
             (benchmark, recipe or DEFAULT, k, seed) for k in _numbers("--shots", shots or (1,), 1) for seed in seeds
@@ -57,7 +60,9 @@ def remove(
     shots: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[str]:
-    """Take cells out of the grid, and out of `nightly`. `name`: a benchmark, `paper`, or the key of a cell or study.
+    """Take cells out of the grid, and out of `nightly`.
+
+    `name`: a benchmark, the key of a cell or study, `paper`, or `comparisons`: of all recipes compared with others.
 
     What recipe, shots and seeds do not say is not asked about. Files of the cells stay. Returns lines that say what
     was removed; raises InputError where no cell is meant.
@@ -65,12 +70,15 @@ def remove(
     path = root / "params.yaml"
     text = yaml_text.read(path)
     params = Params.parse(text, path, settings_models())
-    listed = {Cell(r, b, k, seed).key for b, r, k, seed in paper.cells(seeds or _seeds(params))}
+    if name == COMPARED:
+        listed = {cell.key for cell in params.cells() if cell.recipe in params.comparisons}
+    else:
+        listed = {Cell(r, b, k, seed).key for b, r, k, seed in paper.cells(seeds or _seeds(params))}
     gone = [
         cell
         for cell in params.cells()
         if (name in (cell.benchmark, cell.key, cell.at("study").key, cell.at("setup").key) or
-            (name == paper.NAME and cell.key in listed))
+            (name in (paper.NAME, COMPARED) and cell.key in listed))
         and (recipe is None or cell.recipe == recipe)
         and (shots is None or cell.shots in shots)
         and (seeds is None or cell.seed in seeds)
@@ -86,7 +94,7 @@ def remove(
 def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, seed: int) -> Cell:
     """A cell that may stand in the grid. Raises InputError in one line where names or kinds of data do not fit."""
     if benchmark not in params.benchmarks:
-        known = f"known: {', '.join(params.benchmarks)}, or {paper.NAME}"
+        known = f"known: {', '.join(params.benchmarks)}, or {paper.NAME} or {COMPARED}"
         raise InputError(path, f"benchmarks: no benchmark {benchmark!r}", known)
     if recipe not in params.recipes:
         raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(params.recipes)}")
@@ -143,7 +151,8 @@ def _with(text: str, params: Params, new: list[Cell]) -> str:
         text = yaml_edit.add(text, ("grid", name), rows[name], behind if name == "cells" else None)
     for study in set(seeds) & set(params.grid.studies):
         text = yaml_edit.append(text, ("grid", "studies", study, "seeds"), seeds[study])
-    return yaml_edit.append(text, ("grid", "recipes"), dict.fromkeys(cell.recipe for cell in new))
+    text = yaml_edit.append(text, ("grid", "recipes"), dict.fromkeys(cell.recipe for cell in new))
+    return _with_comparisons(text, params, [*params.cells(), *new])
 
 
 def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> str:
@@ -159,7 +168,43 @@ def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> s
     for study in {cell.at("study").key for cell in left} & {cell.at("study").key for cell in gone}:
         seeds = {cell.seed for cell in gone if cell.at("study").key == study}
         text = yaml_edit.remove(text, ("grid", "studies", study, "seeds"), seeds)
-    return yaml_edit.remove(text, ("grid", "recipes"), {c.recipe for c in gone} - {c.recipe for c in left})
+    text = yaml_edit.remove(text, ("grid", "recipes"), {c.recipe for c in gone} - {c.recipe for c in left})
+    return _with_comparisons(text, params, left)
+
+
+def _to_compare(params: Params, path: Path, seeds: Sequence[int]) -> list[tuple[str, str, int, int]]:
+    """(benchmark, recipe, shots, seed): what is missing beside the cells in the grid."""
+    pairs = params.comparisons.items()
+    found = [
+        (cell.benchmark, recipe, cell.shots, cell.seed or 0)
+        for recipe, against in pairs
+        for cell in params.cells()
+        if cell.recipe == against and cell.seed in seeds
+    ]
+    if not found:
+        others = ", ".join(dict.fromkeys(params.comparisons.values())) or "none"
+        raise InputError(
+            path, f"comparisons: the grid has no cell, with such a seed, of what others are compared with: {others}",
+            "add those first: vrft add BENCHMARK --recipe RECIPE",
+        )  # fmt: skip
+    return found
+
+
+def _with_comparisons(text: str, params: Params, cells: Sequence[Cell]) -> str:
+    """The text with the rows of `grid.comparisons` that a grid of these cells has."""
+    rows, have = comparison_rows(params, cells), params.grid.comparisons
+    if not rows and not have:
+        return text
+    at = ("grid", COMPARED)
+    try:
+        text = yaml_edit.remove(text, at, set(have) - set(rows))
+        text = yaml_edit.add(text, at, rows)
+        for key in set(rows) & set(have):
+            if rows[key]["seeds"] != have[key].seeds:
+                text = yaml_edit.put(text, (*at, key, "seeds"), rows[key]["seeds"])
+    except KeyError:
+        raise InputError("params.yaml", "grid has no block `comparisons`", "write `comparisons: {}` there") from None
+    return text
 
 
 def _replace(path: Path, before: Params, text: str, cells: Iterable[Cell]) -> None:

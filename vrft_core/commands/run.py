@@ -30,7 +30,7 @@ _SAID = (
 
 
 def run(layout: Layout, params: Params, cell: Cell) -> Path:
-    """Reproduce the report of a cell or study; returns the folder of its report.
+    """Reproduce the report of a cell or study, and what a study is compared with; returns the folder of its report.
 
     Raises InputError for a wider scope and for a user's files that have changed, and SystemExit with the stage's own
     exit status when a stage fails: it has said why.
@@ -44,23 +44,23 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
         files.refuse_changed(benchmark, layout.root)
     refuse_unwritable(project_folders(layout.root))
     link_code(layout.root)
-    stage = "report" if cell.scope == "cell" else "study"
+    targets = [f"{'report' if cell.scope == 'cell' else 'study'}@{cell.key}"]
+    targets += [f"comparison@{cell.key}"] if cell.scope == "study" and params.compared(cell) else []
     known: set[str] = set()
     narrator = Narrator()
     for line in ahead(layout, params, cell):
         narrator.line(line)
-    target = f"{stage}@{cell.key}"
     if find_spec("dvc") is None:
-        status = reproduce(layout.root, target, narrator)
+        status = reproduce(layout.root, targets, narrator)
     else:
-        while (status := _repro(layout.root, target, known, narrator)) is None:
+        while (status := _repro(layout.root, targets, known, narrator)) is None:
             pass  # another process had a lock of DVC's, and has let go
     if status:
         raise SystemExit(status)
     return layout.report(cell)
 
 
-def _repro(root: Path, target: str, known: set[str], narrator: Narrator) -> int | None:
+def _repro(root: Path, targets: list[str], known: set[str], narrator: Narrator) -> int | None:
     """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status.
 
     None where another process works on the same files, after waiting for it; `known`: as in `wait_for_dvc`.
@@ -72,7 +72,7 @@ def _repro(root: Path, target: str, known: set[str], narrator: Narrator) -> int 
         "PYTHONUNBUFFERED": "1",
         **narrator.environment(),
     }
-    command = [sys.executable, "-m", "dvc", "repro", target]
+    command = [sys.executable, "-m", "dvc", "repro", *targets]
     process = subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )

@@ -16,9 +16,10 @@ from vrft_core.locks import exclusive
 PLACE = ".dvc/tmp/vrft"  # Dagster's side locks a stage there, too
 
 
-def reproduce(root: Path, target: str, narrator: Narrator) -> int:
-    """Bring a stage up to date with all it needs; 0, or the exit status of the stage that failed."""
-    for stage in in_order(stages(root), target):
+def reproduce(root: Path, targets: list[str], narrator: Narrator) -> int:
+    """Bring stages up to date with all they need; 0, or the exit status of the stage that failed."""
+    known = stages(root)
+    for stage in dict.fromkeys(one for target in targets for one in in_order(known, target)):
         with exclusive(root / PLACE / f"{stage.target}.lock", stage.target):
             if holds(root, stage, recorded(root).get(stage.target)):
                 narrator.skip(stage.target, "cached")

@@ -20,7 +20,7 @@ from vrft_core.locks import is_held
 from vrft_core.outcomes import outcome
 from vrft_core.params import Params
 from vrft_core.report.verdict import points
-from vrft_core.stages import STAGES, lock_file, outcome_file
+from vrft_core.stages import OF_SOME, SCOPES, STAGES, lock_file, outcome_file
 
 FRESH, MADE, STALE, RUNNING, FAILED, NEVER = "fresh", "made", "stale", "running", "failed", "never"
 OF_A_CELL = tuple(name for name in STAGES if name != "study")
@@ -47,19 +47,20 @@ def status(layout: Layout, params: Params, keys: Sequence[Cell]) -> tuple[list[S
     `costs.latest`; `cost`: of those stages added that no other cell shares. `disk`: bytes, see `disk.of_cell`.
     """
     stale, why = _changed(layout.root)
-    return [_row(layout, cell, stale) for cell in keys], why
+    return [_row(layout, params, cell, stale) for cell in keys], why
 
 
-def _row(layout: Layout, cell: Cell, stale: set[str] | None) -> Status:
+def _row(layout: Layout, params: Params, cell: Cell, stale: set[str] | None) -> Status:
     states, failures = {}, {}
-    for name in OF_A_CELL if cell.scope == "cell" else ("study",):
-        own = cell.at(STAGES[name])
+    of_a_study = ("study", *(OF_SOME if cell.scope == "study" and params.compared(cell) else ()))
+    for name in OF_A_CELL if cell.scope == "cell" else of_a_study:
+        own = cell.at(SCOPES[name])
         states[name] = state(layout, own, name, stale)
         if states[name] == FAILED:
             failures[name] = outcome(outcome_file(layout, own, name)).get("error", "")
-    spent = {name: costs.latest(costs.cost_file(layout, cell.at(STAGES[name]), name)) for name in states}
+    spent = {name: costs.latest(costs.cost_file(layout, cell.at(SCOPES[name]), name)) for name in states}
     known = {name: cost for name, cost in spent.items() if cost}
-    own = costs.added([cost for name, cost in known.items() if STAGES[name] == cell.scope])
+    own = costs.added([cost for name, cost in known.items() if SCOPES[name] == cell.scope])
     return Status(cell.key, states, failures, result_of(layout, cell), known, own, disk.of_cell(layout, cell))
 
 
@@ -93,6 +94,8 @@ def outputs(layout: Layout, cell: Cell, name: str) -> Path:
             return layout.model(cell, name)
         case "report" | "study":
             return layout.report(cell)
+        case "comparison":
+            return layout.comparison(cell)
     return layout.evaluation(cell, name.removesuffix("_eval")) / "metrics.json"
 
 

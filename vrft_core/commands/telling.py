@@ -22,7 +22,7 @@ from vrft_core.progress import duration
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, points
-from vrft_core.stages import STAGES, outcome_file
+from vrft_core.stages import OF_SOME, STAGES, outcome_file
 
 PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, done in \S+)$")
 INTERRUPTED = f"vrft: {STOPPED}"
@@ -34,10 +34,12 @@ FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about
 
 def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
     """What running a cell or study will do and about how long it takes, judging by earlier runs in this project."""
-    cells = [one for one in params.cells() if one.at(cell.scope) == cell]
+    other = params.compared(cell) if cell.scope == "study" else None
+    cells = [one for one in params.cells() if one.at(cell.scope) in (cell, other)]
     wanted = {(name, one.at(STAGES[name])) for one in cells for name in OF_A_CELL}
     wanted |= {("study", cell)} if cell.scope == "study" else set()
-    order = list(STAGES)
+    wanted |= {("comparison", cell)} if other else set()
+    order = [*STAGES, *OF_SOME]
     new = sorted(
         ((name, own) for name, own in wanted if state(layout, own, name, None) == NEVER),
         key=lambda one: (order.index(one[0]), one[1].key),
@@ -147,6 +149,9 @@ def result(layout: Layout, cell: Cell, width: int | None = None) -> list[str]:
     lines = [*textwrap.wrap(verdict["headline"], width), ""]
     lines += _table(found, width)
     lines += ["", f"Report: {folder / 'report.html'}"]
+    if cell.scope == "study" and (beside := layout.comparison(cell) / "metrics.json").is_file():
+        compared = io.read_json(beside)
+        lines += ["", *textwrap.wrap(compared["headline"], width), f"Comparison: {beside.with_name('summary.md')}"]
     if cell.scope == "cell":
         lines.append(f"Next:   vrft run {cell.at('study').key}   the same over all seeds of the grid")
         lines.append(f"        vrft predict {cell.key} IMAGE --out boxed.png   try the model on an image")

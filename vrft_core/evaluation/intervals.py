@@ -28,10 +28,11 @@ POWER = 0.8  # the chance to show a difference that `needed_images` and `needed_
 _TAIL = (1 + LEVEL) / 2
 _Z = float(stdtrit(np.inf, _TAIL))
 _NOTHING = 1e-9  # a half width below it is rounding
+_SIGNS = (1.0, -1.0, -1.0, 1.0)  # of a pair, a - b, or of two pairs, (a - b) - (c - d)
 
 
 def intervals(
-    models: Mapping[str, Scores], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
+    models: Mapping[str, Scores], halves: int, seed: int, differences: Sequence[tuple[str, ...]] = DIFFERENCES
 ) -> Intervals:
     """Intervals over images, of models that were evaluated on the same ones.
 
@@ -64,11 +65,12 @@ def intervals(
 
 
 def intervals_over_seeds(
-    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]] = DIFFERENCES
+    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, ...]] = DIFFERENCES
 ) -> Intervals:
     """The same for the mean over training seeds: one dictionary for each seed, with the same models and images.
 
-    A model that is one and the same object for several seeds (the untouched one) is counted once.
+    A model that is one and the same object for several seeds (the untouched one) is counted once. Four names in
+    `differences` are a difference of two differences, (a - b) - (c - d).
 
     → as `intervals`, each metric also with "std" (over seeds, n - 1; None for one seed), "per_seed": [value, …] and
     "se_images", the standard error that comes from images alone.
@@ -115,7 +117,7 @@ def _power_factor() -> float:
 
 
 def _describe(
-    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, str]]
+    seeds: Sequence[Mapping[str, Scores]], halves: int, seed: int, differences: Sequence[tuple[str, ...]]
 ) -> Intervals:
     scores = {id(one): one for models in seeds for one in models.values()}
     first = next(iter(seeds[0].values()))
@@ -140,7 +142,9 @@ def _describe(
 
     return {
         "models": {name: rows((1.0, name)) for name in runs[0]},
-        "differences": {f"{a}-{b}": rows((1.0, a), (-1.0, b)) for a, b in differences if a in runs[0] and b in runs[0]},
+        "differences": {
+            "-".join(names): rows(*zip(_SIGNS, names, strict=False)) for names in differences if {*names} <= {*runs[0]}
+        },
     }
 
 

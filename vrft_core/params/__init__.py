@@ -3,7 +3,8 @@
 Science parameters, and what each stage needs of a machine; where a step runs is configured in `pipelines`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _listed(keys: list[str]) -> str:
 class Params(Strict):
     benchmarks: dict[Name, Benchmark]
     recipes: dict[Name, Recipe]
+    comparisons: dict[Name, Name] = Field(default_factory=dict)  # recipe → the recipe that it is compared with
     grid: Grid
     nightly: Nightly = Nightly()
     resources: dict[Name, RecipeResources] = Field(default_factory=dict)
@@ -60,6 +62,11 @@ class Params(Strict):
 
     def cells(self) -> list[Cell]:
         return [Cell(c.recipe, c.benchmark, c.shots, c.seed, data=c.data) for c in self.grid.cells.values()]
+
+    def compared(self, study: Cell) -> Cell | None:
+        """The study that this one is compared with; None for one that is compared with none."""
+        row = self.grid.comparisons.get(study.key)
+        return row and replace(study, recipe=row.against)
 
     def recipe(self, cell: Cell) -> Recipe:
         """The cell's recipe; where the cell has a benchmark, with the values of its task."""
@@ -135,6 +142,7 @@ class Params(Strict):
             seeds = sorted(c.seed for c in cells if c.seed is not None and c.at("study").key == key)
             if sorted(study.seeds) != seeds:
                 raise ValueError(f"grid.studies.{key}.seeds must be {seeds}, as grid.cells implies")
+        self._check_comparisons()
         if unknown := set(self.resources) - set(self.recipes):
             raise ValueError(f"resources: no recipe {sorted(unknown)[0]!r}")
         golden = {self.nightly.golden} - {None}
@@ -160,6 +168,19 @@ class Params(Strict):
         if row.task not in recipe.tasks:
             raise ValueError(f"{where}: recipes.{row.recipe}.tasks has no block {row.task!r}")
 
+    def _check_comparisons(self) -> None:
+        for recipe, against in self.comparisons.items():
+            if unknown := [name for name in (recipe, against) if name not in self.recipes]:
+                raise ValueError(f"comparisons.{recipe}: no recipe {unknown[0]!r}; known: {', '.join(self.recipes)}")
+            if recipe == against:
+                raise ValueError(f"comparisons.{recipe}: a recipe is compared with another one")
+        wanted = comparison_rows(self, self.cells())
+        have = {key: row.model_dump() for key, row in self.grid.comparisons.items()}
+        if have != wanted:
+            key = min(key for key in {*have, *wanted} if have.get(key) != wanted.get(key))
+            row = wanted.get(key, "left out")
+            raise ValueError(f"grid.comparisons.{key} must be {row}, as comparisons and grid.cells imply")
+
     @model_validator(mode="after")
     def _tasks_exist(self, info: ValidationInfo):
         known = (info.context or {}).get("tasks")
@@ -184,3 +205,29 @@ class Params(Strict):
             raise InputError(
                 path, f"{field}: {first['msg'].removeprefix('Value error, ')}", "see params.yaml's comments"
             ) from None
+
+
+def comparison_rows(params: Params, cells: Iterable[Cell]) -> dict[str, dict]:
+    """What `grid.comparisons` must hold for these cells: each study whose recipe is compared with that of another one.
+
+    Both are about one benchmark, with the same data and shots. Only seeds that both have are compared.
+    """
+    studies: dict[Cell, list[int]] = {}
+    for cell in cells:
+        studies.setdefault(cell.at("study"), []).append(cell.seed or 0)
+    found = {}
+    for study, own in studies.items():
+        against = params.comparisons.get(study.recipe)
+        other = replace(study, recipe=against or "")
+        seeds = sorted(set(own) & set(studies.get(other, ())))
+        if against and seeds and params.recipes[against].data == params.recipes[study.recipe].data:
+            found[study.key] = {
+                "benchmark": study.benchmark,
+                "recipe": study.recipe,
+                "task": params.task(study),
+                "data": study.data,
+                "shots": study.shots,
+                "seeds": seeds,
+                "against": against,
+            }
+    return found

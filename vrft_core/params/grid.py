@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from vrft_core.names import Key, Name, TaskName
 from vrft_core.params.benchmarks import Kind
@@ -35,6 +35,12 @@ class Study(Setup):
     seeds: list[Natural]
 
 
+class Comparison(Study):
+    """A study beside that of another recipe, on the seeds that both have."""
+
+    against: Name
+
+
 class Grid(Strict):
     """Keys and fields must agree; `Params` checks them against each other and against benchmarks and recipes."""
 
@@ -43,6 +49,7 @@ class Grid(Strict):
     setups: dict[Key, Setup]
     cells: dict[Key, CellRow]
     studies: dict[Key, Study]
+    comparisons: dict[Key, Comparison] = Field(default_factory=dict)  # of studies that `comparisons` pairs
 
     @field_validator("*", mode="before")
     @classmethod

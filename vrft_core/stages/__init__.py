@@ -29,6 +29,8 @@ STAGES = {
     "report": "cell",
     "study": "study",
 }
+OF_SOME = {"comparison": "study"}  # the same of stages that not every study has: `Params.compared`
+SCOPES = STAGES | OF_SOME
 # what a stage writes in, besides its run folder
 _WRITES = {"raw": "data", "few_shot": "data", "prompts": "data", "policy": "models"}
 _TRAININGS = ("sft", "rft")
@@ -54,7 +56,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     room or may not write, before it begins where that can be seen then, and where what it reads is damaged.
     """
     spent_before = cpu_seconds()
-    module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(STAGES[name])
+    module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(SCOPES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
