@@ -4,10 +4,10 @@ import json
 from typing import TYPE_CHECKING
 
 from vrft_core.evaluation.scores import Ends
-from vrft_core.report.charts import brief
 from vrft_core.report.comparison import EQUAL, GAINS, ComparisonResults
 from vrft_core.report.panel import MODEL_NAMES, MODELS, TRAINED
 from vrft_core.report.summary import pair_name
+from vrft_core.report.text import brief
 from vrft_core.report.verdict import points
 
 if TYPE_CHECKING:
