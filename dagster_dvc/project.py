@@ -6,17 +6,18 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dagster as dg
 from filelock import FileLock
 
 from dagster_dvc import resolved
+from dagster_dvc.stage import Made, Stage, numbers, of_row
 
 if TYPE_CHECKING:  # imported where DVC is asked: definitions load without it
     from dvc.repo import Repo
@@ -29,29 +30,6 @@ PAUSE = 1.0  # seconds between tries while another process has a lock of DVC's
 
 class CannotTell(Exception):
     """What is used cannot be known, so that nothing can be removed."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of dvc.yaml for one key, resolved by DVC. Paths are relative to the project's root.
-
-    `settings` is `meta.dagster`; `files` are the dependencies that no stage makes, such as code; `needs` are the
-    targets whose outs it depends on; `metrics` are those of its outs that hold metrics; `key` is "" without `foreach`.
-    """
-
-    name: str
-    key: str
-    command: str
-    description: str
-    settings: dict
-    files: tuple[str, ...]
-    needs: tuple[str, ...]
-    outs: tuple[str, ...]
-    metrics: tuple[str, ...]
-
-    @property
-    def target(self) -> str:
-        return f"{self.name}@{self.key}" if self.key else self.name
 
 
 class DvcProject(dg.ConfigurableResource):
@@ -70,7 +48,7 @@ class DvcProject(dg.ConfigurableResource):
             [metadata.version("dvc"), *(one.name for one in fields(Stage))],
         )
         if rows := resolved.load(path, root, made_by):
-            return {stage.target: stage for stage in map(_stage, rows)}
+            return {stage.target: stage for stage in map(of_row, rows)}
         before = resolved.digests(root, DECLARED)
         stages, read = self._resolve()
         files = resolved.digests(root, read)
@@ -83,7 +61,7 @@ class DvcProject(dg.ConfigurableResource):
         with self._repo() as repo:
             graph = repo.index.graph
             stages = cast("list[PipelineStage]", repo.index.stages)  # dvc.yaml has no others
-            made = _Made(out.def_path for stage in stages for out in stage.outs)
+            made = Made(out.def_path for stage in stages for out in stage.outs)
             needs = {stage.name: sorted(need.name for need in graph.successors(stage)) for stage in stages}
             found = {str(stage.name): _read(stage, needs[stage.name], made) for stage in stages}
             if {stage.path_in_repo for stage in stages} != {"dvc.yaml"}:
@@ -162,7 +140,7 @@ class DvcProject(dg.ConfigurableResource):
         """The numbers in a stage's metrics files (JSON), nested names joined by `.`."""
         found: dict[str, float] = {}
         for path in stage.metrics:
-            found |= _numbers(json.loads((Path(self.root) / path).read_text(encoding="utf-8")))
+            found |= numbers(json.loads((Path(self.root) / path).read_text(encoding="utf-8")))
         return found
 
     def unused(self, keep: Iterable[str], before: float, remove: bool = False) -> tuple[int, int]:
@@ -236,38 +214,7 @@ class DvcProject(dg.ConfigurableResource):
             self.wait(busy, known)
 
 
-def _stage(row: dict[str, Any]) -> Stage:
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return Stage(**values)
-
-
-def _version(stage: Any) -> str:
-    return "+".join(out.hash_info.value for out in stage.outs)  # committed: each has a digest
-
-
-def _whole(cache: Any, keep: Iterable[str]) -> set[str]:
-    """Digests, and for those of folders that are in the cache the digests of what is in them."""
-    found = set(keep)
-    for one in list(found):
-        if one.endswith(".dir") and (path := Path(cache.oid_to_path(one))).is_file():
-            found |= {row["md5"] for row in json.loads(path.read_text(encoding="utf-8"))}
-    return found
-
-
-class _Made:
-    """Which paths stages make."""
-
-    def __init__(self, outs: Iterable[str]) -> None:
-        self._outs = {PurePosixPath(out) for out in outs}
-        self._above = {folder for out in self._outs for folder in out.parents}
-
-    def __contains__(self, path: str) -> bool:
-        """Whether some stage makes it, a part of it, or a folder that it is in."""
-        own = PurePosixPath(path)
-        return own in self._outs or own in self._above or not self._outs.isdisjoint(own.parents)
-
-
-def _read(stage: "PipelineStage", needs: list[str], made: _Made) -> Stage:
+def _read(stage: "PipelineStage", needs: list[str], made: Made) -> Stage:
     from dvc.dependency import ParamsDependency
 
     name, _, key = str(stage.name).partition("@")
@@ -285,7 +232,14 @@ def _read(stage: "PipelineStage", needs: list[str], made: _Made) -> Stage:
     )
 
 
-def _numbers(value: object, name: str = "") -> dict[str, float]:
-    if isinstance(value, Mapping):
-        return {k: v for key, inner in value.items() for k, v in _numbers(inner, f"{name}.{key}".lstrip(".")).items()}
-    return {name: float(value)} if isinstance(value, int | float) and not isinstance(value, bool) else {}
+def _version(stage: Any) -> str:
+    return "+".join(out.hash_info.value for out in stage.outs)  # committed: each has a digest
+
+
+def _whole(cache: Any, keep: Iterable[str]) -> set[str]:
+    """Digests, and for those of folders that are in the cache the digests of what is in them."""
+    found = set(keep)
+    for one in list(found):
+        if one.endswith(".dir") and (path := Path(cache.oid_to_path(one))).is_file():
+            found |= {row["md5"] for row in json.loads(path.read_text(encoding="utf-8"))}
+    return found

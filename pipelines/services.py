@@ -54,7 +54,7 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     try:
         if not SETTINGS.is_dir():
-            raise InputError(SETTINGS, "is not here", "start it from a checkout of vrft; VRFT_ROOT names the project")
+            raise InputError(SETTINGS, "is not here", "start it from a checkout; VRFT_ROOT names the project")
         load_params(root / "params.yaml")
         refuse_unwritable([root, state])
         ports = {name: int(os.environ.get(name, port)) for name, port in PORTS.items()}

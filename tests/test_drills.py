@@ -29,9 +29,16 @@ WEIGHTS = "adapter_model.safetensors"
 ASKED = "asked"  # a line for each batch of questions that a process was given
 
 
-def _stage(root: Path, name: str, kill: tuple[str, str, int] | None, rank: int = 0, count: int = 1, port: int = 0):
-    """`vrft stage` in a process of its own; `kill` = (class or module, function, which call) ends it by SIGKILL."""
+def _stage(
+    root: Path, name: str, kill: tuple[str, str, int] | None, rank: int = 0, count: int = 1, port: int = 0, said=None
+):
+    """`vrft stage` in a process of its own; `kill` = (class or module, function, which call) ends it by SIGKILL.
+
+    `said`: the end of a pipe that it prints errors to.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if said:
+        os.dup2(said.fileno(), 2)
     if count > 1:
         told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         os.environ |= {name: str(value) for name, value in told.items()} | {"MASTER_ADDR": "127.0.0.1"}
@@ -69,8 +76,8 @@ def start():
     preloaded = ["vrft_core.training.rft", "vrft_core.training.sft", "peft", "mlflow.store.tracking.sqlalchemy_store"]
     context.set_forkserver_preload(preloaded)
 
-    def call(*arguments) -> multiprocessing.Process:
-        process = context.Process(target=_stage, args=arguments)
+    def call(*arguments, **options) -> multiprocessing.Process:
+        process = context.Process(target=_stage, args=arguments, kwargs=options)
         process.start()
         return process
 
@@ -187,19 +194,23 @@ def same(one: Layout, other: Layout) -> bool:
     return weights[0] == weights[1] and rows[0] == rows[1] and rows[0].count(b"\n") == 4 * 8
 
 
-def test_told_to_end_and_killed_ten_seconds_later_it_goes_on_from_what_it_sealed(trained, start):
+def test_told_to_end_by_the_death_of_its_orchestrator_and_killed_ten_seconds_later_it_goes_on(trained, start):
+    """Whoever read its lines is gone, too."""
     whole, broken = trained
     folder = fresh(broken)
-    process = start(broken.root, "rft", None)
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    process = start(broken.root, "rft", None, said=writer)
+    writer.close()
     deadline = time.monotonic() + 200
     while not (folder / ROLLOUTS).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    reader.close()
     process.terminate()
     process.join(10)
     process.kill()
     (status,) = ended(process)
-    assert status in (-signal.SIGTERM, -signal.SIGKILL)
+    assert status in (-signal.SIGTERM, -signal.SIGKILL), "not by an error"
     if status == -signal.SIGTERM:
         assert complete_checkpoints(folder), "it had the time to seal one"
     assert ended(start(broken.root, "rft", None)) == [0]

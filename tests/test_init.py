@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import textwrap
 
 import pytest
 import yaml
@@ -162,9 +163,9 @@ def test_category_names_survive_being_written_as_yaml(root, name):
 
 def test_a_recipe_that_the_grid_has_not_used_yet_joins_it(root):
     text = (root / "params.yaml").read_text()
-    start = text.index("  mini:\n")
-    recipe = text[start : text.index("\n\n", start) + 1].replace("  mini:\n", "  other:\n", 1)
-    (root / "params.yaml").write_text(text.replace("\ngrid:", f"{recipe}\ngrid:", 1))
+    other = yaml.safe_dump({"other": yaml.safe_load(text)["recipes"]["mini"]}, sort_keys=False)
+    recipe = textwrap.indent(other, "  ")
+    (root / "params.yaml").write_text(text.replace("\nrecipes:\n", f"\nrecipes:\n{recipe}", 1))
 
     assert init(root, "--recipe", "other") == 0
 

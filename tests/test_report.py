@@ -182,7 +182,7 @@ def test_the_same_inputs_give_the_same_bytes(project):
     run_stage("report", layout, params, cell)
 
     assert {path.name: path.read_bytes() for path in layout.report(cell).iterdir()} == before
-    assert set(before) == {"report.html", "metrics.json", "summary.md"}
+    assert set(before) == {"report.html", "metrics.json", "summary.md", "learning.svg", "examples.svg"}
 
 
 def test_every_chart_and_image_is_described_and_every_table_has_caption_and_header_cells(made):

@@ -21,6 +21,7 @@ from small_project import CELL, ROOT, edit_params, run, small_project
 from test_ui import free_port
 
 from pipelines import postgres
+from pipelines.children import answers
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
@@ -268,6 +269,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
 
 
 def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(services):
+    wait(lambda: answers(f"http://127.0.0.1:{services.mlflow}/health"))
     run("vrft", "track", "--resend", cwd=services.root, **tracked(services))
     found = services.api("runs/search", experiment_ids=[services.experiment("lvis")])
     (training,) = (one for one in found["runs"] if tags(one).get("stage") == "rft")

@@ -134,6 +134,8 @@ def log_report(layout: Layout, cell: Cell, methods: Sequence[str]) -> None:
         return
     for method in methods:
         directory = layout.model(cell, method)
+        if not directory.is_dir():
+            continue
         try:
             digest = provenance.directory_digest(directory)
             with _store(layout) as client:

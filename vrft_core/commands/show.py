@@ -16,6 +16,7 @@ from vrft_core.commands.cell_examples import Subject, spread
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 from vrft_core.report import drawing
+from vrft_core.report.text import printable
 from vrft_core.tasks.task import Example
 
 SIDE, MARGIN, COLUMNS = 360, 12, 3  # px of an image's longer side at most, and around it
@@ -86,7 +87,7 @@ def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[floa
     for number, (one, drawn) in enumerate(zip(examples, boxes, strict=True)):
         assert isinstance(one.image, Path)
         picture = drawing.picture(number, one.image, (one.width, one.height))
-        texts = {name: drawing.printable(getattr(one, name), LONGEST) for name in ("label", "question", "answer")}
+        texts = {name: printable(getattr(one, name), LONGEST) for name in ("label", "question", "answer")}
         svg = drawing.boxes_over(picture, drawn, [], "truth", f"A training image: {texts['label']}.")
         shown.append({**texts, "picture": picture, "svg": svg})
     return Environment(autoescape=True).from_string(PAGE).render(title=title, shown=shown)
@@ -120,7 +121,7 @@ def _tile(example: Example, boxes: list[list[float]]) -> Image.Image:
         draw.rectangle(corners, outline="#ffd400", width=2)
     lines: list[str] = []
     for said in (example.label, example.question, example.answer):
-        shown = drawing.printable(said, LONGEST)
+        shown = printable(said, LONGEST)
         lines += [part for line in shown.split("\n") for part in textwrap.wrap(line, LETTERS) or [""]] + [""]
     text = _text(lines[:-1], 11)
     tile = Image.new("RGB", (SIDE, picture.height + 6 + text.height), "white")

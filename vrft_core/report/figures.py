@@ -52,8 +52,8 @@ def learning(training: "Mapping[str, Description]") -> list[Figure]:
 
 def learning_of(method: str, record: "Description") -> list[Figure]:
     """The same of one training alone: its validation score, and its reward or loss."""
-    curve = _rewards(record) if method == "rft" else _loss(method, record.get("log", []))
-    return [_validation({method: record}), curve]
+    curves = _rewards(record) if method == "rft" else [_loss(method, record.get("log", []))]
+    return [_validation({method: record}), *curves]
 
 
 def _validation(training: "Mapping[str, Description]") -> Figure:
