@@ -39,10 +39,9 @@ def prepare(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     if not cluster.is_dir():
         shutil.rmtree(half, ignore_errors=True)  # left by a start that was killed
+        give(folder)  # before there is anything to read in it
         io.write_text(password, secrets.token_urlsafe(24))
-        password.chmod(0o600)
-        for path in (folder, password):
-            give(path)
+        give(password)
         done = subprocess.run(
             as_account([programs() / "initdb", "-D", half, "-U", OWNER, "-E", "UTF8", "--locale=C.UTF-8",
                         "--auth=scram-sha-256", f"--pwfile={password}"]),

@@ -65,7 +65,7 @@ class Pages(StaticFiles):
 
 
 class Code:
-    """Text of the project's own files at a commit; none that the commit does not hold, nothing else of git's."""
+    """Text, at any commit, of the files that the present commit has; nothing else of git's."""
 
     def __init__(self, root: Path) -> None:
         self.source = Source.of(root)

@@ -75,7 +75,7 @@ def test_who_waits_for_a_lock_names_its_holder_once_and_goes_on_when_that_is_kil
     assert first.startswith(
         f"vrft: the model: waiting for process {process.pid} (-c {path}), which holds {path} since "
     )
-    assert second == "vrft: the model: goes on"
+    assert second == "vrft: the model: continues"
     assert not is_held(path)
 
 

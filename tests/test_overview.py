@@ -36,7 +36,7 @@ def results(cell: str, gain: float, shots: int = 1, half: float = 0.02, **more) 
 def test_the_headline_counts_what_intervals_decide():
     every = [results("a", 0.05), results("b", 0.01), results("c", -0.05), results("d", 0.04)]
 
-    said = "Of 4 reports, RFT beats SFT in 2, is worse in 1, and cannot be told from it in 1."
+    said = "Of 4 reports, RFT beats SFT in 2, is worse in 1, and is not shown to differ from it in 1."
     assert overview.headline(every) == said
     assert overview.headline(every[:1]) == "a is reported."
 
@@ -90,7 +90,7 @@ def test_without_names_every_study_that_has_a_report_is_compared_else_its_cells(
     page = (project.root / "reports/overview.html").read_text()
     assert 'href="studies/lvis-mini-1shot/report.html"' in page
     assert 'href="icons-mini-1shot/s1/report/report.html"' in page
-    assert capsys.readouterr().out.startswith("Of 2 reports, RFT beats SFT in none, is worse in none, and cannot")
+    assert capsys.readouterr().out.startswith("Of 2 reports, RFT beats SFT in none, is worse in none, and is not")
 
 
 def test_links_lead_from_wherever_the_page_lies(project, tmp_path):
@@ -139,7 +139,7 @@ def test_what_can_be_said_names_each_metric_once():
         found["differences"][pair]["n"] = entry(value, 0.02)
 
     assert findings(found)[:2] == [
-        "RFT against SFT: better in the metric (+5.0); not told apart in another.",
+        "RFT against SFT: better in the metric (+5.0); not shown to differ in another.",
         "RFT against the untouched model: better in the metric (+15.0); worse in another (−30.0).",
     ]
 

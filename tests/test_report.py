@@ -212,26 +212,6 @@ def test_both_colour_schemes_have_contrast(made):
             assert contrast(colours[name], colours["paper"]) >= 3, name
 
 
-def test_twenty_images_half_of_them_few_shot_each_image_once_by_lot():
-    pairs = {f"{image}-{category}": (image, category) for image in range(100) for category in (1, 2, 3, 4)}
-
-    chosen = drawing.choose(pairs, {1, 2}, seed=0)
-
-    shown = [pairs[name] for name in chosen]
-    assert len({image for image, _ in shown}) == len(shown) == 20
-    assert sorted(category for _, category in shown) == [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
-    assert chosen == drawing.choose(dict(random.Random(1).sample(list(pairs.items()), len(pairs))), {1, 2}, seed=0)
-    assert chosen != drawing.choose(pairs, {1, 2}, seed=1)
-
-
-def test_where_there_are_few_images_all_are_shown():
-    cats = {f"{image}-1": (image, 1) for image in range(7)}
-    dogs = {f"{image}-2": (image, 2) for image in range(10, 14)}
-
-    assert len(drawing.choose(cats | dogs, {2}, seed=0)) == 11
-    assert len(drawing.choose(cats, {2}, seed=0)) == 7
-
-
 def test_boxes_are_drawn_where_they_are_and_counted_as_found_once(made):
     layout, params = made
     cell = params.cells()[0]

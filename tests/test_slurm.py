@@ -468,5 +468,5 @@ def test_a_node_that_is_lost_under_a_job_that_slurm_does_not_start_again_is_trie
 
 def test_the_time_limit_is_named_with_time_for_a_last_checkpoint_and_not_retried(out_of_time):
     failed = out_of_time.outcome()
-    assert "its time limit being near; it had 1m: start again to go on from the last checkpoint" in failed.failure
+    assert "its time limit being near; it had 1m: start again to resume from the last checkpoint" in failed.failure
     assert "a last checkpoint is written" in failed.failure and failed.attempts == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vrft_core import cli, provenance, tracking
+from vrft_core import cli, costs, provenance, tracking
 from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
@@ -100,6 +100,24 @@ def test_a_run_holds_settings_inputs_curve_rollouts_and_the_trained_model(projec
     assert (model.source_run_id, model.tags["dvc.md5"]) == (found.info.run_id, digest)
     assert model.tags["dvc.path"] == f"models/{cell.key}/rft"
     assert store.search_registered_models() == [], "only what can be loaded is registered"
+
+
+def test_a_training_that_is_recorded_later_costs_what_its_stage_noted_and_nothing_where_that_is_not_known(
+    project, store
+):
+    layout, params, cell = project
+    with tracking.run(layout, params, cell, "rft", computed=False):
+        pass
+    [found] = runs(store)
+    assert not [name for name in found.data.tags if name.startswith("cost.")], "as after a clone and `dvc pull`"
+
+    noted = costs.cost_file(layout, cell, "rft")
+    noted.parent.mkdir(parents=True, exist_ok=True)
+    noted.write_text('{"ended": "done", "seconds": 500, "cpu_seconds": 400, "peak_memory_mb": 900}\n')
+    with tracking.run(layout, params, cell, "rft", computed=False):
+        pass
+    [found] = runs(store)
+    assert (found.data.tags["cost.seconds"], found.data.tags["cost.cpu_seconds"]) == ("500", "400")
 
 
 @pytest.mark.slow

@@ -84,4 +84,4 @@ def test_one_that_waits_for_a_killed_stage_goes_on_from_its_checkpoint(layout):
     first.kill()
     first.wait()
     assert second.wait(300) == 0, said.read_text()
-    assert f"vrft: {CELL} rft: goes on" in said.read_text()
+    assert f"vrft: {CELL} rft: continues" in said.read_text()

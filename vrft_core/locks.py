@@ -102,7 +102,7 @@ def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
             if not _is_there(path, file):
                 continue
             if said:
-                say(f"{what}: goes on")
+                say(f"{what}: continues")
             yield Lock(file)
             return
 

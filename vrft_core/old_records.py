@@ -1,6 +1,7 @@
 """Runs in MLflow that are needed by nothing any more. What is needed otherwise is `retention`'s.
 
-Only runs that this project has recorded are looked at: those of trainings and evaluations, and of nights.
+Only runs that vrft has recorded are looked at: those of trainings and evaluations, and of nights. Which project has
+recorded them they do not say: on a server that several share, another's are taken for this one's.
 """
 
 import subprocess

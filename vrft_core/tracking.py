@@ -49,12 +49,13 @@ _NOTES = {
 
 
 @contextlib.contextmanager
-def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run | _Off"]:
+def run(layout: Layout, params: Params, cell: Cell, stage: str, computed: bool = True) -> Iterator["Run | _Off"]:
     """The run of the model that `stage` (policy, sft, rft) trains; its settings and inputs are recorded at once.
 
     The run is found by cell, stage and a fingerprint of settings and input digests. An unfinished one is continued,
     and so is a finished one unless this package's code has changed since: that is another training.
     An exception in the block marks the run FAILED (KILLED for Ctrl-C); a hard kill leaves it RUNNING until the retry.
+    `computed`: it is computed in the block, whose cost is recorded; else that of the last result, where it is known.
     Raises InputError when the store cannot be reached.
     """
     if not _installed():
@@ -78,7 +79,8 @@ def run(layout: Layout, params: Params, cell: Cell, stage: str) -> Iterator["Run
     except BaseException as error:
         record.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    spent = costs.so_far(costs.cost_file(layout, cell, stage), meter.read())
+    noted = costs.cost_file(layout, cell, stage)
+    spent = costs.so_far(noted, meter.read()) if computed else costs.latest(noted) or {}
     for name in (*costs.SUMS, *costs.PEAKS):
         if name in spent:
             record.tag(f"cost.{name}", f"{spent[name]:.12g}")

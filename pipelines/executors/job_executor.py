@@ -224,7 +224,7 @@ class Watch:
         remedy = {
             Cause.MEMORY: f"it had {asked.memory}: raise `memory` under `resources` in params.yaml",
             Cause.REFUSED: "see `resources` in params.yaml",
-            Cause.TIME: f"it had {asked.time}: start again to go on from the last checkpoint, or raise `time` "
+            Cause.TIME: f"it had {asked.time}: start again to resume from the last checkpoint, or raise `time` "
             "under `resources` in params.yaml",
         }.get(cause, "")
         return job_failure(cause, what, last_lines, remedy)

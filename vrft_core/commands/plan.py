@@ -111,8 +111,8 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: P
         *_work_table(recipe, *_work(model, recipe, sizes, gpu, gpus, total)),
         "",
         f"Time assumes {UTILISATION:.0%} of {GPUS[gpu][0] / 1e12:.0f} TFLOP/s in training and {BANDWIDTH:.0%} of "
-        f"{GPUS[gpu][1] / 1e12:.2f} TB/s in generation. Every completion runs its own prompt and picture here; "
-        "sharing them costs less.",
+        f"{GPUS[gpu][1] / 1e12:.2f} TB/s in generation. Every completion is counted with its own prompt and "
+        "image; sharing them costs less.",
         "",
         *_disk(total, trained, recipe.adapter is not None, root),
     ]

@@ -32,7 +32,7 @@ def rebuild(layout: Layout, params: Params) -> list[str]:
 
 def _training(layout: Layout, params: Params, cell: Cell, method: str) -> None:
     record, model = io.read_json(layout.training(cell, method)), layout.model(cell, method)
-    with tracking.run(layout, params, cell, method) as run:
+    with tracking.run(layout, params, cell, method, computed=False) as run:
         for row in record["log"]:
             run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])
         for row in record["validation"]:

@@ -1,4 +1,4 @@
-"""Images on a page: which to show, each embedded once, and boxes drawn over it.
+"""Images on a page, each embedded once, and boxes drawn over them.
 
 Images are shrunk and stripped of their metadata. What is said about them belongs to each task's `panels`.
 """
@@ -6,7 +6,7 @@ Images are shrunk and stripped of their metadata. What is said about them belong
 import base64
 import io
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,29 +14,9 @@ from markupsafe import Markup, escape
 
 from vrft_core.images import Size, open_rgb
 
-SHOWN = 20
-LONG_SIDE = 420  # px of the embedded picture
-MOST_BOXES = 40  # drawn for one model in one picture
-SMALL, LARGE = 160, 420  # px: how wide a picture stands on the page, which its lines and letters are drawn for
-
-
-def choose(pairs: Mapping[str, tuple[int, int]], few_shot: Collection[int], seed: int, count: int = SHOWN) -> list[str]:
-    """`count` examples by lot, half of them from few-shot categories where there are enough.
-
-    `pairs`: example → (image, category). Categories take turns, so that each is seen, and no image comes twice.
-    """
-    lot = random.Random(f"pictures/{seed}")
-    names = {pair: name for name, pair in pairs.items()}
-    groups = {
-        True: turns([p for p in names if p[1] in few_shot], lot),
-        False: turns([p for p in names if p[1] not in few_shot], lot),
-    }
-    chosen: list[tuple[int, int]] = []
-    for group, limit in ((True, count // 2), (False, count), (True, count)):
-        for pair in groups[group]:
-            if len(chosen) < limit and pair[0] not in {image for image, _ in chosen}:
-                chosen.append(pair)
-    return [names[pair] for pair in sorted(chosen, key=lambda pair: (pair[1] not in few_shot, pair[1], pair[0]))]
+LONG_SIDE = 420  # px of the embedded image
+MOST_BOXES = 40  # drawn for one model in one image
+SMALL, LARGE = 160, 420  # px: how wide an image stands on the page, which its lines and letters are drawn for
 
 
 def turns(pairs: list[tuple[int, int]], lot: random.Random) -> list[tuple[int, int]]:

@@ -40,14 +40,14 @@ def html(groups: Mapping[str, Sequence[tuple[Report, str]]]) -> str:
 
 
 def headline(every: Sequence[Report]) -> str:
-    """For example: Of 3 reports, RFT beats SFT in 1, is worse in none; 2 cannot tell."""
+    """For example: Of 3 reports, RFT beats SFT in 1, is worse in none, and is not shown to differ from it in 2."""
     found = [outcome(one["differences"]["rft-sft"][one["verdict"]["metric"]]) for one in every]
     better, worse, rest = (found.count(kind) for kind in ("better", "worse", "undecided"))
     if len(found) == 1:
         return every[0]["verdict"]["headline"]
     return (
-        f"Of {len(found)} reports, RFT beats SFT in {better or 'none'}, is worse in {worse or 'none'}, and cannot be "
-        f"told from it in {rest or 'none'}."
+        f"Of {len(found)} reports, RFT beats SFT in {better or 'none'}, is worse in {worse or 'none'}, and is not "
+        f"shown to differ from it in {rest or 'none'}."
     )
 
 

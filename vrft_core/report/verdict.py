@@ -63,7 +63,7 @@ def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[s
         also = ["To compare SFT and RFT, start from a model that finds something in such images: a larger recipe."]
     if images < FEW_IMAGES:
         also.append(
-            f"There are only {images} evaluation images: small differences cannot be told from chance, and the "
+            f"There are only {images} evaluation images: small differences may well be chance, and the "
             f"intervals themselves are rough; use {FEW_IMAGES} or more."
         )
     return {
@@ -133,7 +133,7 @@ def _images(value: float, half: float, images: int) -> str:
 
 
 def findings(results: "Results") -> list[str]:
-    """A sentence on each pair of models: in which metrics one is better, worse, or cannot be told from the other."""
+    """A sentence on each pair of models: in which metrics one is better, worse, or not shown to differ."""
     said = []
     for pair in PAIRS:
         first, second = (NAMES[name] for name in pair.split("-"))
@@ -146,7 +146,7 @@ def findings(results: "Results") -> list[str]:
                 found[kind].append(f"{label}{by}")
         parts = [
             f"{words} {', '.join(found[kind])}"
-            for kind, words in (("better", "better in"), ("worse", "worse in"), ("undecided", "not told apart in"))
+            for kind, words in (("better", "better in"), ("worse", "worse in"), ("undecided", "not shown to differ in"))
             if found[kind]
         ]
         if parts:
