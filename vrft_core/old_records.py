@@ -1,7 +1,7 @@
 """Runs in MLflow that are needed by nothing any more. What is needed otherwise is `retention`'s.
 
-Only runs that vrft has recorded are looked at: those of trainings and evaluations, and of nights. Which project has
-recorded them they do not say: on a server that several share, another's are taken for this one's.
+Only runs that vrft has recorded in the project's own file are looked at: those of trainings and evaluations, and of
+nights. Which project has recorded them they do not say, so those of a server are left alone.
 """
 
 import subprocess
@@ -20,6 +20,7 @@ from vrft_core.retention import Needed, Old
 
 KIND = "MLflow run"
 NIGHTS = 7  # that the check of a night looks back
+AT_ONCE = 500  # runs named on one command line
 STARTED_FROM = "vrft.starting_weights"  # a tag of a run
 
 
@@ -50,7 +51,9 @@ def registered(layout: Layout, needed: Needed) -> None:
 
 def old_runs(layout: Layout, needed: Needed, before: float) -> list[Old]:
     """Finished runs that ended before `before` (seconds since 1970) and are neither needed nor the last of their cell
-    and stage, or of the last nights."""
+    and stage, or of the last nights. None of a server's, which other projects may use, too."""
+    if not is_kept_here(layout):
+        return []
     waiting = {path.stem.rpartition("-")[0] or path.stem for path in (layout.root / "runs/tracking").glob("*.jsonl")}
     waiting |= {path.stem for path in (layout.root / "runs/tracking").glob("*.jsonl")}
     found: list[Old] = []
@@ -87,23 +90,19 @@ def _unneeded(of: tuple[str, str], later: bool, needed: Needed) -> str:
     return "a later run took its place" if of[0] in needed.cells else "no longer in the grid"
 
 
-def remove_runs(layout: Layout, runs: list[str]) -> str:
-    """Delete runs: from the project's own file for good, with their artifacts; on a server they are marked as deleted.
-
-    Returns a sentence for what is left to do, or nothing.
-    """
+def remove_runs(layout: Layout, runs: list[str]) -> None:
+    """Delete runs from the project's own file for good, with their artifacts."""
     with tracking.open_store(layout) as client:
         for run in runs:
             client.delete_run(run)
-    if not is_kept_here(layout):
-        return "MLflow's server keeps deleted runs until `mlflow gc` is run there"
     uri = tracking.tracking_uri(layout)
-    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri]
-    done = subprocess.run([*command, "--run-ids", ",".join(runs)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise InputError("mlflow gc", last[:200], "the runs are marked as deleted; run it again")
-    return ""
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri, "--run-ids"]
+    for begin in range(0, len(runs), AT_ONCE):
+        some = ",".join(runs[begin : begin + AT_ONCE])
+        done = subprocess.run([*command, some], capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise InputError("mlflow gc", last[:200], "the runs are marked as deleted; run it again")
 
 
 def _size(info: Any) -> int:

@@ -7,6 +7,7 @@ they are sent, belongs to `tracking`.
 import contextlib
 import fcntl
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -148,7 +149,9 @@ def waiting(folder: Path) -> Iterator[tuple[Path, dict]]:
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """Without names and passwords that are part of an address."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(r"//[^/@\s]+@", "//", line)[:200]
 
 
 def _paths(folder: Path, name: str) -> Iterator[Path]:

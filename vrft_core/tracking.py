@@ -454,10 +454,9 @@ def _store(layout: Layout) -> Iterator:
                 _take_along(layout)
             yield MlflowClient(uri, uri)
     except Exception as error:
-        address = urlsplit(uri).netloc
         raise InputError(
             _public(uri),
-            f"MLflow cannot be reached: {first_line(error).replace(address, address.rpartition('@')[2])}",
+            f"MLflow cannot be reached: {first_line(error)}",
             "start the server, or unset MLFLOW_TRACKING_URI to keep the runs in mlflow.db",
         ) from error
 

@@ -53,6 +53,8 @@ def _collect(layout: Layout, params: Params, before: float, remove: bool) -> Fou
     of_baselines(layout, needed)
     records: list[Old] = []
     notes: list[str] = []
+    if not old_records.is_kept_here(layout):
+        notes.append("MLflow's server may serve other projects: its runs are left as they are")
     if old_records.is_there(layout):
         old_records.registered(layout, needed)
         records = old_records.old_runs(layout, needed, before)
@@ -61,8 +63,8 @@ def _collect(layout: Layout, params: Params, before: float, remove: bool) -> Fou
         for one in files:
             assert one.path
             shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
-        if records and (left := old_records.remove_runs(layout, [one.id for one in records])):
-            notes.append(left)
+        if records:
+            old_records.remove_runs(layout, [one.id for one in records])
     others, why = _others(layout, needed, before, remove)
     return Found([*files, *records, *others], notes + why)
 
