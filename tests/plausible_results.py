@@ -13,7 +13,8 @@ from small_project import ROOT, lvis_alone
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
-from vrft_core.cell import Cell, Layout
+from vrft_core.cell import HEADLINE, Cell, Layout
+from vrft_core.evaluation.headline import headline
 from vrft_core.evaluation.intervals import intervals
 from vrft_core.params import Params
 from vrft_core.stages.evaluate import SEED
@@ -74,6 +75,8 @@ def write_rows(layout: Layout, params: Params, cell: Cell, method: str, rows: li
     }
     directory = layout.evaluation(cell, method)
     io.write_jsonl(directory / "predictions.jsonl", rows)
+    deciding = task.metrics.specs(settings)[0]
+    io.write_json(directory / HEADLINE, headline(deciding.title, metrics["metrics"][deciding.name]))
     io.write_json(directory / "metrics.json", metrics)
 
 

@@ -110,7 +110,7 @@ def test_an_experiment_runs_what_its_parameter_makes_stale_and_is_compared(root,
 
     assert ran[0] == 0, ran[1]
     again = set(re.findall(r"Running stage '(.+)'", ran[1]))
-    assert {f"rft@{CELL}", f"report@{CELL}"} <= again <= MAY_CHANGE, "an evaluation only if the weights are others"
+    assert {f"rft@{CELL}", f"report@{CELL}"} <= again <= MAY_CHANGE, ran[1]
     assert json.loads(params[1].splitlines()[-1])["params.yaml"][BETA]["new"] == 0.1
     changes = json.loads(metrics[1].splitlines()[-1])
     own = changes[f"reports/{STUDY}/s0/rft/{HEADLINE}"]["points"]
