@@ -34,7 +34,8 @@ def plausible_project(root: Path, skill: dict[str, float] = SKILL, scenes: dict 
     """A project with everything the report of each of its cells reads."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     content["benchmarks"]["lvis"]["embedded"] |= scenes
-    content["recipes"]["mini"]["evaluation"]["draws"] = 100
+    for name in ("mini", *content["comparisons"]):
+        content["recipes"][name]["evaluation"]["draws"] = 100
     content["recipes"]["mini"]["tasks"]["detection"]["presence"] = "oracle"
     lvis_alone(content)
     (root / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -45,6 +45,9 @@ def _less_of_everything(params: dict) -> None:
     recipe["rft"] |= {"steps": 2, "warmup_steps": 1, "batch_size": 8, "num_generations": 4, "save_steps": 1}
     recipe["rft"]["max_completion_length"] = 16
     recipe["evaluation"] |= {"max_new_tokens": 16, "draws": 20, "validation_images": 8}
+    for name in params["comparisons"]:  # in params.yaml they have mini's values
+        blocks = ("few_shot", "adapter", "sft", "rft", "evaluation")
+        params["recipes"][name] |= {block: dict(recipe[block]) for block in blocks}
 
 
 def small_project(root: Path) -> Path:

@@ -3,6 +3,7 @@
 from vrft_core.expectations import EXAMPLES, Expectation, among, at_least, no_rows
 
 LABELS = "boxes"
+GOOD = "The share of images whose objects are counted right, in points."
 DESCRIPTIONS = {
     "raw": {"counts": "Every image shows an animal."},
     "prompts": {
