@@ -44,6 +44,7 @@ def small_recipe(adapter: bool = True) -> Recipe:
             update={**changes, "batch_size": 8, "num_generations": 4, "max_completion_length": 24}
         ),
         "evaluation": recipe.evaluation.model_copy(update={"max_new_tokens": 24, "batch_size": 4}),
+        "tasks": {name: task.model_copy(update={"sft": {}, "rft": {}}) for name, task in recipe.tasks.items()},
     }
     return recipe.model_copy(update=update)
 

@@ -47,6 +47,7 @@ def _missing() -> str:
     return ""
 
 
+LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="ten minutes: set VRFT_LONG_DRILLS=1")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_missing()), reason=_missing())]
 
 
@@ -217,6 +218,7 @@ def paused(services: Services, run_id: str, after: int) -> int:
     return pid
 
 
+@LONG
 def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_same_as_another(services):
     layout = Layout(services.root)
     # cancelled in mid-training
@@ -268,6 +270,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     assert weights[0] == weights[1], "as if nothing had happened"
 
 
+@LONG
 def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(services):
     wait(lambda: answers(f"http://127.0.0.1:{services.mlflow}/health"))
     run("vrft", "track", "--resend", cwd=services.root, **tracked(services))
@@ -282,6 +285,7 @@ def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(servi
     assert any(path.is_file() for path in artifacts.rglob("*")), "through the server, into its store"
 
 
+@LONG
 def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
     assert services.ended(services.launch("lvis", "lvis_rft_eval")) == "SUCCESS"
     run("vrft", "baseline", CELL, cwd=services.root)
@@ -292,6 +296,7 @@ def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
     assert tags(kept)["verdict"] == "passed" and night["run"].startswith(f"http://127.0.0.1:{services.mlflow}/")
 
 
+@LONG
 def test_when_it_is_killed_nothing_stays_behind(services):
     assert len(services.processes()) >= 5
     os.kill(services.process.pid, signal.SIGKILL)
