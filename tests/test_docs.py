@@ -176,7 +176,7 @@ def test_the_reference_of_the_command_line_is_current():
 
 def test_variables_of_the_environment_exist_in_the_code():
     places = [path for folder in ("vrft_core", "pipelines", "deploy") for path in (ROOT / folder).rglob("*.py")]
-    places += (ROOT / "deploy").rglob("*.yaml")
+    places += [*(ROOT / "deploy").rglob("*.yaml"), ROOT / "tests/test_services.py"]
     code = "".join(path.read_text(encoding="utf-8") for path in places)
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert {one for one in re.findall(r"VRFT_[A-Z_]*[A-Z]\b(?!_)", text) if not re.search(rf"\b{one}\b", code)} == set()
