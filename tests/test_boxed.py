@@ -19,6 +19,8 @@ from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.tasks import get_task, load_params
 
+pytestmark = pytest.mark.slow  # a policy is made, or a report
+
 ROOT = Path(__file__).parents[1]
 CELL = "lvis-mini-1shot-s0"
 CATEGORIES = ["cat", "dog"]

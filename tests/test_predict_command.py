@@ -21,6 +21,8 @@ from vrft_core.tasks import get_task, load_params
 from vrft_core.tasks.detection.commands.presence_map import claim, existence_question
 from vrft_core.tasks.task import Example
 
+pytestmark = pytest.mark.slow  # a policy is made, or a report
+
 ROOT = Path(__file__).parents[1]
 
 

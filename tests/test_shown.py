@@ -18,6 +18,8 @@ from vrft_core.stages import STAGES
 from vrft_core.stages.report import report
 from vrft_core.tasks import load_params, names
 
+pytestmark = pytest.mark.slow  # a policy is made, or a report
+
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
