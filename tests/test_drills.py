@@ -253,7 +253,7 @@ def test_one_of_two_processes_killed_ends_both_and_the_rest_is_as_if_it_had_not_
 
 
 def test_dvc_repro_beside_a_dagster_run_loses_nothing_and_ends_in_the_same_bytes_when_repeated(tmp_path):
-    """DVC alone does not wait for others: it may give up, or remove what Dagster has just made. Repeated, all is well."""
+    """DVC waits for nobody: it may give up, or remove what Dagster has just made. Repeated, all is well."""
     root = small_project(tmp_path / "project")
     whole = small_project(tmp_path / "whole")
     program = (
