@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import data_by_dagster
 import pytest
 from small_policy import small_recipe, taught_policy
 from small_project import CELL, ROOT, edit_params, run, small_project
@@ -256,25 +257,15 @@ def test_dvc_repro_beside_a_dagster_run_loses_nothing_and_ends_in_the_same_bytes
     """DVC waits for nobody: it may give up, or remove what Dagster has just made. Repeated, all is well."""
     root = small_project(tmp_path / "project")
     whole = small_project(tmp_path / "whole")
-    program = (
-        "import sys; from pathlib import Path; import dagster as dg\n"
-        "from pipelines.definitions import build_definitions\n"
-        "job = build_definitions(Path(sys.argv[1])).resolve_job_def('lvis')\n"
-        "keys = [dg.AssetKey(f'lvis_{name}') for name in ('raw', 'few_shot', 'prompts')]\n"
-        "with dg.instance_for_test() as instance:\n"
-        "    job.execute_in_process(instance=instance, partition_key='mini-1shot-s0', asset_selection=keys)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     said = root / "said"
     with open(said, "w") as file:
-        command = [sys.executable, "-c", program, str(root)]
-        dagster = subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file)
+        dagster = data_by_dagster.start(root, "mini-1shot-s0", file)
     deadline = time.monotonic() + 200
     while "vrft stage raw" not in said.read_text():
         assert time.monotonic() < deadline and dagster.poll() is None, said.read_text()
         time.sleep(0.05)
     repro = ["dvc", "repro", f"prompts@{CELL}"]
+    environment = data_by_dagster.environment()
     beside = subprocess.run(repro, cwd=root, env=environment, text=True, capture_output=True, timeout=300)
     if dagster.wait(300):
         assert "output 'data/" in said.read_text() and "does not exist" in said.read_text(), said.read_text()

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import data_by_dagster
 import pytest
 import yaml
-from small_project import CELL, ROOT, run, small_project
+from small_project import CELL, run, small_project
 
 from pipelines.dvc_project import DvcProject
 
@@ -118,23 +119,9 @@ def test_a_file_of_locks_that_a_killed_process_left_half_written_blocks_nobody(l
 def test_dagster_and_dvc_at_the_same_time_both_come_to_their_end(tmp_path):
     """Two cells that share raw data, `make demo`'s way and DVC's, and Dagster twice for the same cell."""
     root = small_project(tmp_path / "project")
-    program = (
-        "import sys; from pathlib import Path; import dagster as dg\n"
-        "from pipelines.definitions import build_definitions\n"
-        "job = build_definitions(Path(sys.argv[1])).resolve_job_def('lvis')\n"
-        "keys = [dg.AssetKey(f'lvis_{name}') for name in ('raw', 'few_shot', 'prompts')]\n"
-        "with dg.instance_for_test() as instance:\n"
-        "    job.execute_in_process(instance=instance, partition_key=sys.argv[2], asset_selection=keys)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    commands = [[sys.executable, "-c", program, str(root), "mini-1shot-s0"]] * 2
-    commands += [[sys.executable, "-c", program, str(root), "mini-1shot-s1"]]
     files = [open(root / f"said{number}", "w") for number in range(3)]  # noqa: SIM115
-    started = [
-        subprocess.Popen(command, cwd=root, env=environment, stdout=file, stderr=file)
-        for command, file in zip(commands, files, strict=True)
-    ]
+    partitions = ("mini-1shot-s0", "mini-1shot-s0", "mini-1shot-s1")
+    started = [data_by_dagster.start(root, key, file) for key, file in zip(partitions, files, strict=True)]
     statuses = [process.wait(600) for process in started]
     said = [(root / f"said{number}").read_text() for number in range(3)]
     assert statuses == [0, 0, 0], "\n".join(said)

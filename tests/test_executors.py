@@ -1,16 +1,19 @@
 """Running a command for an asset: what it reports arrives, what goes wrong is said, nothing is left running."""
 
+import io
+import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from pipelines.executors import gpu_executor
+from pipelines.executors import gpu_executor, local
 from pipelines.executors.local import LocalExecutor
 from pipelines.executors.work import Work
 
@@ -75,6 +78,21 @@ def test_a_killed_command_is_called_killed(tmp_path):
 def test_standard_error_is_passed_on_while_the_command_runs(tmp_path, capfd):
     materialize(tmp_path, "import sys; print('sft: 3/40, 2m left', file=sys.stderr)")
     assert "sft: 3/40, 2m left" in capfd.readouterr().err
+
+
+def test_a_log_that_hangs_holds_no_command_up(tmp_path):
+    lines = b"step\n" * 5000
+    hanging, free = logging.getLogger("hanging"), threading.Event()
+    hanging.addFilter(lambda record: free.wait(60))
+    hanging.setLevel(logging.INFO)
+    last: deque[str] = deque(maxlen=3)
+    pump = threading.Thread(target=local._pump, args=(io.BytesIO(lines), last, hanging))
+    pump.start()
+    pump.join(20)
+    try:
+        assert not pump.is_alive() and list(last) == ["step"] * 3
+    finally:
+        free.set()
 
 
 def test_programs_installed_beside_this_python_are_found_whatever_the_path(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ Nothing is removed here, and nothing of MLflow, DVC or Dagster is looked at but 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from vrft_core import io
@@ -63,7 +64,11 @@ def of_baselines(layout: Layout, needed: Needed) -> None:
 
 def old_files(layout: Layout, needed: Needed, before: float) -> Iterator[Old]:
     """Folders and files in `runs/` that no needed cell is continued from, and that nobody has written in since `before`
-    (seconds since 1970): runs moved aside, runs of cells that are not needed, rollouts of finished trainings."""
+    (seconds since 1970): runs moved aside, runs of cells that are not needed, rollouts of finished trainings.
+
+    Rollouts stay where MLflow is not installed or records wait to be sent to it: it may have no copy then.
+    """
+    copied = find_spec("mlflow") is not None and not any((layout.root / "runs/tracking").glob("*.jsonl"))
     for folder in sorted((layout.root / "runs").glob("*/")):
         if folder.is_symlink():
             continue
@@ -78,7 +83,7 @@ def old_files(layout: Layout, needed: Needed, before: float) -> Iterator[Old]:
         for run in sorted(folder.glob("*/")):
             if ASIDE.search(run.name):
                 yield from _if_old(layout, run, "run folder", "of other settings or data", before)
-            elif (run / ROLLOUTS).is_file() and "seconds" in outcome(run.with_suffix(".outcome.json")):
+            elif copied and (run / ROLLOUTS).is_file() and "seconds" in outcome(run.with_suffix(".outcome.json")):
                 yield from _if_old(layout, run / ROLLOUTS, "rollouts", "of a finished training", before)
 
 

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from queue import Full, Queue
 from typing import IO
 
 import dagster as dg
@@ -21,6 +22,7 @@ from pipelines.executors.work import Work
 from vrft_core.locks import command_line, exclusive
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
+LINES_WAITING = 1000  # for Dagster's log, which may be slower than the process
 
 
 class LocalExecutor(dg.PipesClient):
@@ -84,14 +86,29 @@ def _environment() -> dict[str, str]:
 
 
 def _pump(stream: IO[bytes], last_lines: deque[str], log: logging.Logger) -> None:
-    """Pass a process's standard error on, line by line, to Dagster's log too, and keep its end."""
+    """Pass a process's standard error on, line by line, to Dagster's log too, and keep its end.
+
+    Where Dagster's database hangs, its log lacks lines and the process goes on.
+    """
+    waiting: Queue[str | None] = Queue(LINES_WAITING)
+    logger = threading.Thread(target=_log_lines, args=(waiting, log), daemon=True)
+    logger.start()
     for line in stream:
         with suppress(OSError):  # a terminal that is gone
             sys.stderr.flush()
             os.write(2, line)
         last_lines.append(line.decode("utf-8", "replace").rstrip())
+        with suppress(Full):
+            waiting.put_nowait(last_lines[-1])
+    with suppress(Full):
+        waiting.put(None, timeout=1)
+        logger.join(timeout=3)
+
+
+def _log_lines(waiting: "Queue[str | None]", log: logging.Logger) -> None:
+    while (line := waiting.get()) is not None:
         with suppress(Exception):  # Dagster's own trouble stops no stage
-            log.info(last_lines[-1])
+            log.info(line)
 
 
 def _stop(process: subprocess.Popen) -> None:
