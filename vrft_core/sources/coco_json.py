@@ -4,7 +4,9 @@ Rows come out in the project's schema, without split and content hash. Image fil
 to `files`.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
@@ -23,6 +25,16 @@ class Problems:
 
     def add(self, where: object, problem: str, remedy: str) -> None:
         self.found.append((where, problem, remedy))
+
+    @contextlib.contextmanager
+    def caught(self, where: object, problem: str, remedy: str) -> Iterator[None]:
+        """What a row raises that is not as it must be becomes a problem; the rest of the block is left out."""
+        try:
+            yield
+        except InputError as error:
+            self.add(error.where, error.problem, error.remedy)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+            self.add(where, problem, remedy)
 
     def refuse(self) -> None:
         """Raise InputError with the first problem, if there is one."""
@@ -51,7 +63,11 @@ def load(path: Path, problems: Problems) -> Dataset:
 
     Raises InputError where the file cannot be read as such; wrong rows are added to `problems` and left out.
     """
-    data = io.read_json(path, "give a COCO or LVIS JSON file")
+    return checked(path, io.read_json(path, "give a COCO or LVIS JSON file"), problems)
+
+
+def checked(path: Path, data: Any, problems: Problems) -> Dataset:
+    """The same of a file's content."""
     if not isinstance(data, dict):
         raise InputError(path, f"holds a {type(data).__name__} at the top, not an object", "give a COCO or LVIS file")
     for key in ("images", "annotations", "categories"):

@@ -6,7 +6,7 @@ labels in another format give the same bytes. Everything is read and checked bef
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +17,7 @@ from vrft_core.params.benchmarks import Folder
 from vrft_core.sources import formats
 from vrft_core.sources.coco_json import TOLERANCE, Problems
 from vrft_core.sources.division import Image, divide
-from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Labelled, Tree
+from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Tree
 
 DECIMALS = 2  # of a box, in pixels
 
@@ -52,7 +52,7 @@ def write(directory: Path, folder: Folder, root: Path) -> None:
 def digest(folder: Path, format: str) -> str:
     """sha256 over the names and contents of a folder's images and label files."""
     tree = Tree(folder)
-    formats.get(format).read(tree, Problems())
+    formats.get(format).read(tree)
     total = hashlib.sha256()
     for name in sorted(tree.read | set(tree.images)):
         total.update(f"{name}\n{io.sha256(folder / name)}\n".encode())
@@ -74,21 +74,22 @@ def read(folder: Path, format: str) -> Source:
 
     Raises InputError with the first fault (file, line, remedy) and the number of further ones.
     """
-    problems, tree = Problems(), Tree(folder)
-    labelled = formats.get(format).read(tree, problems)
+    tree = Tree(folder)
+    formats.get(format).read(tree)
+    problems, kind = tree.problems, tree.kind()
     problems.refuse()
-    if not any(item.labels for item in labelled.items):
+    if not any(item.labels for item in tree.items.values()):
         raise InputError(folder, "no image has a label", "label some")
-    images = [image for item in labelled.items if (image := _opened(item, problems))]
+    images = [image for item in tree.items.values() if (image := _opened(item, problems))]
     problems.refuse()
     for image in images:
-        _check(image, labelled.kind, problems)
+        _check(image, kind, problems)
     problems.refuse()
     images, remarks = divide(sorted(images, key=lambda image: image.item.name), folder)
     if empty := sum(not image.item.labels for image in images):
         remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")
     _name(images)
-    return Source(*_document(images, labelled), labelled.kind, remarks)
+    return Source(*_document(images, tree.described, kind), kind, remarks)
 
 
 def _opened(item: Item, problems: Problems) -> Image | None:
@@ -162,7 +163,9 @@ def _name(images: Sequence[Image]) -> None:
             image.item.name = name
 
 
-def _document(images: Sequence[Image], labelled: Labelled) -> tuple[dict, dict[int, Path | bytes]]:
+def _document(
+    images: Sequence[Image], described: Mapping[str, dict], kind: Kind
+) -> tuple[dict, dict[int, Path | bytes]]:
     """The content of annotations.json, and what holds each image."""
     names = sorted({label.name for image in images for label in image.item.labels})
     ids = {name: number for number, name in enumerate(names, 1)}
@@ -173,11 +176,11 @@ def _document(images: Sequence[Image], labelled: Labelled) -> tuple[dict, dict[i
         for row in sorted((_row(number, image, label, ids) for label in image.item.labels if not label.crowd), key=_key)
     ]
     data = {
-        "info": {"source": "own", "labels": labelled.kind, "frequencies": False},
+        "info": {"source": "own", "labels": kind, "frequencies": False},
         "licenses": [],
-        "images": [_image(number, image, ids, labelled.kind) for number, image in enumerate(ordered, 1)],
+        "images": [_image(number, image, ids, kind) for number, image in enumerate(ordered, 1)],
         "annotations": [{"id": number, **row} for number, row in enumerate(rows, 1)],
-        "categories": _categories(ids, labelled, ordered),
+        "categories": _categories(ids, described, ordered),
     }
     return data, {number: image.item.content for number, image in enumerate(ordered, 1)}
 
@@ -211,7 +214,7 @@ def _image(number: int, image: Image, ids: dict[str, int], kind: Kind) -> dict:
     }
 
 
-def _categories(ids: dict[str, int], labelled: Labelled, images: Sequence[Image]) -> list[dict]:
+def _categories(ids: dict[str, int], described: Mapping[str, dict], images: Sequence[Image]) -> list[dict]:
     """With LVIS's counts and letter over the training images."""
     training = [[label.name for label in i.item.labels if not label.crowd] for i in images if i.split == "train"]
     shown, boxes = Counter(n for names in training for n in set(names)), Counter(n for names in training for n in names)
@@ -219,7 +222,7 @@ def _categories(ids: dict[str, int], labelled: Labelled, images: Sequence[Image]
         {
             "id": number,
             "name": name,
-            **labelled.described.get(name, {"synset": name, "synonyms": [name], "def": name}),
+            **described.get(name, {"synset": name, "synonyms": [name], "def": name}),
             "frequency": annotations.frequency(shown[name]),
             "image_count": shown[name],
             "instance_count": boxes[name],

@@ -1,14 +1,19 @@
-"""What every format reader is given and gives back: a folder's files, and its images with their labels.
+"""What every format reader is given and fills: a folder's files, and its images with their labels.
 
 What a label file means belongs to each format; splits, ids and decoding belong to `folders`.
 """
 
+import contextlib
+import math
 import os
 import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
+from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.images import SUFFIXES, Size
 from vrft_core.sources.coco_json import Problems
@@ -33,6 +38,10 @@ class Label:
     expression: str | None = None
     crowd: bool = False  # several objects, or one that may be missed: not trained on, not counted in evaluation
 
+    @property
+    def kind(self) -> Kind:
+        return "expressions" if self.expression is not None else "boxes" if self.box else "classes"
+
 
 @dataclass
 class Item:
@@ -48,100 +57,127 @@ class Item:
     partly: frozenset[str] = frozenset()  # names of which some objects may lack a label
 
 
-@dataclass
-class Labelled:
-    """`described`: what the format says of a category besides its name."""
-
-    kind: Kind
-    items: list[Item]
-    described: dict[str, dict] = field(default_factory=dict)
-
-
 class Tree:
-    """The files under a folder, hidden ones left out. Names are relative, with slashes. `read`: what `text` gave."""
+    """The files under a folder, hidden ones left out, and what a format reader finds in them.
+
+    Names are relative, with slashes. `items`: by the name of their image; `described`: what the format says of a
+    category besides its name; `read`: label files that were read; `problems`: what is wrong in them.
+    """
 
     def __init__(self, root: Path) -> None:
+        """Raises InputError where there is no such folder, or where a link leaves it."""
         if not root.is_dir():
             raise InputError(root, "no such folder", "give the folder that holds images and labels")
-        self.root, self.read = root, set[str]()
-        inside = root.resolve()
-        found = [
-            (Path(folder) / name).relative_to(root).as_posix()
-            for folder, _, names in os.walk(root)
-            for name in names
-            if (Path(folder) / name).is_file()
-        ]
-        for name in found:
-            if not name.isprintable():
-                raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
-            if not (root / name).resolve().is_relative_to(inside):
-                raise InputError(root / name, "is a link that leaves the folder", "copy the file into the folder")
-        self.files = sorted(name for name in found if not any(p.startswith((".", "__")) for p in name.split("/")))
-        self.images = [name for name in self.files if name.lower().endswith(SUFFIXES)]
-        self._by_last: dict[str, list[str]] = {}
+        self.root, self.files = root, list[str]()
+        self.items, self.described, self.read, self.problems = (
+            dict[str, Item](),
+            dict[str, dict](),
+            set[str](),
+            Problems(),
+        )
+        self._json = dict[str, Any]()
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+            for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
+                name = path.relative_to(root).as_posix()
+                if not name.isprintable():
+                    raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
+                if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root.resolve())):
+                    raise InputError(
+                        path, "is a link that leaves the folder, or to nothing", "put the files themselves there"
+                    )
+                if path.is_file():
+                    self.files.append(name)
+        self.files.sort()
+        self.images = self.ending(*SUFFIXES)
+        self._by_last = defaultdict[str, list[str]](list)
         for name in self.images:
             for key in {PurePosixPath(name).name, PurePosixPath(name).stem}:
-                self._by_last.setdefault(key, []).append(name)
+                self._by_last[key].append(name)
 
     def ending(self, *suffixes: str) -> list[str]:
         return [name for name in self.files if name.lower().endswith(suffixes)]
 
-    def path(self, name: str) -> Path:
-        self.read.add(name)
-        return self.root / name
+    def of(self, mine: Callable[["Tree", str], bool]) -> Iterator[str]:
+        """The label files of a format. Raises InputError for JSON that breaks off: it may have been one of them."""
+        for name in self.files:
+            if mine(self, name):
+                self.read.add(name)
+                yield name
+        self.refuse_broken()
 
     def text(self, name: str) -> str:
         """UTF-8, with or without a byte-order mark. Raises InputError naming the file."""
         try:
-            return self.path(name).read_text(encoding="utf-8-sig")
+            return (self.root / name).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(self.root / name, f"is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
         except OSError as error:
             raise InputError(self.root / name, f"cannot be read: {error.strerror}", "make it readable") from None
+
+    def json(self, name: str) -> Any:
+        """What a JSON file holds; of JSON lines a list; None for any other file, and for JSON that breaks off."""
+        if name not in self._json and name.lower().endswith((".json", ".jsonl")):
+            path = self.root / name
+            try:
+                self._json[name] = io.read_jsonl(path) if name.lower().endswith("l") else io.read_json(path)
+            except InputError as error:
+                self._json[name] = error
+                with contextlib.suppress(InputError):
+                    self._json[name] = io.read_jsonl(path)
+        found = self._json.get(name)
+        return None if isinstance(found, InputError) else found
+
+    def refuse_broken(self) -> None:
+        """Raises the InputError of the first JSON file that was asked for and breaks off."""
+        for found in self._json.values():
+            if isinstance(found, InputError):
+                raise found
 
     def image(self, said: str, near: str) -> str | None:
         """The image that a label file `near` means by `said`: a path from anywhere, perhaps another machine's.
 
         The one with the longest common end; of equals the one nearest to the label file. None where there is none.
         """
-        wanted = said.replace("\\", "/").split("/")
-        here = near.split("/")[:-1]
+        wanted, here = said.replace("\\", "/").split("/"), near.split("/")[:-1]
 
         def fit(name: str) -> tuple[int, int]:
             parts = name.split("/")
-            same_end = _common(wanted[::-1][1:], parts[::-1][1:])
-            return same_end, _common(here, parts)
+            return _common(wanted[-2::-1], parts[-2::-1]), _common(here, parts)
 
-        ranked = sorted(self._by_last.get(wanted[-1], []), key=fit)
-        if len(ranked) > 1 and fit(ranked[-1]) == fit(ranked[-2]):
-            return None
-        return ranked[-1] if ranked else None
+        *others, best = [None, *sorted(self._by_last.get(wanted[-1], ()), key=fit)]
+        return None if best and others[-1] and fit(best) == fit(others[-1]) else best
 
-    def items(self) -> "Items":
-        return Items(self)
+    def item(self, name: str, where: str, split: str | None = None) -> Item:
+        """The item of an image, made when it is first asked for."""
+        return self.items.setdefault(name, Item(name, self.root / name, where, split or split_of(name)))
 
-
-class Items(dict[str, Item]):
-    """Items by the name of their image, made when they are first asked for."""
-
-    def __init__(self, tree: Tree) -> None:
-        super().__init__()
-        self.tree = tree
-
-    def of(self, name: str, where: str, split: str | None = None) -> Item:
-        if name not in self:
-            self[name] = Item(name, self.tree.root / name, where, split or split_of(name))
-        return self[name]
-
-    def named(self, said: str, near: str, where: str, problems: Problems, split: str | None = None) -> Item | None:
+    def named(self, said: str, near: str, where: str, split: str | None = None) -> Item | None:
         """The item of the image that a label file names; where there is none that is a problem."""
-        name = self.tree.image(said, near)
-        if name is None:
-            problems.add(
-                where, f"no one image {said[:100]!r} in {self.tree.root}", "add the image, or remove its labels"
-            )
-            return None
-        return self.of(name, where, split)
+        if name := self.image(said, near):
+            return self.item(name, where, split)
+        self.problems.add(where, f"no one image {said[:100]!r} in {self.root}", "add the image, or remove its labels")
+        return None
+
+    def kind(self) -> Kind:
+        """What the labels are; where they are of two kinds that is a problem."""
+        kinds: set[Kind] = {label.kind for item in self.items.values() for label in item.labels}
+        if len(kinds) > 1:
+            self.problems.add(self.root, f"its labels are {' and '.join(sorted(kinds))}", "keep one kind in the folder")
+        return kinds.pop() if len(kinds) == 1 else "boxes"
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Box:
+    """xywh. Raises ValueError where an edge is not finite."""
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise ValueError("not finite")
+    return left, top, right - left, bottom - top
+
+
+def around(points: Iterable[tuple[float, float]]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of some points."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def split_of(name: str, last: bool = False) -> str | None:

@@ -15,8 +15,7 @@ import pyarrow.parquet as parquet
 
 from vrft_core.errors import InputError
 from vrft_core.images import open_rgb
-from vrft_core.sources.coco_json import Problems
-from vrft_core.sources.formats.labels import Item, Kind, Label, Labelled, Tree, split_of
+from vrft_core.sources.formats.labels import Item, Label, Tree, box, split_of
 
 TITLE = "image, problem and solution"
 COLUMNS = ("image", "problem", "solution")
@@ -27,72 +26,55 @@ CATEGORY = re.compile(r"belonging to the category '(.+?)' in the image")
 EXPRESSION = re.compile(r"corresponding to the instruction: (.+?)\. (?:Output|If nothing)", re.DOTALL)
 
 
-def claims(tree: Tree) -> bool:
-    return bool(tree.ending(".parquet", ".arrow"))
+def mine(tree: Tree, name: str) -> bool:
+    """`cache-….arrow` is what `datasets` leaves beside the data when they are filtered or changed."""
+    return name.endswith((".parquet", ".arrow")) and not PurePosixPath(name).name.startswith("cache-")
 
 
-def read(tree: Tree, problems: Problems) -> Labelled:
-    items: dict[str, Item] = {}
-    kinds: set[Kind] = set()
-    names: set[str] = set()
-    for file in tree.ending(".parquet", ".arrow"):
-        for number, row in enumerate(_rows(tree, file)):
-            where = f"{tree.root / file}: row {number}"
-            data = row["image"].get("bytes") if isinstance(row["image"], dict) else row["image"]
-            if (
-                not isinstance(data, bytes)
-                or not isinstance(row["problem"], str)
-                or not isinstance(row["solution"], str)
-            ):
-                problems.add(where, "must hold an image's bytes, a problem and a solution", "write the data set again")
-                continue
-            said = row["image"].get("path") if isinstance(row["image"], dict) else None
-            key = hashlib.sha256(data).hexdigest()
-            stem = PurePosixPath(str(said)).stem if said else key[:16]
-            stem = "".join(c if c.isprintable() else "_" for c in stem)[:80]
-            name = f"{stem}{_suffix(data)}"
-            if key not in items:
-                if name in names:
-                    name = f"{PurePosixPath(name).stem}-{key[:16]}{_suffix(data)}"
-                names.add(name)
-                items[key] = Item(name, data, where, split_of(file, last=True))
-            kinds.add(_add(items[key], row["problem"], row["solution"], where))
-    if len(kinds) > 1:
-        problems.add(tree.root, f"its rows mix {' and '.join(sorted(kinds))}", "keep one kind in the folder")
-    return Labelled(kinds.pop() if len(kinds) == 1 else "boxes", list(items.values()))
+def read(tree: Tree) -> None:
+    """Rows of the same image, byte for byte, are of one image."""
+    items, names = tree.items, set[str]()
+    for file in tree.of(mine):
+        for number, row in enumerate(_rows(tree.root / file)):
+            where, problem = f"{tree.root / file}: row {number}", "must hold an image's bytes, a problem and a solution"
+            with tree.problems.caught(where, problem, "write the data set again"):
+                image = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
+                key = hashlib.sha256(image["bytes"]).hexdigest()
+                if key not in items:
+                    name = _name(image["bytes"], image.get("path") or key[:16], names, key)
+                    items[key] = Item(name, image["bytes"], where, split_of(file, last=True))
+                    names.add(name)
+                _add(items[key], row["problem"], row["solution"], where)
 
 
-def _add(item: Item, problem: str, solution: str, where: str) -> Kind:
-    tagged = solution.partition("<answer>")[2].partition("</answer>")
-    answer = (tagged[0] if tagged[1] else solution).strip()
+def _name(data: bytes, said: str, names: set[str], key: str) -> str:
+    """The name that an image had, with a part of its digest where another has the same."""
+    stem = "".join(c if c.isprintable() else "_" for c in PurePosixPath(said).stem)[:80]
+    suffix = ".png" if data.startswith(b"\x89PNG") else ".webp" if data[8:12] == b"WEBP" else ".jpg"
+    return f"{stem}-{key[:16]}{suffix}" if f"{stem}{suffix}" in names else f"{stem}{suffix}"
+
+
+def _add(item: Item, problem: str, solution: str, where: str) -> None:
+    inside, tagged, _ = solution.partition("<answer>")[2].partition("</answer>")
+    answer = (inside if tagged else solution).strip()
     category, expression = CATEGORY.search(problem), EXPRESSION.search(problem)
-    found = [[float(value) for value in match] for match in LISTED.findall(answer) + POINTS.findall(answer)]
-    if not category and not expression and not found:
+    edges = [map(float, match) for match in LISTED.findall(answer) + POINTS.findall(answer)]
+    if not category and not expression and not edges:
         item.labels.append(Label(answer, None, where))
-        return "classes"
-    assert isinstance(item.content, bytes)
-    wide, high = open_rgb(Path(where), content=item.content).size
-    boxes = [
-        (x1 * wide / 1000, y1 * high / 1000, (x2 - x1) * wide / 1000, (y2 - y1) * high / 1000)
-        for x1, y1, x2, y2 in found
-    ]
+        return
+    wide, high = open_rgb(Path(where), content=item.content).size  # type: ignore[arg-type]
+    boxes = [box(*(e * s / 1000 for e, s in zip(one, (wide, high, wide, high), strict=True))) for one in edges]
     if category:
-        item.labels += [Label(category[1], box, where) for box in boxes]
+        item.labels += [Label(category[1], one, where) for one in boxes]
         item.absent = (item.absent or frozenset()) | (set() if boxes else {category[1]})
-        return "boxes"
-    text = expression[1] if expression else problem.strip()
-    item.labels.append(Label("expression", boxes[0] if boxes else None, where, text))
-    return "expressions"
+    else:
+        text = expression[1] if expression else problem.strip()
+        item.labels.append(Label("expression", boxes[0] if boxes else None, where, text))
 
 
-def _suffix(data: bytes) -> str:
-    return ".png" if data.startswith(b"\x89PNG") else ".webp" if data[8:12] == b"WEBP" else ".jpg"
-
-
-def _rows(tree: Tree, file: str) -> Iterator[dict[str, Any]]:
-    path = tree.path(file)
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        if file.endswith(".parquet"):
+        if path.suffix == ".parquet":
             table = parquet.read_table(path)
         else:
             table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all()

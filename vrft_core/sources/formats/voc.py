@@ -1,111 +1,82 @@
 """Pascal VOC: one XML file an image. Coordinates are edges in pixels from 0, as labelImg and Roboflow write them."""
 
-import math
-from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from vrft_core.sources.coco_json import Problems
-from vrft_core.sources.formats.labels import SPLITS, Item, Label, Labelled, Tree, split_of
+from vrft_core.sources.formats.labels import SPLITS, Label, Tree, box, split_of
 
 TITLE = "Pascal VOC XML"
-EDGES = ("xmin", "ymin", "xmax", "ymax")
+OBJECT = "annotation/object"
+EDGES = tuple(f"{OBJECT}/bndbox/{edge}" for edge in ("xmin", "ymin", "xmax", "ymax"))
 
 
-@dataclass
-class Node:
-    """An element with its line. `first(...)`: the first child so called."""
-
-    tag: str
-    line: int
-    text: str = ""
-    children: list["Node"] = field(default_factory=list)
-
-    def first(self, tag: str) -> "Node | None":
-        return next((child for child in self.children if child.tag == tag), None)
-
-    def said(self, tag: str) -> str:
-        child = self.first(tag)
-        return child.text.strip() if child else ""
+def mine(tree: Tree, name: str) -> bool:
+    return name.lower().endswith(".xml")
 
 
-def claims(tree: Tree) -> bool:
-    return bool(tree.ending(".xml"))
-
-
-def read(tree: Tree, problems: Problems) -> Labelled:
+def read(tree: Tree) -> None:
     """An object that is `difficult` is neither trained on nor counted in evaluation."""
-    found, lists = tree.items(), _lists(tree)
-    for file in tree.ending(".xml"):
-        root = _parse(tree, file, problems)
-        if root is None:
+    lists = _lists(tree)
+    for file in tree.of(mine):
+        where, stem = str(tree.root / file), file.split("/")[-1].rpartition(".")[0]
+        head, *objects = _parse(tree, file)
+        if "annotation" not in head[1]:
             continue
-        stem = file.split("/")[-1].rpartition(".")[0]
-        said = root.said("filename")
-        name = tree.image(said, file) if said else None
-        split = lists.get(stem) or split_of(file)
-        item = found.of(name, str(tree.root / file), split) if name else found.named(
-            stem, file, str(tree.root / file), problems, split
-        )  # fmt: skip
-        if item is None:
+        name = tree.image(head[1].get("annotation/filename", ""), file) or stem
+        if not (item := tree.named(name, file, where, lists.get(stem) or split_of(file))):
             continue
-        if size := root.first("size"):
-            wide, high = size.said("width"), size.said("height")
-            known = wide.isdecimal() and high.isdecimal() and max(len(wide), len(high)) < 10 and int(wide) > 0
-            item.size = (int(wide), int(high)) if known else None
-        for node in root.children:
-            if node.tag == "object":
-                _add(item, node, f"{tree.root / file}: line {node.line}", problems)
-    return Labelled("boxes", list(found.values()))
+        sides = [head[1].get(f"annotation/size/{side}", "") for side in ("width", "height")]
+        if all(side.isdecimal() and len(side) < 10 and int(side) for side in sides):
+            item.size = (int(sides[0]), int(sides[1]))
+        for line, said in objects:
+            problem = "an object must have a name and a bndbox of four numbers"
+            with tree.problems.caught(f"{where}: line {line}", problem, "correct or remove it"):
+                found, crowd = box(*(float(said[edge]) for edge in EDGES)), said.get(f"{OBJECT}/difficult") == "1"
+                item.labels.append(Label(said[f"{OBJECT}/name"], found, f"{where}: line {line}", crowd=crowd))
 
 
-def _add(item: Item, node: Node, where: str, problems: Problems) -> None:
-    name, box = node.said("name"), node.first("bndbox")
-    try:
-        left, top, right, bottom = (float(box.said(edge)) for edge in EDGES) if box else [math.nan] * 4
-    except ValueError:
-        left = top = right = bottom = math.nan
-    if not name or not all(map(math.isfinite, (left, top, right, bottom))):
-        problems.add(where, "an object must have a name and a bndbox of four numbers", "correct or remove it")
-        return
-    label = Label(name, (left, top, right - left, bottom - top), where, crowd=node.said("difficult") == "1")
-    item.labels.append(label)
+def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
+    """(line, path of an element → its text) of the head and of each object; of equal paths the first counts.
 
+    What declares entities, or is no well-formed annotation, is a problem.
+    """
+    found, path, parser = [(1, dict[str, str]())], list[str](), expat.ParserCreate()
+    parser.buffer_text = True
 
-def _parse(tree: Tree, file: str, problems: Problems) -> Node | None:
-    """The <annotation> of a file. What declares entities, or is no well-formed annotation, is a problem."""
-    top = Node("", 0)
-    stack, parser = [top], expat.ParserCreate()
+    def said() -> dict[str, str]:
+        return found[-1 if path[1:2] == ["object"] else 0][1]
 
-    def start(tag: str, _: dict) -> None:
-        node = Node(tag, parser.CurrentLineNumber)
-        stack[-1].children.append(node)
-        stack.append(node)
+    def start(tag: str, _: object) -> None:
+        path.append(tag)
+        if path == ["annotation", "object"]:
+            found.append((parser.CurrentLineNumber, {}))
+        elif "/".join(path[:5]) in said():
+            path[-1] = "another"
+        text("")
 
     def text(data: str) -> None:
-        stack[-1].text += data
+        where = "/".join(path[:5])
+        said()[where] = said().get(where, "") + data
 
     def refuse(*_: object) -> None:
         raise ValueError("declares a document type or entities")
 
     parser.StartElementHandler, parser.CharacterDataHandler = start, text
-    parser.EndElementHandler = lambda tag: stack.pop()
+    parser.EndElementHandler = lambda _: path.pop()
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
     try:
-        parser.Parse(tree.path(file).read_bytes(), True)
+        parser.Parse((tree.root / file).read_bytes(), True)
+        if "annotation" not in found[0][1]:
+            raise ValueError("no <annotation> at the top")
     except (expat.ExpatError, ValueError, LookupError) as error:
-        problems.add(f"{tree.root / file}: line {parser.CurrentLineNumber}", f"is no XML that is read here: {error}",
-                     "export it again")  # fmt: skip
-        return None
-    if (root := top.first("annotation")) is None:
-        problems.add(tree.root / file, "has no <annotation> at the top", "leave only Pascal VOC files in the folder")
-    return root
+        where = f"{tree.root / file}: line {parser.CurrentLineNumber}"
+        tree.problems.add(where, f"is no XML that is read here: {error}", "export it again")
+        return [(1, {})]
+    return [(line, {path: text.strip() for path, text in texts.items()}) for line, texts in found]
 
 
 def _lists(tree: Tree) -> dict[str, str]:
     """Stem of an image → split, from `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, where there are any."""
-    return {
-        stem: split
-        for split, words in SPLITS.items()
-        for name in tree.ending(*(f"imagesets/main/{word}.txt" for word in words))
-        for stem in tree.text(name).split()
-    }
+    named = {f"imagesets/main/{word}.txt": split for split, words in SPLITS.items() for word in words}
+    files = {name: split for name in tree.ending(*named) for end, split in named.items() if name.lower().endswith(end)}
+    tree.read |= set(files)
+    return {stem: split for name, split in files.items() for stem in tree.text(name).split()}
