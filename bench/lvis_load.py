@@ -100,7 +100,9 @@ def sample(path: Path) -> None:
     for row in data["annotations"]:  # 3.4 categories an image, as in LVIS
         image = row["image_id"]
         row["category_id"] = 1 + (97 * image + 401 * (row["id"] % (3 + (image % 5 < 2)))) % CATEGORIES
-    whole = Annotations.from_dict(data)
+    data["annotations"].sort(key=lambda row: row["image_id"])  # as the stage `raw` writes them, and `few_shot` reads
+    whole = Annotations.from_dict(json.loads(json.dumps(data)))
+    del data["annotations"]
     settings = FewShot(frequencies=["f", "c", "r"], when_short="all", negatives=1)
     began = time.process_time()
     names = [row["name"] for row in data["categories"][1:]]  # the first one is annotated in part everywhere

@@ -7,6 +7,7 @@ images into questions belongs to `prompts`.
 import hashlib
 import heapq
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Literal, NotRequired, TypedDict
 
 from vrft_core.annotations import Annotations
@@ -71,13 +72,14 @@ def usable_images(source: Annotations) -> dict[int, list[int]]:
     """
     usable: dict[int, list[int]] = {category: [] for category in source.categories}
     seen: set[str] = set()
-    for image_id, image in sorted(source.split("train").images.items()):
-        if image["sha256"] in seen:
+    category_of = itemgetter("category_id")
+    for image_id in sorted(source.images):
+        image = source.images[image_id]
+        if image["split"] != "train" or image["sha256"] in seen:
             continue
         seen.add(image["sha256"])
-        for category in {row["category_id"] for row in source.by_image[image_id]}.difference(
-            image["not_exhaustive_category_ids"]
-        ):
+        shown = set(map(category_of, source.by_image[image_id]))
+        for category in shown.difference(image["not_exhaustive_category_ids"]):
             usable[category].append(image_id)
     return usable
 
@@ -111,15 +113,12 @@ def choose(
             + (", or set few_shot.when_short to `all`" if have else ""),
         )
 
+    digests = {image_id: image["sha256"].encode() for image_id, image in source.images.items()}
+
     def first(category_id: int) -> list[int]:
-        begin = hashlib.sha256(f"{seed}/{category_id}/".encode())
-
-        def order(image_id: int) -> bytes:
-            whole = begin.copy()
-            whole.update(source.images[image_id]["sha256"].encode())
-            return whole.digest()
-
-        return heapq.nsmallest(shots, usable[category_id], key=order)
+        begin = f"{seed}/{category_id}/".encode()
+        lots = ((hashlib.sha256(begin + digests[i]).digest(), i) for i in usable[category_id])
+        return [image_id for _, image_id in heapq.nsmallest(shots, lots)]
 
     def described(category_id: int, image_id: int) -> ChosenImage:
         digest = source.images[image_id]["sha256"]

@@ -193,11 +193,11 @@ def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tupl
         "no evaluation image": unscored,
     }
     reasons["no usable training image"] = unseen
-    return taken, [f"left out, {reason}: {', '.join(group)}" for reason, group in reasons.items() if group]
+    return taken, [f"left out, {reason}: {some(group, 20)}" for reason, group in reasons.items() if group]
 
 
-def some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _grid_rows(cells: list[Cell], task: str) -> dict[str, dict[str, dict]]:

@@ -6,6 +6,7 @@ to `files`.
 
 import contextlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -79,8 +80,8 @@ def checked(path: Path, data: Any, problems: Problems) -> Dataset:
         raise InputError(path, "images: only some have neg_category_ids", "give them to all (LVIS) or to none (COCO)")
 
     categories = _checked(path, "categories", data["categories"], _category, problems)
-    names = [row["name"] for row in categories.values()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter(row["name"] for row in categories.values())
+    if twice := sorted(name for name, count in names.items() if count > 1):
         problems.add(path, f"categories.name: {twice[0]!r} is used twice", "give each category its own name")
     images = _checked(path, "images", data["images"], lambda row: _image(row, categories, lvis == {True}), problems)
     known = {row.get("id") for row in data["images"] if _is_id(row.get("id"))}
@@ -156,7 +157,7 @@ def _image(row: dict, categories: dict[int, dict], lvis: bool) -> dict:
 
 
 def _annotation(row: dict, images: dict[int, dict], known: set[int], categories: dict[int, dict]) -> dict:
-    for key, ids in (("image_id", known), ("category_id", set(categories))):
+    for key, ids in (("image_id", known), ("category_id", categories)):
         if not _is_id(row.get(key)) or row[key] not in ids:
             table = key.removesuffix("_id").replace("category", "categorie") + "s"
             raise _Wrong(key, f"{show(row.get(key))} is not among the file's {table}", "correct it or remove the row")

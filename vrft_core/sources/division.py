@@ -56,7 +56,7 @@ def divide(images: Sequence[Image], folder: Path) -> tuple[list[Image], list[str
             raise InputError(
                 folder, f"too few images: none is left to {use}", "label at least four images of a category"
             )
-    return kept, remarks + _alike(kept)
+    return kept, remarks + _alike(kept) + _contradicting(kept)
 
 
 def _own(images: Sequence[Image], folder: Path) -> dict[str, str]:
@@ -146,4 +146,15 @@ def _alike(images: Sequence[Image]) -> list[str]:
     return [
         f"warning: {len({name for name, *_ in pairs})} images outside the evaluation look almost like one inside it, "
         f"such as {one} and {other}: scores will be too good"
+    ]
+
+
+def _contradicting(images: Sequence[Image]) -> list[str]:
+    """A remark on copies of an image, byte by byte, that have other labels than it."""
+    first: dict[str, Image] = {}
+    pairs = [(image, one) for image in images if _names(one := first.setdefault(image.sha256, image)) != _names(image)]
+    return [
+        f"warning: {len(pairs)} images have other labels than a copy of theirs, such as {image.item.name} and "
+        f"{one.item.name}, which are the same image with other labels: correct or remove one"
+        for image, one in pairs[:1]
     ]

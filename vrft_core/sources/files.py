@@ -260,4 +260,4 @@ def _counted(sets: dict[str, Dataset], training_rows: list[dict]) -> list[dict]:
 
 
 def _union(rows: list[dict]) -> list[dict]:
-    return [row for number, row in enumerate(rows) if row not in rows[:number]]
+    return list({tuple(sorted(row.items())): row for row in rows}.values())

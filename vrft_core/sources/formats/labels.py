@@ -25,7 +25,7 @@ SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
     "eval": ("test", "testing", "eval", "evaluation"),
 }
-_SPLIT = {word: split for split, words in SPLITS.items() for word in words}
+SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Tree:
     """The files under a folder, hidden ones left out, and what a format reader finds in them.
 
     Names are relative, with slashes. `items`: by the name of their image; `described`: what the format says of a
-    category besides its name; `read`: label files that were read; `problems`: what is wrong in them.
+    category besides its name; `read`: label files that were read; `problems`: what is wrong in them; `broken`:
+    what is wrong with files that may be label files.
     """
 
     def __init__(self, root: Path) -> None:
@@ -75,7 +76,7 @@ class Tree:
             set[str](),
             Problems(),
         )
-        self._json = dict[str, Any]()
+        self._json, self.broken = dict[str, Any](), list[InputError]()
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith((".", "__"))]
             for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
@@ -99,7 +100,7 @@ class Tree:
         return [name for name in self.files if name.lower().endswith(suffixes)]
 
     def of(self, mine: Callable[["Tree", str], bool]) -> Iterator[str]:
-        """The label files of a format. Raises InputError for JSON that breaks off: it may have been one of them."""
+        """The label files of a format. Raises InputError where others like them break off: they may be some."""
         for name in self.files:
             if mine(self, name):
                 self.read.add(name)
@@ -118,21 +119,20 @@ class Tree:
     def json(self, name: str) -> Any:
         """What a JSON file holds; of JSON lines a list; None for any other file, and for JSON that breaks off."""
         if name not in self._json and name.lower().endswith((".json", ".jsonl")):
-            path = self.root / name
+            path, found = self.root / name, None
             try:
-                self._json[name] = io.read_jsonl(path) if name.lower().endswith("l") else io.read_json(path)
+                found = io.read_jsonl(path) if name.lower().endswith("l") else io.read_json(path)
             except InputError as error:
-                self._json[name] = error
-                with contextlib.suppress(InputError):
-                    self._json[name] = io.read_jsonl(path)
-        found = self._json.get(name)
-        return None if isinstance(found, InputError) else found
+                with contextlib.suppress(InputError):  # `datasets` calls JSON lines .json, too
+                    found = io.read_jsonl(path)
+                self.broken += [error] if found is None else []
+            self._json[name] = found
+        return self._json.get(name)
 
     def refuse_broken(self) -> None:
-        """Raises the InputError of the first JSON file that was asked for and breaks off."""
-        for found in self._json.values():
-            if isinstance(found, InputError):
-                raise found
+        """Raises the first InputError of files that were looked into: they may have held labels."""
+        for error in self.broken:
+            raise error
 
     def image(self, said: str, near: str) -> str | None:
         """The image that a label file `near` means by `said`: a path from anywhere, perhaps another machine's.
@@ -185,8 +185,8 @@ def split_of(name: str, last: bool = False) -> str | None:
     *folders, file = name.split("/")
     words = re.findall("[a-z]+", file.lower()) if last else []
     for word in [*words, *(re.sub(r"\d{4}$", "", folder.lower()) for folder in reversed(folders))]:
-        if word in _SPLIT:
-            return _SPLIT[word]
+        if word in SPLIT_OF:
+            return SPLIT_OF[word]
     return None
 
 

@@ -32,17 +32,23 @@ def mine(tree: Tree, name: str) -> bool:
 
 
 def read(tree: Tree) -> None:
-    """Rows of the same image, byte for byte, are of one image."""
+    """Rows of the same image, byte for byte, are of one image. Without bytes a row names an image of the folder."""
     items, names = tree.items, set[str]()
+    problem = "must hold an image's bytes, or name an image of the folder, and have a problem and a solution"
     for file in tree.of(mine):
         for number, row in enumerate(_rows(tree.root / file)):
-            where, problem = f"{tree.root / file}: row {number}", "must hold an image's bytes, a problem and a solution"
-            with tree.problems.caught(where, problem, "write the data set again"):
-                image = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
-                key = hashlib.sha256(image["bytes"]).hexdigest()
+            where = f"{tree.root / file}: row {number}"
+            with tree.problems.caught(
+                where, problem, "put the images into the folder, or write the data set with them"
+            ):
+                image: dict[str, Any] = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
+                said, data = image.get("path"), image["bytes"]
+                if data is None and (found := tree.image(said or "", file)):
+                    data = (tree.root / found).read_bytes()
+                key = hashlib.sha256(data).hexdigest()
                 if key not in items:
-                    name = _name(image["bytes"], image.get("path") or key[:16], names, key)
-                    items[key] = Item(name, image["bytes"], where, split_of(file, last=True))
+                    name = _name(data, said or key[:16], names, key)
+                    items[key] = Item(name, data, where, split_of(file, last=True))
                     names.add(name)
                 _add(items[key], row["problem"], row["solution"], where)
 

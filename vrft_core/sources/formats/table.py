@@ -29,7 +29,8 @@ def mine(tree: Tree, name: str) -> bool:
     """Whether the first row names an image, and an expression or a label."""
     try:
         row = next(_rows(tree, name), ("", {}))[1]
-    except InputError:
+    except InputError as error:
+        tree.broken.append(error)
         return False
     return bool(_said(row, "image")) and any(key in row for key in (*SAME["expression"], *SAME["label"]))
 
@@ -45,7 +46,10 @@ def read(tree: Tree) -> None:
                 found = _box(row)
                 if not item or not (expression or name or found):
                     continue
-                if not expression and (not name or bool(found) != boxed):
+                if name.startswith("[{"):
+                    remedy = "give each its own row; Label Studio: export JSON, neither JSON-MIN nor CSV"
+                    tree.problems.add(where, "its label is a list", remedy)
+                elif not expression and (not name or bool(found) != boxed):
                     problem = "has a label without a box, or a box without a label"
                     tree.problems.add(where, problem, "complete or remove it")
                 else:

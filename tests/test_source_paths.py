@@ -1,0 +1,134 @@
+"""Each official source's whole path, from files in the published layout to prompts that the checks accept.
+
+Every source goes through `vrft`; one of each task also through `dvc repro` and Dagster, which write the same bytes.
+"""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from small_project import ROOT, edit_params, run, small_project
+from test_doors import tree
+from test_source_checks import SOURCES
+from test_sources import photos, server, tables  # noqa: F401 - fixtures
+
+from pipelines.checks.contracts import CONTRACTS
+from pipelines.checks.validation import validate
+from pipelines.definitions import build_definitions
+from vrft_core import io, sources
+from vrft_core.cell import Layout
+from vrft_core.cli import main
+from vrft_core.commands.add import add
+from vrft_core.sources import coco, pets37, reasonseg
+from vrft_core.stages import STAGES
+from vrft_core.tasks import load_params
+
+pytestmark = pytest.mark.slow
+DATA = ("raw", "few_shot", "prompts")
+SETTINGS = {  # as `test_source_checks` writes them
+    "lvisovd": {"taught": ["person"], "categories": ["die"]},
+    "flowers102": {"splits": "coop"},
+    "cars196": {"splits": "coop"},
+    "reasonseg": {"box": "first"},
+    "virft": {"dataset": "lvis-few-shot"},
+    "rf20vl": {"project": "bees", "version": 2},
+}
+OWN = {  # what a benchmark says besides
+    "lvisovd": {"taught": ["person"], "categories": ["die"], "settings": {}},
+    "virft": {"categories": ["horse_buggy", "die"], "taught": ["horse_buggy"]},
+    "lvis": {"taught": ["horse_buggy"]},
+    "coco": {"taught": ["person"]},
+}
+RECIPES = {"virft": "qwen2-vl-2b-published"}
+
+
+def benchmark(name: str) -> dict:
+    """What params.yaml says of a source's fixture."""
+    task = SOURCES[name][0]
+    row = {"task": task, "official": name, "taught": "all", "settings": SETTINGS.get(name, {}), **OWN.get(name, {})}
+    return row | ({"subject": "thing"} if task == "classification" else {})
+
+
+def added(root: Path, names: list[str]) -> dict[str, str]:
+    """Put a benchmark of each source into a project; its cell by the source's name."""
+    edit_params(root, lambda p: p["benchmarks"].update({f"{name}-files": benchmark(name) for name in names}))
+    recipes = {name: RECIPES.get(name, "qwen2-vl-2b") for name in names}
+    for name, recipe in recipes.items():
+        add(root, f"{name}-files", recipe, [1], [0])
+    return {name: f"{name}-files-{recipe}-1shot-s0" for name, recipe in recipes.items()}
+
+
+@pytest.mark.parametrize("name", list(sources.OFFICIAL))
+def test_a_source_goes_through_vrft_to_prompts_that_the_checks_accept(name, tmp_path, request, monkeypatch):
+    SOURCES[name][1](tmp_path / "direct", request, monkeypatch)  # publishes the files, too
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    key = added(tmp_path, [name])[name]
+    params, layout = load_params(tmp_path / "params.yaml"), Layout(tmp_path)
+    cell = params.parse_cell(key)
+
+    for stage in DATA:
+        assert main(["--root", str(tmp_path), "stage", stage, "--cell", cell.at(STAGES[stage]).key]) == 0
+
+    for stage in DATA:
+        frames, suites = CONTRACTS[stage](layout, params, cell.at(STAGES[stage]))
+        found = validate(frames, suites)
+        assert found
+        assert {check: one.broken for check, one in found.items() if one.critical and one.broken} == {}, stage
+    selection = io.read_json(layout.few_shot(cell) / "selection.json")
+    assert all(row["images"] for row in selection["categories"])
+    if "categories" not in OWN.get(name, {}):
+        written, direct = (io.read_json(path / "annotations.json") for path in (layout.raw(cell), tmp_path / "direct"))
+        assert written["annotations"] == direct["annotations"]
+
+
+PATCH = """
+
+import dataclasses  # the fixture's checksums in place of the official ones
+
+_KNOWN = {known!r}
+FILES = {{key: dataclasses.replace(file, urls=(), **_KNOWN[key]) for key, file in FILES.items() if key in _KNOWN}}
+"""
+
+
+@pytest.fixture
+def doors(tmp_path, request, monkeypatch) -> tuple[Path, Path, list[str]]:
+    """Two copies of a project with a source of each task, the fixtures' checksums in their code; and the cells."""
+    chosen = {"coco": coco, "pets37": pets37, "reasonseg": reasonseg}
+    for name in chosen:
+        SOURCES[name][1](tmp_path / "direct" / name, request, monkeypatch)
+    roots = []
+    for door in ("dvc", "dagster"):
+        root = small_project(tmp_path / door)
+        keys = added(root, list(chosen))
+        for name, module in chosen.items():
+            known = {k: {"size": f.size, "sha256": f.sha256, "md5": f.md5} for k, f in module.FILES.items()}
+            more = f"IMAGES = {module.IMAGES!r}\n" if name == "reasonseg" else ""
+            path = root / f"vrft_core/sources/{name}.py"
+            path.write_text(path.read_text() + PATCH.format(known=known) + more)
+        roots.append(root)
+    return roots[0], roots[1], list(keys.values())
+
+
+def test_dvc_and_dagster_make_the_same_of_a_source_of_each_task(doors, monkeypatch):
+    by_dvc, by_dagster, keys = doors
+
+    run("dvc", "repro", "-q", *(f"prompts@{key}" for key in keys), cwd=by_dvc, PYTHONPATH=str(by_dvc))
+
+    monkeypatch.setenv("PYTHONPATH", str(by_dagster))
+    definitions = build_definitions(by_dagster)
+    with dg.instance_for_test() as instance:
+        for key in keys:
+            name, _, partition = key.partition("-files-")
+            asset = f"{name}_files"
+            result = definitions.resolve_job_def(asset).execute_in_process(
+                instance=instance,
+                partition_key=partition,
+                asset_selection=[dg.AssetKey(f"{asset}_{stage}") for stage in DATA],
+            )
+            checks = result.get_asset_check_evaluations()
+            assert result.success and len(checks) > 8 and all(check.passed for check in checks)
+    assert tree(by_dvc) == tree(by_dagster)
+    assert len([name for name in tree(by_dvc) if name.endswith("annotations.json")]) >= len(keys)
+    assert "Running" not in run(
+        "dvc", "repro", *(f"prompts@{key}" for key in keys), cwd=by_dagster, PYTHONPATH=str(by_dagster)
+    )
