@@ -212,7 +212,7 @@ def test_a_photo_lying_on_its_side_keeps_its_boxes_in_the_frame_its_labels_name(
         i for i in read(folder(tmp_path, "voc", photos)).data["images"] if turned.file.name in i["file_name"]
     )
     assert (as_stored["width"], as_stored["height"]) == stored
-    turned.size = stored[::-1]
+    turned.size = (stored[1], stored[0])
     upright = read(folder(tmp_path, "yolo", photos)).data
     image = next(i for i in upright["images"] if turned.file.name in i["file_name"])
     assert (image["width"], image["height"]) == stored[::-1]
@@ -243,6 +243,25 @@ def test_a_class_with_one_image_stays_in_training_and_a_class_folder_without_ima
     rare = next(row["id"] for row in data["categories"] if row["name"] == "rare")
     [image] = {row["image_id"] for row in data["annotations"] if row["category_id"] == rare}
     assert next(row["split"] for row in data["images"] if row["id"] == image) == "train"
+
+
+def test_a_class_may_be_called_as_a_split_is(tmp_path):
+    photos = drawn(tmp_path / "drawn", count=16, splits=False)
+    for number, photo in enumerate(photos):
+        photo.boxes = [("train" if number % 2 else "bus", photo.boxes[0][1])]
+
+    found = read(folder(tmp_path, "class-folders", photos))
+
+    assert {row["name"] for row in found.data["categories"]} == {"bus", "train"}
+    assert any("set aside" in remark for remark in found.remarks)
+
+
+def test_folders_of_splits_alone_are_no_classes(tmp_path, photos):
+    for photo in photos:
+        own_formats.place(photo, tmp_path / "bare" / photo.split)
+
+    with pytest.raises(InputError, match="no labels that are known here"):
+        read(tmp_path / "bare")
 
 
 def test_the_same_image_under_two_classes_is_pointed_out(tmp_path, photos):

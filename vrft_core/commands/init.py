@@ -20,6 +20,8 @@ from vrft_core.report.verdict import FEW_IMAGES
 from vrft_core.sources import files, folders
 from vrft_core.tasks import load_params, settings_models
 
+FEW_TAUGHT = 4  # training images: fewer teach next to nothing
+
 
 def init(
     root: Path,
@@ -79,10 +81,13 @@ def add_benchmark(
 
     splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in SPLITS)
     scored = len(source.split("eval").images)
+    taught = shots * len(benchmark["categories"])
+    short = f"warning: {taught} training images at most are taken; for more: --shots"
     few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
         *left_out,
+        *([short] if taught < FEW_TAUGHT else []),
         *([few] if scored < FEW_IMAGES else []),
         f"next: vrft run {cells[0].key}",
     ]

@@ -15,5 +15,6 @@ def fits(tree: Tree) -> bool:
 def read(tree: Tree) -> None:
     for name in tree.images:
         where, (*above, folder, _) = str(tree.root / name), name.split("/")
-        split = split_of("/".join([*above, ""]))  # a class may be called `test`
-        tree.item(name, where, split).labels.append(Label(folder, None, where))
+        item = tree.item(name, where)
+        item.split = split_of("/".join([*above, ""]))  # a class may be called `test`
+        item.labels.append(Label(folder, None, where))

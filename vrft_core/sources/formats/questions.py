@@ -42,9 +42,9 @@ def read(tree: Tree) -> None:
                 where, problem, "put the images into the folder, or write the data set with them"
             ):
                 image: dict[str, Any] = row["image"] if isinstance(row["image"], dict) else {"bytes": row["image"]}
-                said, data = image.get("path"), image["bytes"]
-                if data is None and (found := tree.image(said or "", file)):
-                    data = (tree.root / found).read_bytes()
+                held, said = image["bytes"], image.get("path")
+                found = None if held else tree.image(said or "", file)
+                data = (tree.root / found).read_bytes() if found else memoryview(held).tobytes()
                 key = hashlib.sha256(data).hexdigest()
                 if key not in items:
                     name = _name(data, said or key[:16], names, key)
