@@ -465,7 +465,9 @@ def virft_flowers(count: int) -> bytes:
 
 def roboflow() -> bytes:
     """COCO export: a class 0 that no box has; each split numbers images and boxes from 0; a box over the border."""
-    members = {"README.dataset.txt": b"", "README.roboflow.txt": b""}
+    told = "# Overview\n- [bee](#bee)\n# Object Classes\n## Bee\n### Description\nHas fur.\n### Instructions\n"
+    told += "Draw its wings.\n"
+    members = {"README.dataset.txt": told.encode(), "README.roboflow.txt": b""}
     seed = 0
     for split, count in (("train", 4), ("valid", 2), ("test", 3)):
         images, rows = [], []

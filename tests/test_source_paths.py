@@ -3,10 +3,12 @@
 Every source goes through `vrft`; one of each task also through `dvc repro` and Dagster, which write the same bytes.
 """
 
+import re
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from small_project import ROOT, edit_params, run, small_project
 from test_doors import tree
 from test_source_checks import SOURCES
@@ -16,12 +18,14 @@ from pipelines.checks.contracts import CONTRACTS
 from pipelines.checks.validation import validate
 from pipelines.definitions import build_definitions
 from vrft_core import io, sources
+from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
 from vrft_core.cli import main
 from vrft_core.commands.add import add
+from vrft_core.families.form import Form
 from vrft_core.sources import coco, pets37, reasonseg
 from vrft_core.stages import STAGES
-from vrft_core.tasks import load_params
+from vrft_core.tasks import get_task, load_params
 
 pytestmark = pytest.mark.slow
 DATA = ("raw", "few_shot", "prompts")
@@ -79,6 +83,34 @@ def test_a_source_goes_through_vrft_to_prompts_that_the_checks_accept(name, tmp_
     if "categories" not in OWN.get(name, {}):
         written, direct = (io.read_json(path / "annotations.json") for path in (layout.raw(cell), tmp_path / "direct"))
         assert written["annotations"] == direct["annotations"]
+
+
+def test_what_annotators_were_told_is_an_option_of_the_question(tmp_path, request, monkeypatch):
+    SOURCES["rf20vl"][1](tmp_path / "raw", request, monkeypatch)
+    found, recipe = (
+        Annotations.load(tmp_path / "raw/annotations.json"),
+        load_params(ROOT / "params.yaml").recipes["mini"],
+    )
+    without = recipe.tasks["detection"]
+    asked = [
+        [one.question for one in get_task("detection").prompts.examples([(1, 0), (2, 1)], found, tmp_path, form)]
+        for form in (Form.of(recipe, without), Form.of(recipe, without.model_copy(update={"instructions": True})))
+    ]
+
+    assert asked[1] == [f"What annotators were told of 'bee': Has fur. Draw its wings.\n{asked[0][0]}", asked[0][1]]
+
+
+def test_benchmarks_as_the_documentation_writes_them_get_cells(tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/official-data.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    rows = yaml.safe_load(text)
+    edit_params(tmp_path, lambda p: p["benchmarks"].update(rows))
+
+    for name, recipe in (("refcoco", "qwen2-vl-2b-reasonseg"), ("bees", "qwen2-vl-2b")):
+        add(tmp_path, name, recipe, [1], [0])
+        sources.get(rows[name]["official"]).Settings(**rows[name]["settings"])
+
+    assert {"refcoco", "bees"} <= {cell.benchmark for cell in load_params(tmp_path / "params.yaml").cells()}
 
 
 PATCH = """

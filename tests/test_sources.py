@@ -492,6 +492,7 @@ def test_roboflow_exports_lose_class_0_and_are_clipped(server, tmp_path, monkeyp
     assert {i: row["name"] for i, row in found.categories.items()} == {0: "bee", 1: "wasp"}
     assert found.boxes(1, 0) == [[60, 5, 64, 15]]
     assert found.images[1]["neg_category_ids"] == [1]
+    assert [row.get("instructions") for row in found.categories.values()] == ["Has fur. Draw its wings.", None]
 
 
 def test_roboflow_is_asked_for_a_link_with_the_key_of_the_environment(server, tmp_path, monkeypatch):

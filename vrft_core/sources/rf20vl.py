@@ -5,6 +5,7 @@ Roboflow packs archives when asked, so no checksum is published; the content is 
 
 import json
 import os
+import re
 from pathlib import Path
 
 import requests
@@ -27,6 +28,8 @@ LICENCE = Licence(
 API = "https://api.roboflow.com"
 KEY = "ROBOFLOW_API_KEY"
 SPLITS = {"train": "train", "valid": "val", "test": "eval"}
+TOLD, LONGEST = "README.dataset.txt", 1000  # what the annotators were told; characters kept of a class
+HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
 
 class Settings(selection.Settings):
@@ -42,7 +45,8 @@ def write(directory: Path, settings: Settings, cache: Path) -> None:
     """Images and annotations.json, in the published splits.
 
     Roboflow puts a class 0 before the real ones that no box has: it is dropped, and the ids count from 0 as in the
-    benchmark's own reader. Raises InputError as `download.fetch` and `writing.write` do, and without a key.
+    benchmark's own reader. What the annotators were told of a class stays with it, as `instructions`. Raises InputError
+    as `download.fetch` and `writing.write` do, and without a key.
     """
     writing.write(directory, *content(settings, cache))
 
@@ -54,7 +58,8 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
         file = archive_file(settings, (_link(settings),))
     archive = fetch([file], cache)[file]
     files = {f"{split}/_annotations.coco.json": ours for split, ours in SPLITS.items()}
-    texts = dict(archives.members(archive, files.__contains__))
+    texts = dict(archives.members(archive, {*files, TOLD}.__contains__))
+    told = _instructions(texts.get(TOLD, b"").decode("utf-8", errors="replace"))
     images: list[dict] = []
     rows: list[dict] = []
     names: dict[int, str] | None = None
@@ -77,7 +82,7 @@ def content(settings: Settings, cache: Path) -> tuple[Content, Images]:
     content = Content(
         images,
         rows,
-        [{"id": number, "name": name} for number, name in (names or {}).items()],
+        [{"id": number, "name": name} | told.get(_plain(name), {}) for number, name in (names or {}).items()],
         {"source": "rf20vl", **settings.model_dump(), "unusable_boxes": unusable},
     )
     return content, lambda rows: ((ids[name], data) for name, data in archives.members(archive, ids.__contains__))
@@ -109,6 +114,21 @@ def _categories(data: dict, where: str) -> dict[int, str]:
         return {number - 1: str(row["name"]) for number, row in sorted(table.items()) if number}
     except (KeyError, TypeError):
         raise InputError(where, "categories: class 0 is not Roboflow's own", "export it as COCO JSON") from None
+
+
+def _instructions(text: str) -> dict[str, dict[str, str]]:
+    """What stands below each heading of a Markdown text, down to the next one as high, by the heading in plain."""
+    found, headings = dict[str, dict[str, str]](), list(HEADING.finditer(text))
+    for number, one in enumerate(headings):
+        below = (other.start() for other in headings[number + 1 :] if len(other[1]) <= len(one[1]))
+        said = " ".join(HEADING.sub("", text[one.end() : next(below, len(text))]).split())
+        if said := "".join(filter(str.isprintable, said[:LONGEST])):
+            found.setdefault(_plain(one[2]), {"instructions": said})
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", name).strip().lower()
 
 
 def _link(settings: Settings) -> str:

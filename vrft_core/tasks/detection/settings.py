@@ -19,7 +19,8 @@ class PresenceMap(Strict):
 
 
 class Settings(TaskSettings):
-    """`presence`: see `prompts.presence`; `ranking`: see `metrics.ranking`."""
+    """`presence`: see `prompts.presence`; `ranking`: see `metrics.ranking`. `instructions`: a question begins with what
+    annotators were told of its category, where the source knows it."""
 
     MEASURED: ClassVar[tuple[str, ...]] = ("repeating", "box_inflation", "confidence_zero", "confidence_one")
 
@@ -28,6 +29,7 @@ class Settings(TaskSettings):
         1.0  # of the questions about absent categories, by lot, weighted
     )
     ranking: Literal["stated", "likelihood", "certainty", "combined", "consistency"]
+    instructions: bool = False
     fitting_images: Natural = 0  # training images, the same for all models, that the ranking `combined` is fitted on
 
     @property

@@ -9,7 +9,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.tasks.detection.prompts.presence import mapped, oracle, read_map, verified
-from vrft_core.tasks.detection.prompts.questions import answered, asked
+from vrft_core.tasks.detection.prompts.questions import answered, asked, told
 from vrft_core.tasks.detection.settings import Settings
 from vrft_core.tasks.task import Example, Pair
 
@@ -70,7 +70,8 @@ def fitting(truth: Annotations, categories: Sequence[int], settings: Settings) -
 def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form: Form) -> Iterator[Example]:
     """One example a pair. `truth`: {"category_id", "boxes": xyxy in the answer's frame, unrounded to its grid}."""
     for image_id, category_id in pairs:
-        image, name = annotations.images[image_id], annotations.categories[category_id]["name"]
+        image, category = annotations.images[image_id], annotations.categories[category_id]
+        name = category["name"]
         boxes = annotations.boxes(image_id, category_id)
         frame = form.frame(image["width"], image["height"], images / image["file_name"])
         targets = [frame.to_answer(box) for box in boxes]
@@ -85,7 +86,7 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
             height=image["height"],
             image=images / image["file_name"],
             label=name,
-            question=asked(name, form),
+            question=told(category, form) + asked(name, form),
             answer=answered(targets, [1.0] * len(boxes), name, form),
             truth=json.dumps(truth),
         )

@@ -4,7 +4,8 @@ They follow Visual-RFT (arXiv 2503.01785, Table 1 and the published scripts). Re
 belongs to `answers`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vrft_core.families import registry
 from vrft_core.families.family import UNITS
@@ -19,6 +20,12 @@ def asked(category: str, form: Form) -> str:
     if form.native:
         return native_question(category, form.native, thinking=form.thinking, units=form.units)
     return question(category, thinking=form.thinking, family=form.family, units=form.units)
+
+
+def told(category: Mapping[str, Any], form: Form) -> str:
+    """What stands before the question, where the recipe wants the annotators' instructions and there are any."""
+    said = category.get("instructions") if getattr(form.settings, "instructions", False) else None
+    return f"What annotators were told of '{category['name']}': {said}\n" if said else ""
 
 
 def answered(boxes: Sequence[Box], confidences: Sequence[float], category: str, form: Form) -> str:
