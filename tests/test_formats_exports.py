@@ -147,6 +147,8 @@ def test_a_csv_from_excel_has_a_mark_before_it_semicolons_and_carriage_returns(t
 
     assert read(path).data == before
 
+    (path / "names.json").write_text('["a", "b"]')
+    assert read(path).data == before
     (path / "labels.csv").write_bytes(text.encode("utf-16"))
     with pytest.raises(InputError, match=r"labels\.csv: .*UTF-8"):
         read(path)

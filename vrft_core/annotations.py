@@ -73,7 +73,8 @@ class Annotations:
 
     def chosen(self, names: Sequence[str] | None) -> list[int]:
         """Ids of the categories so named, or of all; ascending."""
-        return sorted(i for i, category in self.categories.items() if names is None or category["name"] in names)
+        wanted = None if names is None else frozenset(names)
+        return sorted(i for i, category in self.categories.items() if wanted is None or category["name"] in wanted)
 
     def category_ids(self, image_id: int) -> list[int]:
         """Categories annotated in an image, ascending."""

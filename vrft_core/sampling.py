@@ -46,14 +46,15 @@ def targets(source: Annotations, frequencies: Sequence[str], names: Names = None
     by_name = {category["name"]: category for category in source.categories.values()}
     if names == "all":
         names = list(by_name)
-    if unknown := sorted(set(names or []) - set(by_name)):
+    wanted = None if names is None else frozenset(names)
+    if unknown := sorted((wanted or frozenset()) - set(by_name)):
         raise InputError(
             "params.yaml", f"categories: the annotations have no category {unknown[0]!r}", "check its spelling"
         )
     chosen = [
         category
         for category in by_name.values()
-        if (category["name"] in names if names is not None else category["frequency"] in frequencies)
+        if (category["name"] in wanted if wanted is not None else category["frequency"] in frequencies)
     ]
     if not chosen:
         raise InputError("params.yaml", "few_shot.frequencies and categories select nothing", "name some categories")

@@ -30,7 +30,7 @@ def mine(tree: Tree, name: str) -> bool:
     try:
         row = next(_rows(tree, name), ("", {}))[1]
     except InputError as error:
-        tree.broken.append(error)
+        tree.broken += [error] if tree.json(name) is None else []
         return False
     return bool(_said(row, "image")) and any(key in row for key in (*SAME["expression"], *SAME["label"]))
 
