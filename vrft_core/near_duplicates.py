@@ -41,14 +41,15 @@ def looks(image: Image.Image) -> np.ndarray | None:
 def alike(ours: Mapping[str, np.ndarray | None], theirs: Mapping[str, np.ndarray | None]) -> list[tuple[str, str, int]]:
     """(name in `ours`, name in `theirs`, differing bits) of each pair that looks alike, the most alike first."""
     found = []
-    names, hashes = _stacked(theirs)
-    for name, bits in ours.items():
-        if bits is not None and names:
-            apart = np.count_nonzero(hashes != bits, axis=1)
-            found += [(name, names[i], int(apart[i])) for i in np.flatnonzero(apart <= ALIKE).tolist()]
+    names, hashes = _packed(theirs)
+    for name, bits in zip(*_packed(ours), strict=True):
+        apart = np.bitwise_count(hashes ^ bits).sum(axis=1)
+        found += [(name, names[i], int(apart[i])) for i in np.flatnonzero(apart <= ALIKE).tolist()]
     return sorted(found, key=lambda row: (row[2], row[:2]))
 
 
-def _stacked(hashes: Mapping[str, np.ndarray | None]) -> tuple[Sequence[str], np.ndarray]:
+def _packed(hashes: Mapping[str, np.ndarray | None]) -> tuple[Sequence[str], np.ndarray]:
+    """Names, and their hashes as uint64 [names, BITS / 64]; those of a hash alone."""
     kept = {name: bits for name, bits in hashes.items() if bits is not None}
-    return list(kept), np.array(list(kept.values())).reshape(len(kept), BITS)
+    bits = np.array(list(kept.values()), dtype=bool).reshape(len(kept), BITS)
+    return list(kept), np.packbits(bits, axis=1).view(np.uint64)

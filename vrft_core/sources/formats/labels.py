@@ -91,6 +91,7 @@ class Tree:
                     self.files.append(name)
         self.files.sort()
         self.images = self.ending(*SUFFIXES)
+        self._images = frozenset(self.images)
         self._by_last = defaultdict[str, list[str]](list)
         for name in self.images:
             for key in {PurePosixPath(name).name, PurePosixPath(name).stem}:
@@ -140,6 +141,8 @@ class Tree:
         The one with the longest common end; of equals the one nearest to the label file. None where there is none.
         """
         wanted, here = said.replace("\\", "/").split("/"), near.split("/")[:-1]
+        if (beside := "/".join([*here, *wanted])) in self._images:
+            return beside
 
         def fit(name: str) -> tuple[int, int]:
             parts = name.split("/")

@@ -39,10 +39,9 @@ def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
 
     What declares entities, or is no well-formed annotation, is a problem.
     """
-    found, path, parser = [(1, dict[str, str]())], list[str](), expat.ParserCreate()
-    parser.buffer_text = True
+    found, path, parser = [(1, dict[str, list[str]]())], list[str](), expat.ParserCreate()
 
-    def said() -> dict[str, str]:
+    def said() -> dict[str, list[str]]:
         return found[-1 if path[1:2] == ["object"] else 0][1]
 
     def start(tag: str, _: object) -> None:
@@ -54,8 +53,7 @@ def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
         text("")
 
     def text(data: str) -> None:
-        where = "/".join(path[:5])
-        said()[where] = said().get(where, "") + data
+        said().setdefault("/".join(path[:5]), []).append(data)
 
     def refuse(*_: object) -> None:
         raise ValueError("declares a document type or entities")
@@ -71,7 +69,7 @@ def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
         where = f"{tree.root / file}: line {parser.CurrentLineNumber}"
         tree.problems.add(where, f"is no XML that is read here: {error}", "export it again")
         return [(1, {})]
-    return [(line, {path: text.strip() for path, text in texts.items()}) for line, texts in found]
+    return [(line, {path: "".join(texts).strip() for path, texts in said.items()}) for line, said in found]
 
 
 def _lists(tree: Tree) -> dict[str, str]:

@@ -92,13 +92,18 @@ def _settings(tree: Tree) -> tuple[dict[float, str], dict[str, set[str]]]:
 
 def _uses(tree: Tree, said: dict[str, Any]) -> dict[str, set[str]]:
     """Each end of a path that data.yaml names → the splits it is named for; of a list of images, of the paths in it."""
-    uses = defaultdict[str, set[str]](set)
+    uses, texts = defaultdict[str, set[str]](set), set(tree.ending(".txt"))
     for key, use in KEYS.items():
         for entry in said[key] if isinstance(said.get(key), list) else [said.get(key) or ""]:
-            lists = [name for name in tree.ending(".txt") if f"/{entry}".endswith(f"/{name}")]
+            lists = [end for end in _ends(str(entry)) if end in texts]
             tree.read |= set(lists)
             for path in tree.text(lists[0]).splitlines() if lists else [str(entry)]:
-                parts = [part for part in path.split("/") if part not in ("", ".", "..")]
-                for start in range(len(parts)):
-                    uses["/".join(parts[start:])].add(use)
+                for end in _ends(path):
+                    uses[end].add(use)
     return uses
+
+
+def _ends(path: str) -> list[str]:
+    """The path from each of its folders on, the longest first."""
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    return ["/".join(parts[start:]) for start in range(len(parts))]
