@@ -24,7 +24,8 @@ CARRIED = ("transformers", "trl", "peft", "datasets", "dill", "multiprocess", "p
            "annotated-types", "typing-inspection", "typing-extensions", "pycocotools")  # fmt: skip
 # Behind them: what those import and a machine with torch may lack
 SPARE = ("pandas", "xxhash", "regex", "typer", "requests", "filelock", "pyyaml", "packaging", "tqdm", "psutil",
-         "jinja2", "python-dateutil", "six", "urllib3", "certifi", "charset-normalizer", "idna", "markupsafe")  # fmt: skip
+         "jinja2", "python-dateutil", "six", "urllib3", "certifi", "charset-normalizer", "idna",
+         "markupsafe")  # fmt: skip
 PROJECT = ("vrft_core/*", "bench/*", "params.yaml", "models/mini/policy/*", "reports/lvis-mini/base/metrics.json",
            "reports/lvis-mini-1shot/s0/*/metrics.json")  # fmt: skip
 

@@ -55,7 +55,10 @@ def measure(name: str, variant: str, settings: Settings) -> dict:
     built, weights = time.perf_counter() - began, sum(parameter.numel() for parameter in model.parameters())
     if not settings.toy and weights != WEIGHTS.get(name, weights):
         raise ValueError(f"{weights:,} weights, and {WEIGHTS[name]:,} are published")
-    clock, plan = Phases(), estimate(name, model, settings, checkpointing)
+    clock, plan = (
+        Phases(),
+        estimate(name, model, settings, checkpointing, ours, torch.cuda.get_device_name() if GPU else ""),
+    )
     images = pictures((settings.steps + 1) * settings.groups, settings.width, settings.height)
     prompt = [{"role": "user", "content": text}]
     data = Dataset.from_dict({"image": images, "prompt": [prompt] * len(images)}).cast_column("image", ImageFeature())

@@ -101,7 +101,7 @@ def _record(passes: Recorded) -> torch.cuda.CUDAGraph | None:
 
 
 def _without_kept_casts(device: str) -> AbstractContextManager:
-    """Autocast, where it is on, that casts weights in the recording itself: kept casts would be those of old weights."""
+    """Autocast, where it is on, that casts weights in every pass: kept casts would be those of old weights."""
     if not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, dtype=torch.get_autocast_dtype(device), cache_enabled=False)
@@ -146,5 +146,3 @@ def _with_room(kept: Tensor, length: int, room: int) -> Tensor:
     places = kept.new_zeros(*kept.shape[:2], room, kept.shape[-1])
     places[:, :, :length] = kept[:, :, :length]
     return places
-
-
