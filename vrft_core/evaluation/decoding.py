@@ -226,7 +226,7 @@ class _Roomy(DynamicLayer):
 
     def reset(self) -> None:
         super().reset()
-        self._places = ()
+        del self._places
 
     def batch_select_indices(self, indices: Tensor) -> None:
         length = self.get_seq_length()
