@@ -78,7 +78,7 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
         temporary = out.with_name(f".{out.name}.new")
         sheet(title, examples, boxes).save(temporary, "PNG")
         io.replace(temporary, out)
-    return [f"{out}: {title}, boxes of the expected answer drawn"]
+    return [f"{out}: {title}" + (", boxes of the expected answer drawn" if any(boxes) else "")]
 
 
 def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[float]]]) -> str:
