@@ -28,7 +28,7 @@ from vrft_core.stages import STAGES
 from vrft_core.tasks import get_task, load_params
 
 pytestmark = pytest.mark.slow
-LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="a minute: set VRFT_LONG_DRILLS=1")
+LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="half a minute each: set VRFT_LONG_DRILLS=1")
 DATA = ("raw", "few_shot", "prompts")
 SETTINGS = {  # as `test_source_checks` writes them
     "lvisovd": {"taught": ["person"], "categories": ["die"]},
@@ -123,7 +123,8 @@ FILES = {{key: dataclasses.replace(file, urls=(), **_KNOWN[key]) for key, file i
 """
 
 
-@pytest.mark.parametrize("name", ["pets37", pytest.param("coco", marks=LONG), pytest.param("reasonseg", marks=LONG)])
+@LONG
+@pytest.mark.parametrize("name", ["coco", "pets37", "reasonseg"])
 def test_dvc_and_dagster_make_the_same_of_a_source(name, tmp_path, request, monkeypatch):
     """Each in a copy of the project in whose code the fixture's checksums stand."""
     SOURCES[name][1](tmp_path / "direct", request, monkeypatch)
