@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
-from vrft_core.policy.states import new_cache, spread
+from vrft_core.policy.states import make_room, new_cache, spread
 from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import PatchCache, Patches
 
@@ -171,6 +171,7 @@ def decode(
     says between its end and the next look (`LOOK`) follows its end token.
     """
     cache, attention_mask = inputs["past_key_values"], inputs.get("attention_mask")  # no mask: no padding
+    make_room(cache)
     rows, pad = len(input_ids), generation_config.pad_token_id
     live = torch.arange(rows, device=input_ids.device)
     ids, position = input_ids, inputs["position_ids"][..., -1:]
