@@ -171,7 +171,7 @@ def decode(
             logits_to_keep=width,
         ).logits.float()
         passes += 1
-        scores = _processed(logits_processor, logits, input_ids[which], [answers[row] for row in live], fed)
+        scores = _processed(logits_processor, logits, input_ids[which], [answers[row] for row in live], guesses)
         furthest = max(len(answers[row]) + len(guess) for row, guess in zip(live, guesses, strict=True))
         # places behind a row's own guesses are looked at for nothing: any noise serves
         drawn = noise.at(which, places.clamp(max=furthest), furthest)
@@ -224,16 +224,22 @@ def _take(answer: list[int], said: list[int], guess: list[int], ends: set[int], 
     raise AssertionError("the token after the last guess always ends the loop")
 
 
-def _processed(processor: Any, logits: Tensor, prompts: Tensor, answers: list[list[int]], fed: Tensor) -> Tensor:
-    """Scores [rows, width, vocabulary]: each place as `processor` sees it with the tokens that stand before it."""
-    rows, width, size = logits.shape
+def _processed(
+    processor: Any, logits: Tensor, prompts: Tensor, answers: list[list[int]], guesses: list[list[int]]
+) -> Tensor:
+    """Scores [rows, width, vocabulary]: each place as `processor` sees it with the tokens that stand before it.
+
+    Places behind a row's guesses stay as they are.
+    """
     if all(type(one) in UNSEEING for one in processor):
-        return processor(fed.flatten()[:, None], logits.flatten(0, 1)).view(rows, width, size)
-    found = torch.empty_like(logits)
-    for place in range(width):
+        flat = logits.flatten(0, 1)
+        return processor(flat.new_empty(len(flat), 0, dtype=torch.long), flat).view_as(logits)
+    scores = logits.clone()
+    for place in range(logits.shape[1]):
         for length in {len(answer) for answer in answers}:
-            same = [row for row, answer in enumerate(answers) if len(answer) == length]
-            written = torch.tensor([answers[row] for row in same], dtype=torch.long, device=fed.device)
-            ids = torch.cat([prompts[same], written.view(len(same), length), fed[same, 1 : place + 1]], 1)
-            found[same, place] = processor(ids, logits[same, place])
-    return found
+            same = [i for i, one in enumerate(answers) if len(one) == length and len(guesses[i]) >= place]
+            if same:
+                written = torch.tensor([answers[i] + guesses[i][:place] for i in same], dtype=torch.long)
+                ids = torch.cat([prompts[same], written.to(prompts.device)], 1)
+                scores[same, place] = processor(ids, logits[same, place])
+    return scores
