@@ -15,6 +15,7 @@ from vrft_core.policy.states import new_cache
 from vrft_core.training import drafting, shared_prompt
 from vrft_core.training.drafting import Drafting, obstacle
 from vrft_core.training.drafts import Drafts
+from vrft_core.training.grpo import ReusingGRPOTrainer
 
 ROWS, PROMPT = 6, 10
 
@@ -215,6 +216,7 @@ def test_models_from_which_a_guess_cannot_be_taken_back_are_refused_by_what_they
     )
     run = train(tmp_path, Reuse(drafting=True), family="qwen3.5", steps=1)
 
+    assert isinstance(run.trainer, ReusingGRPOTrainer)
     assert run.trainer.reuse == Reuse()
     assert (
         "grpo: without drafting, as TRL does it: a guess cannot be taken back from recurrent states, which a layer of"
@@ -227,15 +229,21 @@ def test_drafting_without_a_shared_prompt_is_refused():
         Reuse(drafting=True, shared_prompt=False)
 
 
+def drawn(drafts: Drafts, question: str, answer: list[int], noise: np.ndarray) -> tuple[int, float]:
+    found = drafts.guess(question, answer, noise)
+    assert found
+    return found
+
+
 def test_a_guess_is_drawn_with_the_rows_noise_from_what_followed_the_questions_own_answers_first():
     drafts = Drafts()
     for _ in range(9):
         drafts.add("here", [5, 6])
     drafts.add("there", [5, 7])
     assert drafts.tokens == [5, 6, 7]
-    assert drafts.guess("here", [5], np.ones(3))[0] == 6
-    assert drafts.guess("here", [5], np.array([1, 1e6, 1e-6]))[0] == 7
-    token, chance = drafts.guess("nowhere", [], np.ones(3))
+    assert drawn(drafts, "here", [5], np.ones(3))[0] == 6
+    assert drawn(drafts, "here", [5], np.array([1, 1e6, 1e-6]))[0] == 7
+    token, chance = drawn(drafts, "nowhere", [], np.ones(3))
     assert (token, chance > 0.9) == (5, True)
     assert Drafts().guess("here", [], np.ones(0)) is None
 
@@ -244,4 +252,4 @@ def test_the_oldest_answers_are_forgotten():
     drafts = Drafts(kept=2)
     for answer in ([1, 2], [1, 3], [1, 3]):
         drafts.add("here", answer)
-    assert drafts.guess("here", [1], np.array([1, 1e-9, 1]))[0] == 3
+    assert drawn(drafts, "here", [1], np.array([1, 1e-9, 1]))[0] == 3

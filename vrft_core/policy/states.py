@@ -63,6 +63,10 @@ class RoomyLayer(DynamicLayer):
         one.show(self.get_seq_length())
         return one
 
+    def reset(self) -> None:
+        super().reset()
+        del self._places
+
     def batch_select_indices(self, indices: Tensor) -> None:
         length = self.get_seq_length()
         self._places = tuple(places[indices] for places in self._places)

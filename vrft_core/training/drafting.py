@@ -7,7 +7,7 @@ and one noise for both instead of a test of acceptance. Where keys and values of
 `obstacle` says where they cannot.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.generation import (
-    EosTokenCriteria,
-    MaxLengthCriteria,
+from transformers.generation.logits_process import (
     SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
 
 from vrft_core.policy.states import StateLayer, make_room, new_cache, spread
 from vrft_core.training.drafts import Drafts
@@ -121,7 +120,7 @@ def decode(
     stopping_criteria: Any,
     generation_config: GenerationConfig,
     drafting: Drafting,
-    questions: list[Hashable],
+    questions: Sequence[Hashable],
     **inputs: Any,
 ) -> Tensor:
     """`shared_prompt.decode` with guesses: the same tokens, and the same random state after it, but for rounding.

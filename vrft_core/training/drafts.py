@@ -55,7 +55,7 @@ class Drafts:
         noise [tokens]: exponential; the one that the model's own draw divides by, so that both draw the same where
         the distributions are alike.
         """
-        before = (BEGIN, *answer[-ORDER:])[-ORDER:] if len(answer) < ORDER else tuple(answer[-ORDER:])
+        before = (BEGIN, *answer[-ORDER:])[-ORDER:]
         columns, shares = self._distribution(question, before)
         if not len(columns):
             return None
@@ -66,7 +66,7 @@ class Drafts:
         """Columns and their probabilities: long contexts first, the question's own before those of any question."""
         if (known := self._likely.get((question, before))) is not None:
             return known
-        rest, shares = 1.0, Counter()
+        rest, shares = 1.0, defaultdict[int, float](float)
         for length in range(len(before), -1, -1):
             for asked in (question, None):
                 counts = self._counts.get((asked, *before[len(before) - length :]))
