@@ -12,6 +12,7 @@ random state; they must say the same.
 import argparse
 import time
 from functools import partial
+from typing import Any
 
 import torch
 from grpo_step import noise, small_model, small_processor
@@ -58,7 +59,7 @@ class Said(LogitsProcessor):
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--group", type=int, default=8, help="answers to one question")
     parser.add_argument("--earlier", type=int, default=4, help="groups answered before")
     parser.add_argument("--repeats", type=int, default=3)
@@ -67,7 +68,8 @@ def main() -> None:
     processor, question = small_processor()
     model = small_model(processor.tokenizer, "qwen2-vl")
     names = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-    bare = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=names)).get_base_model().eval()
+    adapted: Any = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=names))
+    bare = adapted.get_base_model().eval()
     parts = [{"type": "image", "image": noise(1, 640, 480)[0]}, {"type": "text", "text": question}]
     prompt = read_prompt(processor, [{"role": "user", "content": parts}], PatchCache(processor.image_processor))
     prompts, pad, end = [prompt] * options.group, processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id

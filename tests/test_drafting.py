@@ -1,6 +1,7 @@
 """Guesses from earlier answers change how often the model is asked, and not one token of what is said."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,7 +154,8 @@ def test_a_taught_policy_that_spells_numbers_digit_by_digit_is_asked_half_as_oft
         vision_config={"depth": 1, "num_heads": 2, "embed_dim": 16, "hidden_size": 48, "mlp_ratio": 1},
     )
     torch.manual_seed(0)
-    model, draw = Qwen2VL(config), np.random.default_rng(0)
+    model: Any = Qwen2VL(config)
+    draw = np.random.default_rng(0)
     boxes = draw.integers(100, 900, (4, 4))
     optimizer = torch.optim.Adam(model.parameters(), 4e-3)
     for _ in range(150):
