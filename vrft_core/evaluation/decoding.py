@@ -6,7 +6,6 @@ copied; recurrent states (`policy.states`) are replaced. Which questions to ask,
 `predict`.
 """
 
-import copy
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,16 +14,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import Cache, DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from vrft_core.policy.recording import recorded
-from vrft_core.policy.states import StateLayer, joined, new_cache
+from vrft_core.policy.states import ROOM, RoomyLayer, StateLayer, joined, new_cache
 
 # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches; with less, a GPU idles
 CHUNK = {"cpu": 2048, "cuda": 16384}
 # tokens of each answer between two looks at which answers have ended: a GPU stands still while it is looked at
 LOOK = {"cpu": 1, "cuda": 8}
-BLOCK = 64  # tokens for which there is room ahead
 CROWD = 0.75  # share of a batch's rows that have not ended, from which on the others are carried along
 
 
@@ -80,7 +77,7 @@ def complete(
         which = torch.tensor([picture for picture, _ in batch], device=mask.device)
         texts = [tails[picture][number] for picture, number in batch]
         answers = _answer(
-            core, processor.tokenizer, _selected(cache, which, max(map(len, texts)) + BLOCK), mask[which],
+            core, processor.tokenizer, _selected(cache, which, max(map(len, texts)) + ROOM), mask[which],
             position[which], texts, max_new_tokens, generator, watched,
         )  # fmt: skip
         for (picture, number), completion in zip(batch, answers, strict=True):
@@ -180,65 +177,13 @@ def _parts(sizes: Sequence[int], device: torch.device, alike: Sequence[int] | No
     return parts
 
 
-class _Roomy(DynamicLayer):
-    """Keys and values [rows, heads, tokens, size] with room for more tokens: the library's layer copies all at each."""
-
-    keys: Tensor
-    values: Tensor
-
-    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self._hold(keys, values, room)
-
-    def _hold(self, keys: Tensor, values: Tensor, room: int) -> None:
-        rows, heads, length, size = keys.shape
-        self._places = tuple(one.new_empty(rows, heads, length + room, size) for one in (keys, values))
-        for places, old in zip(self._places, (keys, values), strict=True):
-            places[:, :, :length] = old
-        self.show(length)
-
-    def show(self, length: int) -> None:
-        self.keys, self.values = (places[:, :, :length] for places in self._places)
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        start, count = self.get_seq_length(), key_states.shape[-2]
-        if start + count > self._places[0].shape[-2]:
-            self._hold(self.keys, self.values, count + BLOCK)
-        for places, new in zip(self._places, (key_states, value_states), strict=True):
-            places[:, :, start : start + count] = new
-        self.show(start + count)
-        return self.keys, self.values
-
-    def skip(self, count: int) -> None:
-        """Leave so many places to tokens that do not count: the mask hides them, but not what is no number."""
-        start = self.get_seq_length()
-        for places in self._places:
-            places[:, :, start : start + count] = 0
-        self.show(start + count)
-
-    def part(self, rows: slice) -> "_Roomy":
-        """The same places, of these rows alone: what is written there is written here."""
-        one = copy.copy(self)
-        one._places = tuple(places[rows] for places in self._places)
-        one.show(self.get_seq_length())
-        return one
-
-    def reset(self) -> None:
-        super().reset()
-        del self._places
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        length = self.get_seq_length()
-        self._places = tuple(places[indices] for places in self._places)
-        self.show(length)
-
-
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
     """A new cache whose rows are copies of these rows, with room for so many tokens."""
     layers: list[Any] = cache.layers
     return Cache([
-        layer.selected(rows) if isinstance(layer, StateLayer) else _Roomy(layer.keys[rows], layer.values[rows], room)
+        layer.selected(rows)
+        if isinstance(layer, StateLayer)
+        else RoomyLayer(layer.keys[rows], layer.values[rows], room)
         for layer in layers
     ])  # fmt: skip
 
@@ -328,7 +273,7 @@ def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: 
         skipped = longest - lengths[part.start] if stateful else 0
         some = Cache([layer.part(part) for layer in layers])
         for layer in some.layers:
-            if isinstance(layer, _Roomy):
+            if isinstance(layer, RoomyLayer):
                 layer.skip(skipped)
         logits.append(_next(core, some, ids[part, skipped:], places[part, skipped:], mask[part]))
         read.append(some.layers)

@@ -129,6 +129,13 @@ class Reuse(Strict):
     vision_features: bool = True  # a frozen vision tower sees an image once
     image_preprocessing: bool = True  # so does the image processor
     shared_prompt: bool = True  # a group's prompt is run once, in generation and in log-probabilities
+    drafting: bool = False  # a pass of the model judges several tokens that earlier answers suggest
+
+    @model_validator(mode="after")
+    def _drafting_continues_a_prompt(self):
+        if self.drafting and not self.shared_prompt:
+            raise ValueError("drafting needs shared_prompt")
+        return self
 
 
 class Limit(Strict):

@@ -6,12 +6,74 @@ DeltaNet (Qwen3.5). A state is as small for a long prompt as for a short one.
 
 import copy
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionLayer
+
+ROOM = 64  # tokens for which there is room ahead
+
+
+class RoomyLayer(DynamicLayer):
+    """Keys and values [rows, heads, tokens, size] with room for more tokens: the library's layer copies all at each.
+
+    Written to in place: for where nothing is learned.
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int = ROOM) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._hold(keys, values, room)
+
+    def _hold(self, keys: Tensor, values: Tensor, room: int) -> None:
+        rows, heads, length, _ = keys.shape
+        self._places = tuple(one.new_empty(rows, heads, length + room, one.shape[-1]) for one in (keys, values))
+        for places, old in zip(self._places, (keys, values), strict=True):
+            places[:, :, :length] = old
+        self.show(length)
+
+    def show(self, length: int) -> None:
+        self.keys, self.values = (places[:, :, :length] for places in self._places)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        start, count = self.get_seq_length(), key_states.shape[-2]
+        if start + count > self._places[0].shape[-2]:
+            self._hold(self.keys, self.values, count + ROOM)
+        for places, new in zip(self._places, (key_states, value_states), strict=True):
+            places[:, :, start : start + count] = new
+        self.show(start + count)
+        return self.keys, self.values
+
+    def skip(self, count: int) -> None:
+        """Leave so many places to tokens that do not count: the mask hides them, but not what is no number."""
+        start = self.get_seq_length()
+        for places in self._places:
+            places[:, :, start : start + count] = 0
+        self.show(start + count)
+
+    def part(self, rows: slice) -> "RoomyLayer":
+        """The same places, of these rows alone: what is written there is written here."""
+        one = copy.copy(self)
+        one._places = tuple(places[rows] for places in self._places)
+        one.show(self.get_seq_length())
+        return one
+
+    def reset(self) -> None:
+        super().reset()
+        del self._places
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        length = self.get_seq_length()
+        self._places = tuple(places[indices] for places in self._places)
+        self.show(length)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        self.batch_select_indices(beam_idx)
 
 
 class StateLayer(LinearAttentionLayer):
@@ -95,3 +157,10 @@ def new_cache(config: PreTrainedConfig) -> DynamicCache:
 def spread(cache: Cache | StateLayer, rows: Tensor) -> None:
     """Select rows of all that is kept, repeats included."""
     cache.reorder_cache(cast(torch.LongTensor, rows))
+
+
+def make_room(cache: Cache, room: int = ROOM) -> None:
+    """From here on no token copies the keys and values of those before it; windows and states stay as they are."""
+    for i, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[i] = RoomyLayer(cast(Tensor, layer.keys), cast(Tensor, layer.values), room)

@@ -5,6 +5,7 @@ itself to `shared_prompt` and `vision_cache`.
 """
 
 import sys
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -18,7 +19,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from vrft_core.params import Reuse
-from vrft_core.training import shared_prompt
+from vrft_core.training import drafting, shared_prompt
+from vrft_core.training.drafting import Drafting
 from vrft_core.training.model_inputs import TRIED, obstacle, token_types
 from vrft_core.training.shared_prompt import Prompt, can_share, has_grid, image_grid, read_prompt, text_inputs
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache, frozen
@@ -44,12 +46,16 @@ class ReusingGRPOTrainer(GRPOTrainer):
         self._prompts: list[Prompt] | None = None  # of the rows at hand; None: TRL's way
         self._rows: list[dict] = []
         self._features = FeatureCache()
+        self._drafting = Drafting() if self.reuse.drafting else None
         if any(self.reuse.model_dump().values()):
             limit = PATCH_BYTES if self.reuse.image_preprocessing else 0
             self._patches = PatchCache(self.processing_class.image_processor, limit)
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(self._take(inputs))
+        if self._drafting is not None:
+            for name, value in self._drafting.measured().items():
+                self._metrics["train" if self.model.training else "eval"][name].append(value)
         return output if self._prompts is None else {**output, "prompts": self._prompts}
 
     def _take(self, inputs: list[dict]) -> list[dict]:
@@ -110,13 +116,17 @@ class ReusingGRPOTrainer(GRPOTrainer):
                     "attention_mask": mask,
                     "position_ids": start.positions,
                     "past_key_values": start.cache,
-                    "custom_generate": shared_prompt.decode,
+                    "custom_generate": shared_prompt.decode if self._drafting is None else self._drafted(),
                 }
             else:
                 inputs = {"input_ids": ids, "attention_mask": mask, **token_types(bare, types)}
                 generation = {**inputs, **self._vision_inputs(bare, self._prompts)}
             tokens = model.generate(**generation, generation_config=self.generation_config)[:, ids.shape[1] :]
         return [_until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
+
+    def _drafted(self) -> partial:
+        keys = [prompt.key for prompt in cast(list[Prompt], self._prompts)]
+        return partial(drafting.decode, drafting=cast(Drafting, self._drafting), questions=keys)
 
     @property
     def _padding(self) -> int:
@@ -224,6 +234,8 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
             off["vision_features"] = "the reference model changes"
         if why := obstacle(model):
             off["shared_prompt"] = why
+        if why := off.get("shared_prompt") or _writes_otherwise(trainer) or drafting.obstacle(model.config):
+            off["drafting"] = why
         if not hasattr(model.model, "get_rope_index") and ("vision_features" in off or not reuse.vision_features):
             off = dict.fromkeys(Reuse.model_fields, off.get("vision_features", "its images go in together, as pixels"))
     off = {name: why for name, why in off.items() if getattr(reuse, name)}
@@ -233,6 +245,15 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
     if reuse.shared_prompt and trainer.args.activation_checkpointing:
         _say("shared_prompt only where there is no gradient: checkpointing keeps no keys and values")
     return reuse
+
+
+def _writes_otherwise(trainer: ReusingGRPOTrainer) -> str | None:
+    """Who writes the completions, if not the loop that starts from a shared prompt."""
+    if trainer.use_vllm:
+        return "vLLM writes the completions"
+    if _is_sharded(trainer) or trainer.args.cache_implementation is not None:
+        return "the library's own loop writes the completions"
+    return None
 
 
 def _say(line: str) -> None:

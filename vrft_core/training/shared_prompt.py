@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from vrft_core.policy.recording import recorded
-from vrft_core.policy.states import new_cache, spread
+from vrft_core.policy.states import make_room, new_cache, spread
 from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import PatchCache, Patches
 
@@ -183,6 +183,8 @@ def decode(
     finished = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
     before = input_ids.new_ones(input_ids.shape) if attention_mask is None else attention_mask
     passes = recorded(model, cache, before[:, :-1], position, most)
+    if not passes:
+        make_room(cache)
     while len(live):
         if passes:
             logits = passes(ids[:, -1:])
