@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from vrft_core.errors import InputError
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.record import ROLLOUTS
 
-STEPS = 12
+STEPS, MOMENT = 40, 0.1  # a step takes about as many seconds
 PARTITION = CELL.removeprefix("lvis-")
 CELL_ = Cell("mini", "lvis", 1, 0)
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -166,19 +167,18 @@ def small_training(params: dict) -> None:
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory) -> Iterator[Services]:
-    root = small_project(tmp_path_factory.mktemp("services") / "project")
-    edit_params(root, small_training)
-    layout = Layout(root)
-    taught_policy(layout.policy(CELL_), root / "unused")
-    shutil.rmtree(root / "unused")
-    for folder in (root, *root.parents):
-        if os.geteuid() == 0 and folder.stat().st_uid == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)  # PostgreSQL's account has to come through
-    server = Services(root)
-    yield server
-    server.process.terminate()
-    server.process.wait(90)
+def services() -> Iterator[Services]:
+    # not in pytest's own folder: each start of pytest closes that to PostgreSQL's account
+    with tempfile.TemporaryDirectory(prefix="vrft-services-") as folder:
+        os.chmod(folder, 0o711)
+        root = small_project(Path(folder) / "project")
+        edit_params(root, small_training)
+        taught_policy(Layout(root).policy(CELL_), root / "unused")
+        shutil.rmtree(root / "unused")
+        server = Services(root)
+        yield server
+        server.process.terminate()
+        server.process.wait(90)
 
 
 def test_both_stores_are_in_postgresql_which_nobody_else_can_reach(services):
@@ -202,20 +202,28 @@ def sealed(services: Services) -> int:
 
 
 def paused(services: Services, run_id: str, after: int) -> int:
-    """Stop the training of a run once it has a checkpoint later than `after`; its process."""
+    """Stop the training of a run once it has a checkpoint later than `after`; its process.
+
+    It runs for moments only, and is looked at while it stands still: on no machine it gets to its end unseen.
+    """
     folder = Layout(services.root).runs(CELL_, "rft")
 
     def later() -> bool:
         return any(int(seal.parent.name[11:]) > after for seal in folder.glob("checkpoint-*/complete.json"))
 
-    while not later():
+    def started() -> list[int]:
         assert services.runs().get(run_id) not in ENDED, "it ended by itself"
-        looked = time.monotonic()
-        while not later() and time.monotonic() < looked + 2:
-            time.sleep(0.02)
-    (pid,) = services.stages()
-    os.kill(pid, signal.SIGSTOP)
-    return pid
+        return services.stages()
+
+    (pid,) = wait(started, every=0)
+    deadline = time.monotonic() + 1500
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if later():
+            return pid
+        assert time.monotonic() < deadline and pid in services.stages(), "it ended by itself"
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(MOMENT)
 
 
 @LONG
