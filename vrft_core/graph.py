@@ -60,19 +60,25 @@ def in_order(every: Mapping[str, Stage], target: str) -> list[Stage]:
     """A stage and all it needs, those first that others need."""
     if target not in every:
         raise InputError(target, "is no stage of dvc.yaml", "is its cell in the grid of params.yaml?")
-    makers = {out: stage.target for stage in every.values() for out in stage.outs}
     order: dict[str, Stage] = {}
 
     def visit(name: str) -> None:
         if name not in order:
-            for dep in every[name].deps:
-                for out, maker in makers.items():
-                    if maker != name and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")):
-                        visit(maker)
+            for maker in makers(every, every[name]):
+                visit(maker)
             order[name] = every[name]
 
     visit(target)
     return list(order.values())
+
+
+def makers(every: Mapping[str, Stage], stage: Stage) -> list[str]:
+    """The targets that make what a stage needs, a part of it, or a folder that it is in, in the order of its needs."""
+    outs = [(f"{out}/", other.target) for other in every.values() if other != stage for out in other.outs]
+    found = [
+        maker for dep in stage.deps for out, maker in outs if f"{dep}/".startswith(out) or out.startswith(f"{dep}/")
+    ]
+    return list(dict.fromkeys(found))
 
 
 def entry(root: Path, stage: Stage, outs: bool = True) -> dict[str, Any]:
