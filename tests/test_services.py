@@ -201,6 +201,16 @@ def sealed(services: Services) -> int:
     return max((step for step, *_ in complete_checkpoints(Layout(services.root).runs(CELL_, "rft"))), default=0)
 
 
+def begun_anew(services: Services, run_id: str) -> str:
+    """The run that Dagster has begun in its place."""
+    asked = "query($id: ID!) { runOrError(runId: $id) { ... on Run { parentRunId } } }"
+
+    def parent_of(one: str) -> str | None:
+        return services.query(asked, id=one)["runOrError"].get("parentRunId")
+
+    return wait(lambda: next((one for one in services.runs() if parent_of(one) == run_id), None))
+
+
 def paused(services: Services, run_id: str, after: int) -> int:
     """Stop the training of a run once it has a checkpoint later than `after`; its process.
 
@@ -246,7 +256,7 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     os.kill(stage, signal.SIGCONT)
     assert services.ended(second) == "FAILURE"
     wait(lambda: stage not in services.stages())
-    third = wait(lambda: next((run_id for run_id in services.runs() if run_id not in (first, second)), None))
+    third = begun_anew(services, second)
 
     # the code server is killed, and all that it started: seen, and begun anew as well
     stage = paused(services, third, sealed(services))
@@ -254,12 +264,14 @@ def test_one_training_outlives_cancel_and_the_death_of_every_process_and_is_the_
     os.kill(stage, signal.SIGCONT)
     assert services.ended(third) == "FAILURE"
     wait(lambda: stage not in services.stages())
-    fourth = wait(lambda: next((one for one in services.runs() if one not in (first, second, third)), None))
+    fourth = begun_anew(services, third)
 
-    # daemon, MLflow and PostgreSQL are killed: this run does not notice
+    # daemon, MLflow and PostgreSQL are killed: the training goes on without them
     stage = paused(services, fourth, sealed(services))
     for words in ("dagster._daemon", "mlflow server", "bin/postgres"):
         os.kill(services.part(words), signal.SIGKILL)
+    assert paused(services, fourth, sealed(services)) == stage
+    wait(services.runs)  # what the run writes at its end is written to a database that is there again
     os.kill(stage, signal.SIGCONT)
     assert services.ended(fourth) == "SUCCESS"
     said = services.said.read_text()
@@ -285,7 +297,7 @@ def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(servi
     found = services.api("runs/search", experiment_ids=[services.experiment("lvis")])
     (training,) = (one for one in found["runs"] if tags(one).get("stage") == "rft")
     assert training["info"]["status"] == "FINISHED"
-    history = services.api("metrics/get-history", "GET", run_id=training["info"]["run_id"], metric_key="loss")[
+    history = services.api("metrics/get-history", "GET", run_id=training["info"]["run_id"], metric_key="train/loss")[
         "metrics"
     ]
     assert [int(one["step"]) for one in history] == list(range(1, STEPS + 1))
@@ -297,7 +309,7 @@ def test_mlflow_has_every_step_of_it_once_although_it_was_killed_meanwhile(servi
 def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
     assert services.ended(services.launch("lvis", "lvis_rft_eval")) == "SUCCESS"
     run("vrft", "baseline", CELL, cwd=services.root)
-    assert services.ended(services.launch("nightly")) == "SUCCESS"
+    assert services.ended(services.launch("nightly_regression")) == "SUCCESS"
     (night,) = io.read_jsonl(services.root / "reports/nightly/nights.jsonl")
     assert night["passed"] and night["cells"][CELL]["verdict"] == "good" and night["data"]["passed"], night
     (kept,) = services.api("runs/search", experiment_ids=[services.experiment("nightly")])["runs"]
