@@ -34,6 +34,8 @@ PARTITION = CELL.removeprefix("lvis-")
 CELL_ = Cell("mini", "lvis", 1, 0)
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 CANCEL = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+BACKFILL = """mutation($of: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $of) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 LAUNCH = """mutation($of: ExecutionParams!) { launchRun(executionParams: $of) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 
@@ -314,6 +316,25 @@ def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
     assert night["passed"] and night["cells"][CELL]["verdict"] == "good" and night["data"]["passed"], night
     (kept,) = services.api("runs/search", experiment_ids=[services.experiment("nightly")])["runs"]
     assert tags(kept)["verdict"] == "passed" and night["run"].startswith(f"http://127.0.0.1:{services.mlflow}/")
+
+
+@LONG
+def test_a_backfill_over_seeds_makes_every_partition_and_shared_data_once(services):
+    seeds = [f"mini-1shot-s{seed}" for seed in range(3)]
+    assets = [{"path": [asset]} for asset in ("lvis_raw", "lvis_few_shot", "lvis_prompts")]
+    raw = Layout(services.root).runs(CELL_.at("data"), "raw").with_suffix(".cost.jsonl")
+    before = raw.read_text()
+    found = services.query(BACKFILL, of={"assetSelection": assets, "partitionNames": seeds})["launchPartitionBackfill"]
+    assert found["__typename"] == "LaunchBackfillSuccess", found
+    asked = "query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
+
+    def status() -> str:
+        return services.query(asked, id=found["backfillId"])["partitionBackfillOrError"]["status"]
+
+    assert wait(lambda: (now := status()) != "REQUESTED" and now) == "COMPLETED_SUCCESS"
+    for seed in range(3):
+        assert any(Layout(services.root).prompts(Cell("mini", "lvis", 1, seed)).iterdir())
+    assert raw.read_text() == before, "up to date for all three"
 
 
 @LONG
