@@ -86,9 +86,9 @@ def materialize(stage: Stage, dvc: DvcProject, run: Run) -> dg.MaterializeResult
     """
     with dvc.alone(stage.target):
         version = dvc.made(stage.target)
-        cached, reported = version is not None, {}
+        cached, reported, made = version is not None, {}, []
         if not cached:
-            reported = run(lambda: dvc.clear(stage.target), lambda: dvc.commit(stage.target))
+            reported = run(lambda: dvc.clear(stage.target), lambda: made.append(dvc.commit(stage.target)))
         return dg.MaterializeResult(
             metadata={
                 **reported,
@@ -98,7 +98,7 @@ def materialize(stage: Stage, dvc: DvcProject, run: Run) -> dg.MaterializeResult
                 "command": stage.command,
                 "target": stage.target,
             },
-            data_version=dg.DataVersion(version or dvc.version(stage.target)),
+            data_version=dg.DataVersion(version or made[-1]),
         )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import dagster as dg
 from filelock import FileLock
 
-from dagster_dvc import resolved
+from dagster_dvc import lockfile, resolved
 from dagster_dvc.stage import Made, Stage, numbers, of_row
 
 if TYPE_CHECKING:  # imported where DVC is asked: definitions load without it
@@ -82,7 +82,7 @@ class DvcProject(dg.ConfigurableResource):
         return self.made(target) is not None
 
     def made(self, target: str) -> str | None:
-        """The `version` of what is there, if there is nothing to run by the rule of `dvc repro`; else None.
+        """The digests of what is there, as `commit`, if there is nothing to run by the rule of `dvc repro`; else None.
 
         Outs that are missing here but recorded for exactly these dependencies are taken from DVC's cache.
         Raises dg.Failure when a dependency is missing.
@@ -100,9 +100,7 @@ class DvcProject(dg.ConfigurableResource):
                 repo.stage_cache.restore(stage)
             except RunCacheNotFoundError:
                 return None
-            repo.commit(target, force=True)
-            (stage,) = repo.stage.collect(target)
-            return _version(stage)
+            return self._record(repo, target)
 
         return self._locked(look)
 
@@ -126,15 +124,29 @@ class DvcProject(dg.ConfigurableResource):
 
         self._locked(remove)
 
-    def commit(self, target: str) -> None:
-        """Put a stage's outs into the cache and write dvc.lock."""
-        self._locked(lambda repo: repo.commit(target, force=True))
+    def commit(self, target: str) -> str:
+        """Put a stage's outs into the cache and write dvc.lock; returns their digests: equal bytes, equal version."""
+        return self._locked(lambda repo: self._record(repo, target))
 
-    def version(self, target: str) -> str:
-        """DVC's digests of a committed stage's outs: equal bytes, equal version."""
-        with self._repo() as repo:
-            (stage,) = repo.stage.collect(target)
-            return _version(stage)
+    def _record(self, repo: "Repo", target: str) -> str:
+        """As `dvc commit --force`, but only this stage's part of dvc.lock is written anew."""
+        from dvc.stage.serialize import to_lockfile
+        from dvc.utils.serialize import dumps_yaml
+
+        repo._reset()
+        (stage,) = cast("list[PipelineStage]", list(repo.stage.collect(target)))
+        stage.save()
+        stage.commit(relink=True)
+        path = Path(self.root) / "dvc.lock"
+        entry = dumps_yaml({"stages": to_lockfile(stage)}).partition("\n")[2]
+        text = lockfile.put(path.read_text(encoding="utf-8"), entry) if path.is_file() else None
+        if text is None:
+            stage.dump(update_pipeline=False)
+        else:
+            new = path.with_name(".dvc.lock.new")
+            new.write_text(text, encoding="utf-8")
+            new.replace(path.resolve())
+        return _version(stage)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """The numbers in a stage's metrics files (JSON), nested names joined by `.`."""

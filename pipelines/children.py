@@ -1,4 +1,7 @@
-"""Servers as children of this process: their words go to a file, and they end when it does, however it ends."""
+"""Servers as children of this process: their words go to a file, and they end when it does, however it ends.
+
+At this process's death the kernel asks them to end; `leftovers` ends what does not, and what they have started.
+"""
 
 import ctypes
 import os
@@ -9,7 +12,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -49,9 +54,17 @@ def start(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=ends_with_parent(),
+            preexec_fn=_noted(ends_with_parent()),
         )
     return Child(name, process, log)
+
+
+def kill(child: Child) -> None:
+    """End what is left of it and of what it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.process.pid, signal.SIGKILL)
+    child.process.wait()
+    _ended(child.process.pid)
 
 
 def stop(children: Sequence[Child]) -> None:
@@ -65,6 +78,43 @@ def stop(children: Sequence[Child]) -> None:
         deadline = time.monotonic() + SECONDS_TO_STOP
         while time.monotonic() < deadline and not all(child.ended for child in children):
             time.sleep(0.2)
+    for child in children:
+        if child.ended:
+            _ended(child.process.pid)
+
+
+def _noted(then: Callable[[], None] | None) -> Callable[[], None]:
+    """For a Popen's `preexec_fn`: the new process tells `leftovers` of its group, so that it is never unknown there."""
+    stdin = _leftovers().stdin
+    assert stdin
+    where = stdin.fileno()
+
+    def note() -> None:  # between fork and exec: nothing but system calls
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _note("+", os.getpid(), where)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        if then:
+            then()
+
+    return note
+
+
+def _note(sign: str, group: int, where: int) -> None:
+    with suppress(OSError):  # `leftovers` was killed: the kernel's own signal must do
+        os.write(where, f"{sign}{group}\n".encode())
+
+
+def _ended(group: int) -> None:
+    stdin = _leftovers().stdin
+    assert stdin
+    _note("-", group, stdin.fileno())
+
+
+@cache
+def _leftovers() -> subprocess.Popen:
+    """Its input ends with this process; in a session of its own, as no key or hang-up is meant for it."""
+    command = [sys.executable, "-I", str(Path(__file__).with_name("leftovers.py")), str(SECONDS_TO_STOP)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/", start_new_session=True)
 
 
 def wait_until(ready: Callable[[], bool], children: Sequence[Child], seconds: float = SECONDS_TO_START) -> bool:

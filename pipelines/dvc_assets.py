@@ -204,7 +204,7 @@ def materialize(
         work = Work(
             command=shlex.split(stage.command),
             resources=resources,
-            inputs=dvc.inputs(stage.target),
+            inputs=lambda: dvc.inputs(stage.target),
             prepare=prepare,
             commit=commit,
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import dagster_dvc
 from dagster_dvc import Stage
+from dagster_dvc.project import DECLARED
+from pipelines.quick_stages import resolve
 from vrft_core.locks import exclusive, wait_for_dvc
 
 __all__ = ["DvcProject", "Stage"]
@@ -14,6 +16,10 @@ __all__ = ["DvcProject", "Stage"]
 
 class DvcProject(dagster_dvc.DvcProject):
     """The DVC repository at `root`; dvc.yaml there owns the graph."""
+
+    def _resolve(self) -> tuple[dict[str, Stage], set[str]]:
+        found = resolve(Path(self.root))
+        return (found, set(DECLARED)) if found else super()._resolve()
 
     @contextmanager
     def alone(self, target: str) -> Iterator[None]:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,8 +40,7 @@ class Part:
 
     def start(self, logs: Path, root: Path, environment: dict[str, str]) -> None:
         if self.child:
-            with suppress(ProcessLookupError):  # what is left of it, as where a container ends
-                os.killpg(self.child.process.pid, signal.SIGKILL)
+            children.kill(self.child)  # what is left of it, as where a container ends
         self.child = children.start(self.name, self.command, logs, root, environment, again=bool(self.starts))
         self.starts = [*(then for then in self.starts if then > time.monotonic() - WITHIN), time.monotonic()]
 

@@ -25,7 +25,7 @@ class Source:
     root: Path
     commit: str = ""
     files: frozenset[str] = frozenset()
-    host: str = ""  # where files of this commit begin on the web; empty for a host that is not known
+    host: str = ""  # where the project's files of this commit begin on the web; empty for a host that is not known
 
     @classmethod
     def of(cls, root: Path) -> "Source":
@@ -33,9 +33,10 @@ class Source:
         if not commit:
             return cls(root)
         names = git(root, "-c", "core.quotePath=off", "ls-tree", "-r", "--name-only", "HEAD").splitlines()
+        folder = git(root, "rev-parse", "--show-prefix")  # of the project in its repository: empty, or `folder/`
         found = REMOTE.fullmatch(git(root, "config", "--get", "remote.origin.url"))
         known = found and HOSTS.get(found["host"])
-        host = f"https://{found['host']}/{found['path']}/{known}/{commit}" if found and known else ""
+        host = f"https://{found['host']}/{found['path']}/{known}/{commit}/{quote(folder)}" if found and known else ""
         return cls(root, commit, frozenset(names), host)
 
     def link(self, files: Sequence[str]) -> dict[str, dg.MetadataValue]:
@@ -43,17 +44,15 @@ class Source:
         file = next(iter(files), "")
         if file not in self.files or not (self.host or served()):
             return {}
-        where = self.host or f"{PREFIX}/{CODE}/{self.commit}"
-        return {"code": dg.MetadataValue.url(f"{where}/{quote(file)}")}
+        where = self.host or f"{PREFIX}/{CODE}/{self.commit}/"
+        return {"code": dg.MetadataValue.url(f"{where}{quote(file)}")}
 
     def references(self, files: Sequence[str]) -> dg.CodeReferencesMetadataValue:
         """For Dagster's own entry: open it in an editor, or at the repository's host."""
         found: list = [dg.LocalFileCodeReference(file_path=str(self.root / file), label=file) for file in files]
         if self.host:
             found += [
-                dg.UrlCodeReference(url=f"{self.host}/{quote(file)}", label=file)
-                for file in files
-                if file in self.files
+                dg.UrlCodeReference(url=f"{self.host}{quote(file)}", label=file) for file in files if file in self.files
             ]
         return dg.CodeReferencesMetadataValue(code_references=found)
 

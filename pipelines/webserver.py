@@ -74,7 +74,7 @@ class Code:
         commit, file = request.path_params["commit"], request.path_params["file"]
         if not re.fullmatch("[0-9a-f]{40}", commit) or file not in self.source.files:
             return PlainTextResponse("no such file\n", 404, PAGE_HEADERS)
-        return PlainTextResponse(git(self.source.root, "show", f"{commit}:{file}"), 200, PAGE_HEADERS)
+        return PlainTextResponse(git(self.source.root, "show", f"{commit}:./{file}"), 200, PAGE_HEADERS)
 
 
 def guarded(app: ASGIApp, root: Path) -> Guard:

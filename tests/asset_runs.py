@@ -64,7 +64,7 @@ def execute(
         work = Work(
             command=command,
             resources=Resources.model_validate(resources),
-            inputs=inputs,
+            inputs=lambda: inputs,
             prepare=lambda: append(root / "prepared"),
             commit=lambda: append(root / "committed"),
         )

@@ -8,8 +8,9 @@ import dagster as dg
 import pytest
 from plausible_results import plausible_project
 from small_project import CELL, ROOT
+from starlette.requests import Request
 
-from pipelines import front_page, shown
+from pipelines import front_page, shown, webserver
 from pipelines.source_links import Source
 from pipelines.texts import STAGE_TEXTS, benchmark_text, stage_text
 from vrft_core import io, tracking
@@ -162,6 +163,25 @@ def test_code_is_linked_at_the_commit_where_it_can_be_seen(tmp_path, remote, lin
     assert COMMIT.fullmatch(source.commit)
     assert source.link(["a b.py"])["code"].url == link.format(source.commit)
     assert source.link(["c.py"]) == {} and source.link([]) == {}
+
+
+def test_of_a_project_in_a_folder_of_its_repository_code_is_linked_and_shown_too(tmp_path):
+    root = tmp_path / "work/a project"
+    root.mkdir(parents=True)
+    (root / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("y = 2\n")
+    repository(tmp_path, "https://github.com/me/it")
+    source = Source.of(root)
+    place = f"https://github.com/me/it/blob/{source.commit}/work/a%20project/a.py"
+    assert source.link(["a.py"])["code"].url == place
+    assert [one.url for one in source.references(["a.py"]).code_references[1:]] == [place]
+
+    def shown(file: str) -> tuple[int, bytes]:
+        asked = {"type": "http", "headers": [], "path_params": {"commit": source.commit, "file": file}}
+        response = webserver.Code(root)(Request(asked))
+        return response.status_code, response.body
+
+    assert shown("a.py") == (200, b"x = 1") and shown("b.py")[0] == 404 and shown("work/a project/a.py")[0] == 404
 
 
 def test_without_git_code_opens_in_an_editor_alone(tmp_path):

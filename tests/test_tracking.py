@@ -20,6 +20,7 @@ from vrft_core.cell import Layout
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 from vrft_core.tasks import load_params, settings_models
+from vrft_core.tracking import record
 
 PROJECT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -33,7 +34,7 @@ def parsed(content: dict) -> Params:
 def project(tmp_path, monkeypatch):
     """(layout, params, cell) of a project that has come as far as trained weights."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(tracking, "PAUSE", 0.0)
+    monkeypatch.setattr(record, "PAUSE", 0.0)
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     layout, params = Layout(tmp_path), load_params(tmp_path / "params.yaml")
     cell = params.cells()[0]
@@ -49,7 +50,7 @@ def project(tmp_path, monkeypatch):
 def empty_store(tmp_path_factory):
     """A database with MLflow's tables, made once: it takes seconds."""
     root = tmp_path_factory.mktemp("store")
-    with tracking._store(Layout(root)) as client:
+    with tracking.open_store(Layout(root)) as client:
         client.search_experiments()
     return root / "mlflow.db"
 
@@ -59,7 +60,7 @@ def store(project, empty_store):
     """A client of the project's own store."""
     layout, *_ = project
     shutil.copy(empty_store, layout.root / "mlflow.db")
-    with tracking._store(layout) as client:
+    with tracking.open_store(layout) as client:
         return client
 
 
@@ -320,7 +321,7 @@ def test_two_stages_may_open_a_new_store_at_the_same_time(project):
     started = [subprocess.Popen([sys.executable, "-c", code, stage]) for stage in ("sft", "rft")]
 
     assert [process.wait(600) for process in started] == [0, 0]
-    with tracking._store(layout) as client:
+    with tracking.open_store(layout) as client:
         found = runs(client)
         assert sorted(run.data.tags["stage"] for run in found) == ["rft", "sft"]
         assert [len(curve(client, run, "train/loss")) for run in found] == [50, 50]
@@ -344,7 +345,7 @@ def test_a_server_that_goes_away_for_a_while_loses_nothing(project, empty_store,
         with server(layout.root, port):
             run.model(f"{cell.key}-rft", layout.model(cell, "rft"), digest)
             assert run.flush() == 0
-            with tracking._store(layout) as client:
+            with tracking.open_store(layout) as client:
                 [found] = runs(client)
                 assert curve(client, found, "train/reward") == [(1, 0.1), (2, 0.2), (3, 0.3)]
                 assert [model.tags["dvc.md5"] for model in recorded_models(client)] == [digest]
@@ -362,7 +363,7 @@ def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(pro
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://someone:hush@127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(tracking, "PATIENCE", 4.0)
+    monkeypatch.setattr(record, "PATIENCE", 4.0)
     hanging = server(layout.root, port)
     with hanging:
         with tracking.run(layout, params, cell, "rft") as run:
@@ -389,7 +390,7 @@ def test_a_server_that_hangs_holds_no_training_up_and_gets_its_records_later(pro
         assert said.out == "lvis-mini-1shot-s0-rft: 210 of 210 records sent\n"
         assert "Traceback" not in said.err
         assert not kept.exists()
-        with tracking._store(layout) as client:
+        with tracking.open_store(layout) as client:
             [found] = runs(client)
             assert found.info.status == "FINISHED"
             assert curve(client, found, "train/reward") == [(step, step / 1000) for step in range(200)]
@@ -479,7 +480,7 @@ def test_a_project_in_another_place_keeps_its_runs_and_writes_nothing_into_the_o
 
     assert sorted(layout.root.rglob("*")) == before
     assert len(list(new.glob("mlartifacts/lvis/*/artifacts/rollouts/rollouts.jsonl"))) == 2
-    with tracking._store(Layout(new)) as client:
+    with tracking.open_store(Layout(new)) as client:
         for found in runs(client):
             assert found.info.artifact_uri.startswith((new / "mlartifacts").as_uri())
             assert [file.path for file in client.list_artifacts(found.info.run_id, "rollouts")]

@@ -4,7 +4,6 @@ Only what this project's dvc.yaml uses: `foreach` over the grid of params.yaml, 
 Digests and records are DVC's own, so that what one has made the other recognises.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,10 +17,12 @@ from typing import Any
 import yaml
 
 from vrft_core import io
+from vrft_core.digests import md5, of_file
 from vrft_core.errors import InputError
 from vrft_core.yaml_text import parse, read
 
 LOCK = "dvc.lock"
+MADE = ("outs", "metrics", "plots")
 IGNORED = ("__pycache__", "*.pyc")  # of .dvcignore, what may lie in a folder that a stage names
 _PLACE = re.compile(r"\$\{(key|item)(?:\.(\w+))?\}")
 
@@ -39,40 +40,53 @@ class Stage:
 
 def stages(root: Path) -> dict[str, Stage]:
     """Every stage of dvc.yaml by its target. Raises InputError where a file cannot be read or a name is unknown."""
+    return {
+        target: Stage(target, one["cmd"], tuple(one.get("deps", ())), tuple(one.get("params", ())), paths(one, *MADE))
+        for target, one in written_out(root, load(root / "dvc.yaml"))
+    }
+
+
+def written_out(root: Path, graph: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(target, what `do` says for its key) of every stage of `graph`, the content of dvc.yaml.
+
+    Raises InputError where params.yaml cannot be read or a name is unknown.
+    """
     grid = load(root / "params.yaml").get("grid", {})
-    found = {}
-    for name, stage in load(root / "dvc.yaml").get("stages", {}).items():
+    for name, stage in graph.get("stages", {}).items():
         rows = grid.get(stage["foreach"].removeprefix("${grid.").removesuffix("}"), {})
         for key, item in rows.items() if isinstance(rows, Mapping) else ((row, row) for row in rows):
-            one = _filled(stage["do"], str(key), item, root / "dvc.yaml")
-            outs = [entry for kind in ("outs", "metrics", "plots") for entry in one.get(kind, ())]
-            found[f"{name}@{key}"] = Stage(
-                f"{name}@{key}",
-                one["cmd"],
-                tuple(one.get("deps", ())),
-                tuple(one.get("params", ())),
-                tuple(next(iter(entry)) if isinstance(entry, Mapping) else entry for entry in outs),
-            )
-    return found
+            yield f"{name}@{key}", _filled(stage["do"], str(key), item, root / "dvc.yaml")
+
+
+def paths(stage: Mapping[str, Any], *kinds: str) -> tuple[str, ...]:
+    """What a stage makes, of some kinds of outs; settings of one, such as a plot's, are left out."""
+    entries = [entry for kind in kinds for entry in stage.get(kind, ())]
+    return tuple(next(iter(entry)) if isinstance(entry, Mapping) else entry for entry in entries)
 
 
 def in_order(every: Mapping[str, Stage], target: str) -> list[Stage]:
     """A stage and all it needs, those first that others need."""
     if target not in every:
         raise InputError(target, "is no stage of dvc.yaml", "is its cell in the grid of params.yaml?")
-    makers = {out: stage.target for stage in every.values() for out in stage.outs}
     order: dict[str, Stage] = {}
 
     def visit(name: str) -> None:
         if name not in order:
-            for dep in every[name].deps:
-                for out, maker in makers.items():
-                    if maker != name and (f"{dep}/".startswith(f"{out}/") or f"{out}/".startswith(f"{dep}/")):
-                        visit(maker)
+            for maker in makers(every, every[name]):
+                visit(maker)
             order[name] = every[name]
 
     visit(target)
     return list(order.values())
+
+
+def makers(every: Mapping[str, Stage], stage: Stage) -> list[str]:
+    """The targets that make what a stage needs, a part of it, or a folder that it is in, in the order of its needs."""
+    outs = [(f"{out}/", other.target) for other in every.values() if other != stage for out in other.outs]
+    found = [
+        maker for dep in stage.deps for out, maker in outs if f"{dep}/".startswith(out) or out.startswith(f"{dep}/")
+    ]
+    return list(dict.fromkeys(found))
 
 
 def entry(root: Path, stage: Stage, outs: bool = True) -> dict[str, Any]:
@@ -116,7 +130,7 @@ def _filled(value: Any, key: str, item: Any, path: Path) -> Any:
         return {_filled(name, key, item, path): _filled(one, key, item, path) for name, one in value.items()}
     if isinstance(value, list):
         return [_filled(one, key, item, path) for one in value]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "${" not in value:
         return value
 
     def put(place: re.Match) -> str:
@@ -144,10 +158,10 @@ def _digest(root: Path, path: str) -> dict[str, Any]:
     if not place.exists():
         raise InputError(place, "is missing", "run the stage that makes it, or restore the file")
     if place.is_file():
-        return {"path": path, "hash": "md5", "md5": _md5(place), "size": place.stat().st_size}
+        return {"path": path, "hash": "md5", "md5": of_file(place), "size": place.stat().st_size}
     files = sorted((file.relative_to(place).as_posix(), file) for file in _files(place))
-    listed = json.dumps([{"md5": _md5(file), "relpath": name} for name, file in files], sort_keys=True)
-    digest = hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()
+    listed = json.dumps([{"md5": of_file(file), "relpath": name} for name, file in files], sort_keys=True)
+    digest = md5(listed.encode()).hexdigest()
     size = sum(file.stat().st_size for _, file in files)
     return {"path": path, "hash": "md5", "md5": f"{digest}.dir", "size": size, "nfiles": len(files)}
 
@@ -160,11 +174,6 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _ignored(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in IGNORED)
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _essence(found: Mapping[str, Any]) -> dict[str, Any]:

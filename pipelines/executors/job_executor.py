@@ -96,6 +96,7 @@ class Watch:
     ) -> None:
         self.root, self.place, self.context, self.name = root, place, context, name
         self.work, self.environment = work, environment
+        self.inputs = work.inputs()
         self.jobs = root / "runs/jobs" / name
         self.patience = math.inf  # an orchestrator that watches a job has all the time
 
@@ -140,7 +141,7 @@ class Watch:
         alive = self._insist(lambda: self.place.find(self.name))
         record = Record.latest(self.jobs)
         mine = None
-        if record and not record.settled and record.inputs == self.work.inputs:
+        if record and not record.settled and record.inputs == self.inputs:
             if record.id is None and alive:
                 record = replace(record, id=alive[0]).save()
             if record.id in alive:
@@ -163,7 +164,7 @@ class Watch:
         number = 1 + max((int(folder.name[:5]) for folder in self.jobs.glob("[0-9]" * 5 + "-*")), default=0)
         folder = self.jobs / f"{number:05}-{run_id[:8]}"
         folder.mkdir(parents=True)
-        return Record(folder, self.work.inputs, run_id)
+        return Record(folder, self.inputs, run_id)
 
     def _submit(self, pipes: dict[str, str]) -> None:
         labels = {"run": self.context.run_id, "asset": self.context.asset_key.to_user_string()}

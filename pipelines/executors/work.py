@@ -14,11 +14,12 @@ class Work:
     """One command. `prepare` is called before it is begun; `commit` when it ended well, before it is forgotten.
 
     Where work begun by an orchestrator that died is taken over, which needs equal `inputs`, nothing is prepared.
+    `inputs` is asked for only where work may be taken over: DVC reads much to answer.
     """
 
     command: list[str]
     resources: Resources = field(default_factory=Resources)
-    inputs: str = ""
+    inputs: Callable[[], str] = lambda: ""
     prepare: Callable[[], None] = lambda: None
     commit: Callable[[], None] = lambda: None
 

@@ -46,7 +46,7 @@ def load_baseline(layout: Layout, params: Params, cell: Cell) -> list[dict]:
     """The recorded predictions. Raises InputError where there are none, or they are of other data or another metric."""
     directory, metric = layout.baseline(cell), deciding(params, cell).name
     if not directory.is_dir():
-        raise InputError(directory, "no baseline is recorded", f"record one with `vrft baseline {cell.key}`")
+        raise golden.NotRecorded(directory, "no baseline is recorded", f"record one with `vrft baseline {cell.key}`")
     about = io.read_json(directory / ABOUT)
     if about["annotations"] != io.sha256(layout.raw(cell) / "annotations.json"):
         raise other(layout, cell, "is of other evaluation data")

@@ -85,11 +85,15 @@ def compare_curves(now: dict, recorded: dict) -> dict:
     return {"passed": True, "exact": exact, "said": f"losses and rewards agree {how}"}
 
 
+class NotRecorded(InputError):
+    """There is nothing yet to compare with."""
+
+
 def load_curve(layout: Layout, cell: Cell) -> dict:
-    """Raises InputError where none is recorded."""
+    """Raises NotRecorded where there is none."""
     path = layout.baseline(cell) / CURVE
     if not path.is_file():
-        raise InputError(path, "no golden curve is recorded", f"record one with `vrft baseline {cell.key}`")
+        raise NotRecorded(path, "no golden curve is recorded", f"record one with `vrft baseline {cell.key}`")
     return io.read_json(path)
 
 

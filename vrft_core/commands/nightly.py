@@ -181,11 +181,15 @@ def judge(night: dict, past: list[dict], params: Params) -> None:
 
 def _sentence(night: dict, past: list[dict]) -> str:
     said = [text for key, row in night["cells"].items() if (text := _of_cell(key, row))]
+    if missing := [key for key, row in night["cells"].items() if row.get("unrecorded")]:
+        remedy = f"where a model is good, record it with `vrft baseline {missing[0]}`"
+        said.append(f"no baseline is recorded for {', '.join(missing)}, so nothing was compared: {remedy}")
     said += [
         f"the rewards of {name} changed: {one['said']}" for name, one in night["rewards"].items() if not one["passed"]
     ]
     if night["golden"] and not night["golden"]["passed"]:
-        said.append(f"the golden training differs: {night['golden']['said']}")
+        differs = "cannot be compared" if night["golden"].get("unrecorded") else "differs"
+        said.append(f"the golden training {differs}: {night['golden']['said']}")
     if night["data"] and not night["data"]["passed"]:
         said.append(f"data checks are broken: {night['data']['said']}")
     good = [key for key, row in night["cells"].items() if row["verdict"] == "good"]
@@ -206,6 +210,8 @@ def _sentence(night: dict, past: list[dict]) -> str:
 
 
 def _of_cell(key: str, row: dict) -> str | None:
+    if row.get("unrecorded"):  # said of all such cells together
+        return None
     if row["verdict"] == "failed":
         return f"{key} could not be evaluated: {row['said']}"
     if row["verdict"] == "worse":
@@ -224,6 +230,8 @@ def _attempt(work, *arguments: object) -> dict | None:
     """What `work` returns, or {"passed": False, "said": what went wrong}: one part's trouble is not the night's end."""
     try:
         return work(*arguments)
+    except golden.NotRecorded as error:
+        return {"passed": False, "said": str(error), "unrecorded": True}
     except InputError as error:
         return {"passed": False, "said": str(error)}
     except Exception as error:

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vrft_core.commands.telling import Narrator
-from vrft_core.graph import entry, holds, in_order, record, recorded, stages
-from vrft_core.locks import exclusive
+from vrft_core.graph import entry, holds, in_order, makers, record, recorded, stages
+from vrft_core.locks import exclusive, together
 
 PLACE = ".dvc/tmp/vrft"  # Dagster's side locks a stage there, too
 
@@ -20,7 +22,7 @@ def reproduce(root: Path, targets: list[str], narrator: Narrator) -> int:
     """Bring stages up to date with all they need; 0, or the exit status of the stage that failed."""
     known = stages(root)
     for stage in dict.fromkeys(one for target in targets for one in in_order(known, target)):
-        with exclusive(root / PLACE / f"{stage.target}.lock", stage.target):
+        with _locked(root, stage.target, makers(known, stage)):
             if holds(root, stage, recorded(root).get(stage.target)):
                 narrator.skip(stage.target, "cached")
                 continue
@@ -33,6 +35,19 @@ def reproduce(root: Path, targets: list[str], narrator: Narrator) -> int:
             with exclusive(root / PLACE / "record.lock", "dvc.lock"):
                 record(root, stage.target, needed | {"outs": entry(root, stage)["outs"]})
     return 0
+
+
+@contextmanager
+def _locked(root: Path, target: str, needed: Iterable[str]) -> Iterator[None]:
+    """Nobody else makes the target meanwhile, or what it reads: others may read that too.
+
+    Who waits here holds only what is made of what it waits for, so that no two wait for each other.
+    """
+    with ExitStack() as held:
+        held.enter_context(exclusive(root / PLACE / f"{target}.lock", target))
+        for one in needed:
+            held.enter_context(together(root / PLACE / f"{one}.lock", one))
+        yield
 
 
 def _run(root: Path, command: str, narrator: Narrator) -> int:

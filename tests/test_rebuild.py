@@ -1,0 +1,81 @@
+"""`vrft track --rebuild`: after a clone and `dvc pull`, MLflow's runs are made of the files that came."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vrft_core import cli, io, provenance, tracking
+from vrft_core.cell import Layout
+from vrft_core.tasks import load_params
+
+pytestmark = pytest.mark.slow  # MLflow makes its tables
+ROOT = Path(__file__).parents[1]
+METRICS = {"coco/AP": {"value": 0.4, "low": 0.35, "high": 0.45}, "coco/AR": {"value": None, "low": None, "high": None}}
+
+
+@pytest.fixture
+def pulled(tmp_path, monkeypatch):
+    """(layout, params, cell) as DVC brings a cell: a model after RFT and the untouched one, both evaluated."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    layout, params = Layout(tmp_path), load_params(tmp_path / "params.yaml")
+    cell = params.cells()[0]
+    for directory in (layout.prompts(cell), layout.policy(cell), layout.model(cell, "rft")):
+        directory.mkdir(parents=True)
+        (directory / "file.bin").write_text(f"bytes of {directory.name}")
+    io.write_json(layout.raw(cell) / "annotations.json", {})
+    for own, method in ((cell.at("setup"), "base"), (cell, "rft")):
+        io.write_json(layout.evaluation(own, method) / "metrics.json", {"metrics": METRICS})
+        io.write_jsonl(layout.evaluation(own, method) / "predictions.jsonl", [{"completion": "nothing"}])
+    record = {
+        "log": [{"step": 1, "loss": 0.5, "reward": 0.25}, {"step": 2, "loss": 0.4, "reward": 0.5}],
+        "validation": [{"step": 2, "score": 0.125}], "validation_metric": "coco/AP",
+    }  # fmt: skip
+    io.write_json(layout.training(cell, "rft"), record)
+    layout.report(cell).mkdir(parents=True)
+    (layout.report(cell) / "index.html").write_text("<p>report</p>")
+    return layout, params, cell
+
+
+def test_curves_settings_results_and_report_are_there_again_and_nothing_twice(pulled, capsys):
+    layout, params, cell = pulled
+    rebuild = ["--root", str(layout.root), "track", "--rebuild"]
+    assert cli.main(rebuild) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert sorted(said) == sorted([f"{cell.at('setup').key} base: recorded", f"{cell.key} rft: recorded"])
+
+    def found() -> dict:
+        with tracking.open_store(layout) as client:
+            every = [one.experiment_id for one in client.search_experiments()]
+            return {run.info.run_name: run for run in client.search_runs(every)}
+
+    runs = found()
+    assert set(runs) == {f"{cell.at('setup').key}-base", f"{cell.key}-rft"}
+    result = {"coco/AP": 40.0, "interval/coco/AP/low": 35.0, "interval/coco/AP/high": 45.0}
+    trained, untouched = runs[f"{cell.key}-rft"], runs[f"{cell.at('setup').key}-base"]
+    assert untouched.data.metrics == result and untouched.info.status == trained.info.status == "FINISHED"
+    curve = {"train/loss": 0.4, "train/reward": 0.5, "validation/coco/AP": 12.5}  # each at its last step
+    assert trained.data.metrics == result | curve
+    assert trained.data.params["rft.learning_rate"] == str(params.recipe(cell).rft.learning_rate)
+    assert trained.data.tags[tracking.MODEL] == provenance.directory_digest(layout.model(cell, "rft"))
+    assert not [name for name in trained.data.tags if name.startswith("cost.")], "what it cost is not known here"
+    with tracking.open_store(layout) as client:
+        losses = [(one.step, one.value) for one in client.get_metric_history(trained.info.run_id, "train/loss")]
+        kept = {file.path for folder in ("", "evaluation", "report")
+                for file in client.list_artifacts(trained.info.run_id, folder)}  # fmt: skip
+    assert losses == [(1, 0.5), (2, 0.4)]
+    assert {"rft_training.json", "evaluation/metrics.json", "evaluation/predictions.jsonl", "report/index.html"} <= kept
+
+    assert cli.main(rebuild) == 0
+    assert capsys.readouterr().out == "MLflow knows every model that is evaluated here\n"
+    assert {name: run.info.run_id for name, run in found().items()} == {n: run.info.run_id for n, run in runs.items()}
+
+
+def test_without_mlflow_answering_one_line_says_so(pulled, monkeypatch, capsys):
+    layout, *_ = pulled
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:hush@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert cli.main(["--root", str(layout.root), "track", "--rebuild"]) == 2
+    said = capsys.readouterr().err
+    assert "MLflow cannot be reached" in said and "hush" not in said and said.count("\n") == 1
