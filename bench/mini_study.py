@@ -8,7 +8,9 @@ ROOT is a project with raw data and the pre-trained policy. `OUT/slow` becomes a
 the values named, and links to what ROOT has of raw data, policy, trainings and evaluations; what stands in `--stages`
 (few_shot and prompts always) is made there, in place of the link. `study` compares the cells of a variant. A cell that
 the grid lacks is added (`phrases-mini-16shot-s0`). Each training prints its validation scores; everything is appended
-to `OUT/results.jsonl`. A variant can be the ROOT of further ones. `--lock FILE`: one training at a time.
+to `OUT/results.jsonl`. A variant can be the ROOT of further ones. `--lock FILE`: one training at a time. At the end
+comes a table of the studies that were made, a row each: several bases are variants with `policy` and `base_eval` among
+the stages, such as `--variant seed1 recipes.mini.policy.pretraining.seed=1`.
 """
 
 import argparse
@@ -27,6 +29,11 @@ import yaml
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.params import Params
+from vrft_core.report.comparison_summary import entry
+from vrft_core.report.panel import MODEL_NAMES
+from vrft_core.report.rows import StudyResults
+from vrft_core.report.summary import pair_name
+from vrft_core.report.verdict import PAIRS
 from vrft_core.stages import run_stage
 from vrft_core.tasks import load_params
 
@@ -97,6 +104,19 @@ def alone(path: Path | None):
         yield
 
 
+def table(studies: list[tuple[str, StudyResults]]) -> str:
+    """Markdown: what each variant's study found by its deciding metric, in points of 100 with 95 % intervals."""
+    heads = ["variant", "study, metric", "seeds", *MODEL_NAMES.values(), *map(pair_name, PAIRS)]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---|" + "---:|" * (len(heads) - 3)]
+    for name, found in studies:
+        metric = found["verdict"]["metric"]
+        cells = [name, f"{found['cell']}, {found['verdict']['title']}", ", ".join(map(str, found["seeds"]))]
+        cells += [entry(found["models"][model][metric], False) for model in MODEL_NAMES]
+        cells += [entry(found["differences"][pair][metric], True) for pair in PAIRS]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     options.add_argument("root", type=Path)
@@ -108,6 +128,7 @@ def main() -> None:
     args = options.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{(args.out / 'mlflow.db').resolve()}")
+    studies: list[tuple[str, StudyResults]] = []
     for name, *settings in args.variant:
         folder = args.out / name
         params = prepared(args.root, folder, settings, args.cells, args.stages)
@@ -123,7 +144,11 @@ def main() -> None:
                     measure(args, name, layout, params, scope, stage)
         if "study" in args.stages:
             for study in {params.parse_cell(key).at("study").key for key in args.cells}:
-                measure(args, name, layout, params, params.parse_cell(study), "study")
+                cell = params.parse_cell(study)
+                measure(args, name, layout, params, cell, "study")
+                studies.append((name, io.read_json(layout.report(cell) / "metrics.json")))
+    if studies:
+        print(table(studies), flush=True)
 
 
 def measure(args: argparse.Namespace, name: str, layout: Layout, params: Params, cell: Cell, stage: str) -> None:

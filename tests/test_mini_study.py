@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,6 +15,7 @@ import mini_study  # noqa: E402
 import noisy_labels  # noqa: E402
 
 CELL, NEW = "phrases-mini-4shot-s0", "phrases-mini-16shot-s3"
+VALUES = {"base": 0.44, "sft": 0.48, "rft": 0.5}
 RATE = "recipes.mini.tasks.grounding.rft.learning_rate=1e-5"
 
 
@@ -45,6 +47,23 @@ def test_what_is_not_trained_again_is_a_link_to_the_root(tmp_path):
     theirs, ours, key = made(tmp_path, ["rft"])
     assert (ours.root / "models" / key / "sft").resolve() == (theirs.root / "models" / key / "sft").resolve()
     assert not (ours.root / "models" / key / "rft").exists()
+
+
+def test_studies_of_several_bases_make_one_table_by_the_metric_that_decides():
+    def entry(value: float) -> dict:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    found: Any = {
+        "cell": "lvis-mini-1shot",
+        "seeds": [0, 1],
+        "verdict": {"metric": "AP", "title": "LVIS AP"},
+        "models": {name: {"AP": entry(value), "AP50": entry(0.9)} for name, value in VALUES.items()},
+        "differences": {pair: {"AP": entry(0.02)} for pair in ("rft-sft", "rft-base", "sft-base")},
+    }
+    head, _, first, second = mini_study.table([("seed0", found), ("seed1", found)]).splitlines()
+    assert head.startswith("| variant | study, metric | seeds | Base | SFT | RFT | RFT − SFT |")
+    assert first.startswith("| seed0 | lvis-mini-1shot, LVIS AP | 0, 1 | 44.0 [43.0, 45.0] | 48.0 [47.0, 49.0] |")
+    assert second.startswith("| seed1 ") and second.count("+2.0 [+1.0, +3.0]") == 3 and "90.0" not in second
 
 
 def test_the_share_of_training_labels_is_wrong_and_no_other():
