@@ -81,9 +81,10 @@ def add_benchmark(
     scored = len(source.split("eval").images)
     few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
-        f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
+        f"{path}: added benchmark {name} ({splits} images), categories: {some(benchmark['categories'])}",
         *left_out,
         *([few] if scored < FEW_IMAGES else []),
+        f"check first: vrft stage raw --cell {cells[0].at('data').key}; vrft doctor {cells[0].key}",
         f"next: vrft run {cells[0].key}",
     ]
 
