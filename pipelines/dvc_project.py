@@ -22,7 +22,7 @@ class DvcProject(dagster_dvc.DvcProject):
             yield
 
     def wait(self, said: str, known: set[str]) -> None:
-        """Wait for who holds DVC's lock; one line says for whom."""
+        """Wait for the process that holds DVC's lock; one line names it."""
         wait_for_dvc(Path(self.root), said, known)
 
     def metrics(self, stage: Stage) -> dict[str, float]:

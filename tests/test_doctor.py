@@ -254,7 +254,7 @@ def test_the_first_answers_of_a_taught_policy_differ_and_those_of_random_weights
     weights = one.layout.policy(one.cell)
     taught_policy(weights, root / "prompts")
     found = policy_checks.first_answers(one)
-    assert "groups of 8 answers are paid alike" in found.said
+    assert "groups of 8 answers have equal rewards" in found.said
     assert found.level in ("ok", "warn")
     assert policy_checks.first_answers(one) == found, "the same answers are drawn each time"
 
@@ -263,7 +263,7 @@ def test_the_first_answers_of_a_taught_policy_differ_and_those_of_random_weights
     policy.save(weights, build_model(tokenizer, 0, **sizes), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
     found = policy_checks.first_answers(one)
     assert found.level == "fail"
-    assert found.said.endswith("nothing is ever earned")
+    assert found.said.endswith("no answer earns anything")
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def stages(root: Path) -> dict[str, Stage]:
 def in_order(every: Mapping[str, Stage], target: str) -> list[Stage]:
     """A stage and all it needs, those first that others need."""
     if target not in every:
-        raise InputError(target, "is no stage of dvc.yaml", "is its cell in the grid of params.yaml?")
+        raise InputError(target, "is not a stage of dvc.yaml", "is its cell in the grid of params.yaml?")
     makers = {out: stage.target for stage in every.values() for out in stage.outs}
     order: dict[str, Stage] = {}
 

@@ -111,5 +111,5 @@ def running(layout: Layout) -> list[str]:
 def _object(path: Path) -> dict:
     found = io.read_json(path)
     if not isinstance(found, dict):
-        raise InputError(path, "is no JSON object", "record the baseline again")
+        raise InputError(path, "is not a JSON object", "record the baseline again")
     return found

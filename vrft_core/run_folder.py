@@ -34,7 +34,7 @@ def open_run(directory: Path, fingerprint: dict) -> Path:
     kept = _aside(directory, fingerprint)
     if (kept / FINGERPRINT).is_file() and io.read_json(kept / FINGERPRINT) == fingerprint:
         kept.rename(directory)
-        _say(directory, f"back from {kept.name}, which was begun with these very settings")
+        _say(directory, f"back from {kept.name}, which was started with the same settings")
     else:
         io.write_json(directory / FINGERPRINT, fingerprint)
     return directory

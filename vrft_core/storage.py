@@ -44,7 +44,7 @@ def refuse_unwritable(folders: Iterable[Path], need: int = LITTLE) -> None:
         place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         try:
             if not place.is_dir():
-                raise InputError(place, "is no folder", "move it away")
+                raise InputError(place, "is not a folder", "move it away")
             with tempfile.TemporaryFile(dir=place, prefix=".vrft-") as file:
                 file.write(b"\0" * PROBE)
                 file.flush()

@@ -3,9 +3,9 @@
 Weights stay with DVC; MLflow holds the record and small files. What is worth recording is decided by the stages.
 
 Where: `MLFLOW_TRACKING_URI`, else `mlflow.db` and `mlartifacts/` in the project root. A store that cannot be reached
-stops a stage at its start, with one line, before anything has been spent. Later trouble never does, and never holds a
-training up: records wait on disk (`outbox`), one warning is printed, and they are tried again from time to time, at the
-end, and by `vrft track --resend`. Where MLflow is not installed nothing is recorded, which one line says.
+stops a stage at its start, with one line, before anything has been spent. Later failures never stop or delay
+a training: records wait on disk (`outbox`), one warning is printed, and they are sent again from time to time, at the
+end, and by `vrft track --resend`. Where MLflow is not installed nothing is recorded, and one line says so.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ TRAIN, FAULTS, VALIDATION, INTERVAL = "train/", "answers/", "validation/", "inte
 KEY, CODE, MODEL = "vrft.key", "vrft.code", "vrft.model_digest"  # tags of a run
 DVC_DIGEST, DVC_PATH = "dvc.md5", "dvc.path"  # tags of a model
 PAUSE = 30.0  # seconds between attempts while the store is away
-PATIENCE = 10.0  # seconds at the end in which nothing goes through
+PATIENCE = 10.0  # seconds without success after which sending stops at the end
 
 _NOTES = {
     "policy": "Pre-training of the starting weights `{key}`.",
@@ -232,7 +232,7 @@ class Run:
         self.resumed = sender.resumed = resumed or self.left_over > 0
 
     def metrics(self, values: Mapping[str, object], step: int) -> None:
-        """Numbers of one training step, in one request; what is no number is left out, steps already there too.
+        """Numbers of one training step, in one request; what is not a number is left out, steps already there too.
 
         Validation scores become points. A fault that answers had before and have no more is 0, and so is one just
         before it is first seen: a curve without these points would look flat.

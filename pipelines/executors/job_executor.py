@@ -1,8 +1,8 @@
 """Running work as a job of a queue: submit once, follow, say what happens, leave nothing behind.
 
 A job's folder, `runs/jobs/<name>/<number>-<run>/` on shared storage, holds its script or manifest, its log, its Pipes
-messages and its record. A job is named after its command, not after the Dagster run: whoever wants the same work next
-finds the job of an orchestrator that died, and takes it over or ends it.
+messages and its record. A job is named after its command, not after the Dagster run: a later run that wants the same
+work finds the job of an orchestrator that died, and takes it over or ends it.
 """
 
 import json

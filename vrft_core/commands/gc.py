@@ -43,7 +43,7 @@ def gc(layout: Layout, params: Params, days: float, remove: bool) -> Found:
         at_work += [holder] if (holder := dvc_holder(layout.root)) else []
         if at_work:
             raise InputError(
-                "vrft gc", f"something is at work: {', '.join(at_work)}", "wait for its end; nothing is removed"
+                "vrft gc", f"something is at work: {', '.join(at_work)}", "wait until it has ended; nothing was removed"
             )
         return _collect(layout, params, time.time() - days * DAY, True)
 

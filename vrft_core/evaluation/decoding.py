@@ -1,7 +1,7 @@
-"""Completions of questions that share pictures: vision tower and picture tokens run once a picture.
+"""Completions of questions that share images: vision tower and image tokens run once an image.
 
-In a prompt the picture comes before the question, and all questions begin alike: what layers keep up to there is
-computed once a picture and expanded. A new token's keys and values are written behind the others, and nothing is
+In a prompt the image comes before the question, and all questions begin alike: what layers keep up to there is
+computed once an image and expanded. A new token's keys and values are written behind the others, and nothing is
 copied; recurrent states (`policy.states`) are replaced. Which questions to ask, and what the answers say, belongs to
 `predict`.
 """
@@ -41,11 +41,11 @@ class Tokens(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Pictures and questions as a processor reads them, on the CPU: all that needs no model."""
+    """Images and questions as a processor reads them, on the CPU: all that needs no model."""
 
-    inputs: Any  # of the pictures, with the prompt up to the picture
+    inputs: Any  # of the images, with the prompt up to the image
     same: list[int]  # tokens with which all questions begin
-    tails: list[list[list[int]]]  # by picture and question: the tokens behind them
+    tails: list[list[list[int]]]  # by image and question: the tokens behind them
 
 
 @torch.no_grad()
@@ -61,10 +61,10 @@ def complete(
     watched: Sequence[int] = (),
     asked: Asked | None = None,
 ) -> list[list[Tokens]]:
-    """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
+    """Completions of each image's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
-    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
+    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The images are all held in memory
     at once. `asked` is what `read` makes of them, where that was done before.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -105,7 +105,7 @@ def _stops(core: Any, tokenizer: Any) -> list[int]:
 
 
 def _prompts(processor: Any, questions: Sequence[Sequence[str]]) -> tuple[str, list[list[list[int]]]]:
-    """The prompt up to its picture, the same for all, and the token ids of what follows each.
+    """The prompt up to its image, the same for all, and the token ids of what follows each.
 
     What follows begins with a special token, at which a tokenizer always splits: cutting there changes no token.
     """
@@ -130,7 +130,7 @@ def _common(tails: list[list[int]]) -> list[int]:
 
 
 def _read_pictures(core: Any, asked: Asked) -> tuple[Cache, Tensor, Tensor]:
-    """What layers keep of each picture's prompt and the tokens that all questions begin with.
+    """What layers keep of each image's prompt and the tokens that all questions begin with.
 
     Also the mask [N, length] of those that count, and the next position [N].
     """
@@ -210,7 +210,7 @@ class _Roomy(DynamicLayer):
         return self.keys, self.values
 
     def skip(self, count: int) -> None:
-        """Leave so many places to tokens that do not count: the mask hides them, but not what is no number."""
+        """Leave so many places to tokens that do not count: the mask hides them, but not what is not a number."""
         start = self.get_seq_length()
         for places in self._places:
             places[:, :, start : start + count] = 0
@@ -249,7 +249,7 @@ def _answer(
     generator: torch.Generator | None,
     watched: Sequence[int],
 ) -> list[Tokens]:
-    """Read each row's question after its picture, then answer token by token.
+    """Read each row's question after its image, then answer token by token.
 
     Rows that have ended are let go once there are enough of them: letting go copies all that remains.
     """
@@ -309,7 +309,7 @@ def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: 
     """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length].
 
     The questions stand at the end of their rows, behind padding. A recurrent state would remember padding between a
-    picture and its question: with one, only questions of equal `lengths` are read at once, without any.
+    image and its question: with one, only questions of equal `lengths` are read at once, without any.
     """
     start, longest = cache.get_seq_length(), ids.shape[1]
     layers: list[Any] = cache.layers

@@ -1,7 +1,7 @@
 """Charts of the page: lines, bars, intervals, drawn by matplotlib. Data in, markup out; what they mean is the page's.
 
 Colours are those of the style sheet (`base`, `sft`, `rft`, `s1` … `s6`), so that one chart serves light and dark; marks
-and dashes differ too, so that nothing hangs on colour alone. Charts are drawn for a column of 420 px.
+and dashes differ too, so that nothing depends on colour alone. Charts are drawn for a column of 420 px.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""Which answers are right, by how much, and why not: what the gallery is sorted by, and the counts beside it.
+"""Which answers are right, how right, and what is wrong with the others: for the gallery and the counts beside it.
 
-A task says so of each answer (`Judged`); here answers of two models to one question are compared, and counted.
+A task judges each answer (`Judged`); here answers of two models to one question are compared, and counted.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """The page that compares any reports: cells and studies, of one benchmark or of several, by what each is decided by.
 
-From the numbers of reports that were made before (`metrics.json`); nothing is computed anew. Metrics of different
+From the numbers of reports that were made before (`metrics.json`); nothing is computed again. Metrics of different
 tasks stand on one scale, points of 100, and are never averaged.
 """
 

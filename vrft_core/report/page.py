@@ -1,4 +1,4 @@
-"""The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
+"""The HTML pages: results, charts and images filled into the templates. Everything from outside is escaped there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Which requests the page's server answers: those of its own page and of programs, not those of other web pages.
 
-Any page that is open in the same browser can send requests to 127.0.0.1; whoever is logged in to this machine, too.
+Any page that is open in the same browser can send requests to 127.0.0.1; so can every user of this machine.
 """
 
 from urllib.parse import urlsplit

@@ -13,7 +13,7 @@ from vrft_core.annotations import Annotations
 from vrft_core.commands.evaluate import Outside
 from vrft_core.errors import InputError
 
-COMMON = ("id", "image_id", "category_id")  # of a row, whoever answered
+COMMON = ("id", "image_id", "category_id")  # of a row, whichever model answered
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer without the waste: what is equal for a whole group is computed once.
+"""TRL's GRPO trainer without repeated work: what is equal for a whole group is computed once.
 
 Small overrides around TRL's own steps; the algorithm stays TRL's. Rewards and records belong to `rft`, the work
 itself to `shared_prompt` and `vision_cache`.
@@ -212,7 +212,7 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
     model = _bare(trainer.model)
     off: dict[str, str] = {}
     if model.config.model_type not in TRIED:
-        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is no model it knows")
+        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is not a model it knows")
     elif trainer.tools or trainer.environment_factories is not None or trainer.rollout_func is not None:
         off = dict.fromkeys(Reuse.model_fields, "prompts grow with tools, environments or a rollout function")
     else:

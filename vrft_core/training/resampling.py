@@ -1,4 +1,4 @@
-"""A group whose completions are all worth the same teaches nothing: its question gives way to another.
+"""A group whose completions all have the same reward teaches nothing: its question is replaced by another.
 
 Dynamic sampling as in DAPO (arXiv 2503.14476, section 3.2), but within the step at hand. What a completion is worth,
 and what is written down of it, belongs to `rft`.

@@ -73,7 +73,7 @@ class Tree:
         ]
         for name in found:
             if not name.isprintable():
-                raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
+                raise InputError(root, f"{name!r} is not a printable UTF-8 name", "rename the file")
             if not (root / name).resolve().is_relative_to(inside):
                 raise InputError(root / name, "is a link that leaves the folder", "copy the file into the folder")
         self.files = sorted(name for name in found if not any(p.startswith((".", "__")) for p in name.split("/")))
@@ -95,7 +95,7 @@ class Tree:
         try:
             return self.path(name).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(self.root / name, f"is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+            raise InputError(self.root / name, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
         except OSError as error:
             raise InputError(self.root / name, f"cannot be read: {error.strerror}", "make it readable") from None
 

@@ -80,10 +80,12 @@ def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
         rows = [json.loads(line) for line in lines if line.strip()]
         rows = rows[0] if rows and isinstance(rows[0], list) else rows
     except (ValueError, RecursionError) as error:
-        raise InputError(tree.root / file, f"is no JSON: {error}", "a list of objects, or one a line") from None
+        raise InputError(tree.root / file, f"is not JSON: {error}", "a list of objects, or one a line") from None
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise InputError(f"{tree.root / file}: row {number}", "is no object", "a list of objects, or one a line")
+            raise InputError(
+                f"{tree.root / file}: row {number}", "is not an object", "give a list of objects, or one a line"
+            )
         yield f"row {number}", _lower(row)
 
 

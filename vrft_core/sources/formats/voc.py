@@ -93,7 +93,7 @@ def _parse(tree: Tree, file: str, problems: Problems) -> Node | None:
     try:
         parser.Parse(tree.path(file).read_bytes(), True)
     except (expat.ExpatError, ValueError, LookupError) as error:
-        problems.add(f"{tree.root / file}: line {parser.CurrentLineNumber}", f"is no XML that is read here: {error}",
+        problems.add(f"{tree.root / file}: line {parser.CurrentLineNumber}", f"is not XML that is read here: {error}",
                      "export it again")  # fmt: skip
         return None
     if (root := top.first("annotation")) is None:
