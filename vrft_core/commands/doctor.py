@@ -52,13 +52,17 @@ def failed(rows: list[dict]) -> bool:
 
 
 def table(rows: list[dict], cell: Cell) -> list[str]:
-    """Lines for a terminal: level, check and what was found; the remedy below where there is something to do."""
+    """Lines for a terminal: level, check and what was found; the remedy below where there is something to do.
+
+    What several checks in a row have found is said once.
+    """
     wide = max(len(row["check"]) for row in rows)
     room = max(60, shutil.get_terminal_size((120, 24)).columns)
-    lines = []
+    lines, before = [], None
     for row in rows:
-        lines.append(f"{row['level']:<4}  {row['check']:<{wide}}  {row['said']}")
-        if row["level"] != OK and row["remedy"]:
+        again, before = row["level"] != OK and row["said"] == before, row["said"]
+        lines.append(f"{row['level']:<4}  {row['check']:<{wide}}  {'for the same reason' if again else row['said']}")
+        if row["level"] != OK and row["remedy"] and not again:
             lines.append(f"{'':<4}  {'':<{wide}}  → {row['remedy']}")
     counts = {level: sum(row["level"] == level for row in rows) for level in (FAIL, WARN, OK)}
     lines.append("─" * min(room, 60))

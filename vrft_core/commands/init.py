@@ -132,7 +132,7 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
             "for example my-data",
         )
     if name in params.benchmarks or name in params.recipes:
-        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name")
+        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name, as with --name")
     if recipe not in params.recipes:
         raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(sorted(params.recipes))}")
     if shots < 1:
