@@ -1,4 +1,4 @@
-"""This project's DVC repository: `dagster_dvc` with the locks, and the words about them, that every door here uses."""
+"""This project's DVC repository: `dagster_dvc` with the locks and messages that every entry point here uses."""
 
 import json
 from collections.abc import Iterator

@@ -66,7 +66,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is run: all in all, over a whole training or a step."""
+    """What is run in total, over a whole training or a step."""
 
     rows: float  # completions
     tokens: float  # prompts and completions, image tokens among them

@@ -110,7 +110,7 @@ def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process that lives holds the lock file; one that is not there is held by nobody."""
+    """Whether a process that lives holds the lock file; a file that does not exist is not held."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -167,7 +167,7 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
 
 
 def dvc_holder(root: Path) -> str | None:
-    """Who works with DVC in this project now, in words; None where nobody does."""
+    """The process that works with DVC in this project now, in words; None if there is none."""
     folder = root / ".dvc/tmp"
     if is_held(folder / "lock"):
         return "DVC"

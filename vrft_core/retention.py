@@ -93,7 +93,7 @@ def _if_old(layout: Layout, path: Path, kind: str, why: str, before: float) -> I
         return
     try:
         newest = max(file.lstat().st_mtime for file in files)
-    except FileNotFoundError:  # somebody is at work there
+    except FileNotFoundError:  # a stage is at work there
         return
     if newest < before:
         yield Old(kind, path.relative_to(layout.root).as_posix(), why, bytes_in(path), path=path)

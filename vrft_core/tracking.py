@@ -303,7 +303,7 @@ class Run:
         return self._outbox.flush(PATIENCE)
 
     def close(self, status: str | None) -> int:
-        """Send what waits and end the run (None leaves it as it is); how many records wait on disk, which is said."""
+        """Send what waits and end the run (None: no change); prints and returns how many records wait on disk."""
         if status:
             self._outbox.put({"do": "end", "status": status})
         left = self._outbox.close(PATIENCE)

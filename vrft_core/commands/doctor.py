@@ -1,6 +1,6 @@
 """`vrft doctor`: what will go wrong with a cell, before anything is trained. Each check is a function in `checkups`.
 
-Nothing is changed and nothing downloaded. What there are no data or weights for is said, not guessed.
+Nothing is changed and nothing is downloaded. A check whose data or weights are missing says so, and guesses nothing.
 """
 
 import shutil
@@ -39,7 +39,7 @@ def doctor(layout: Layout, params: Params, cell: Cell) -> list[dict]:
 
 
 def _examined(check: Check, subject: Subject) -> Finding:
-    """A check's finding; what stops it is one, too."""
+    """A check's finding; an error that stops the check is a finding, too."""
     try:
         return check(subject)
     except InputError as error:

@@ -1,7 +1,7 @@
-"""`vrft gc`: finds what nothing needs any more and nobody has touched for days; removes it where that is asked for.
+"""`vrft gc`: find what is no longer needed and was not touched for days; remove it when asked to.
 
 What a registered model, a baseline or a cell of the present grid needs is kept: `retention` says what that is. DVC and
-Dagster are asked as a program, which is not there in a bare installation.
+Dagster are asked through a program, which a minimal installation does not have.
 """
 
 import json

@@ -126,7 +126,7 @@ def result_text(result: dict | None) -> str:
 
 
 def _changed(root: Path) -> tuple[set[str] | None, str]:
-    """Stages that DVC would run again (`stage@key`), or None and why nobody can say."""
+    """Stages that DVC would run again (`stage@key`), or None and the reason why this is not known."""
     if find_spec("dvc") is None:
         return None, "DVC is not installed, so nothing can say what is out of date"
     if not (root / ".dvc").is_dir():

@@ -119,7 +119,7 @@ class Narrator:
                     self._in_place(f"▶ {self.stage}")
 
     def close(self, how: str = "done") -> None:
-        """`how` the stage at hand ended: done, failed or interrupted."""
+        """`how` the current stage ended: done, failed or interrupted."""
         with self.lock:
             self._end("✓" if how == "done" else "✗", how)
 

@@ -72,7 +72,7 @@ def complete(
     tails = asked.tails
     cache, mask, position = _read_pictures(core, asked)
     rows = [(picture, number) for picture, texts in enumerate(questions) for number in range(len(texts))]
-    rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of like length together: little padding
+    rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of similar length together: little padding
     found: list[list[Any]] = [[None] * len(texts) for texts in questions]
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
@@ -210,7 +210,7 @@ class _Roomy(DynamicLayer):
         return self.keys, self.values
 
     def skip(self, count: int) -> None:
-        """Leave so many places to tokens that do not count: the mask hides them, but not what is not a number."""
+        """Reserve places for tokens that do not count. The mask hides them, but not NaN, so they are set to zero."""
         start = self.get_seq_length()
         for places in self._places:
             places[:, :, start : start + count] = 0
@@ -230,7 +230,7 @@ class _Roomy(DynamicLayer):
 
 
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
-    """A new cache whose rows are copies of these rows, with room for so many tokens."""
+    """A new cache whose rows are copies of these rows, with room for the given number of tokens."""
     layers: list[Any] = cache.layers
     return Cache([
         layer.selected(rows) if isinstance(layer, StateLayer) else _Roomy(layer.keys[rows], layer.values[rows], room)
@@ -251,7 +251,7 @@ def _answer(
 ) -> list[Tokens]:
     """Read each row's question after its image, then answer token by token.
 
-    Rows that have ended are let go once there are enough of them: letting go copies all that remains.
+    Rows that have ended are dropped once there are enough of them: dropping copies all that remains.
     """
     device, longest = mask.device, max(map(len, texts))
     pad, stops = tokenizer.pad_token_id, torch.tensor(_stops(core, tokenizer), device=device)

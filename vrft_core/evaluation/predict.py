@@ -137,7 +137,7 @@ def _ask(
 
 
 def plan(examples: Sequence[Example], batch_size: int) -> list[list[list[int]]]:
-    """Positions of the examples, by batch and image: images of like size together, about `batch_size` a batch.
+    """Positions of the examples, by batch and image: images of similar size together, about `batch_size` a batch.
 
     An image is never divided; one with more questions than that makes a batch of its own.
     """

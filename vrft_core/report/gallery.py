@@ -77,7 +77,7 @@ def gallery(
 def choose(
     pairs: Mapping[str, tuple[int, int]], judged: Judgements, few_shot: Collection[int], seed: int, count: int = SHOWN
 ) -> list[str]:
-    """`count` examples by lot: wins, losses and ties of RFT against SFT take turns, in each the kinds of failure.
+    """`count` random examples: wins, losses and ties of RFT against SFT take turns, in each the kinds of failure.
 
     `pairs`: example → (image, category). Within a kind categories take turns, and no image comes twice before every
     outcome has run out of new ones.

@@ -51,7 +51,7 @@ def refused(headers: Headers) -> str | None:
 
 
 def host_name(host: str) -> str | None:
-    """`127.0.0.1:8600` → `127.0.0.1`; None for what is no host."""
+    """`127.0.0.1:8600` → `127.0.0.1`; None for what is not a host."""
     try:
         parts = urlsplit(f"//{host}")
         return parts.hostname if parts.netloc == host and "@" not in host and parts.port != 0 else None

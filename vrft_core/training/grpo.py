@@ -41,7 +41,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
     def __init__(self, *args: Any, reuse: Reuse | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reuse = _without_obstacles(self, reuse or Reuse())
-        self._prompts: list[Prompt] | None = None  # of the rows at hand; None: TRL's way
+        self._prompts: list[Prompt] | None = None  # of the current rows; None: TRL's way
         self._rows: list[dict] = []
         self._features = FeatureCache()
         if any(self.reuse.model_dump().values()):
@@ -53,7 +53,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         return output if self._prompts is None else {**output, "prompts": self._prompts}
 
     def _take(self, inputs: list[dict]) -> list[dict]:
-        """Make `inputs` the rows at hand; returns them as TRL is to see them."""
+        """Make `inputs` the current rows; returns them in the form that TRL expects."""
         self._prompts, self._rows = None, inputs
         rows = [multimodal(row) for row in inputs]
         if not any(self.reuse.model_dump().values()) or not all(map(_holds_pictures, rows)):
@@ -99,7 +99,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=cast(dict | None, self.args.gradient_checkpointing_kwargs),  # str: CLI's
             ) as model,
             torch.no_grad(),
-            self.accelerator.autocast(),  # once: left and entered again, it would cast all weights for every token
+            self.accelerator.autocast(),  # entered once: otherwise it would cast all weights for every token
         ):
             bare = _bare(model)
             ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)

@@ -1,6 +1,6 @@
 """SIGTERM, which a queue sends before it takes the machine away: write a last checkpoint, then end.
 
-The checkpoint is sealed by `callbacks.Validation`; a run that goes on from it gives the same result as one that was
+The checkpoint is sealed by `callbacks.Validation`; a run that resumes from it gives the same result as one that was
 never interrupted.
 """
 
@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 
 
 class Interruption(TrainerCallback):
-    """Notes the signal, ends the training with the step at hand and then the process, as the signal would have.
+    """Notes the signal, ends the training after the current step and then the process, as the signal would have.
 
-    A generation is made use of to its end, for `updates` steps: a run could not go on from its middle. If time runs
+    A generation is used to its end, for `updates` steps: a run cannot resume in the middle of one. If time runs
     out before, the checkpoint before it is the last.
     """
 

@@ -36,7 +36,7 @@ from vrft_core.training.record import ROLLOUTS, Record
 from vrft_core.training.resampling import ResamplingGRPOTrainer
 from vrft_core.training.shared_prompt import image_grid
 
-ROLLOUT = ("id", "label", "truth", "width", "height")  # what of an example is needed once it is answered
+ROLLOUT = ("id", "label", "truth", "width", "height")  # what is needed of an example once it is answered
 
 
 class GrpoTrainer(Counting, ResamplingGRPOTrainer):
@@ -182,7 +182,7 @@ def generation(settings: Rft) -> dict[str, Any]:
 class Reader:
     """Reads each completion once for all rewards of a batch, and for what is measured of it.
 
-    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept meanwhile.
+    TRL calls one reward after the other with the same columns; what was read of the current batch is kept meanwhile.
     """
 
     def __init__(self, task: Task, form: Form) -> None:

@@ -182,7 +182,7 @@ FIELDS: dict[str, Callable[[list[Any]], Any]] = {
     "deepstack_features": _of_layers,
     "visual_indicator_features": _of_model,
 }
-# Fields that no model reads on: `image_hidden_states` and the like in its own output, which nobody asks for here.
+# Fields that no model reads: `image_hidden_states` and the like in its own output, which are not asked for here.
 PASSING = ("last_hidden_state", "hidden_states", "attentions")
 
 

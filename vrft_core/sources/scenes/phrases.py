@@ -1,4 +1,4 @@
-"""Grounding drawn here: the settings, what is said about a scene, and the data set on disk.
+"""Grounding drawn here: the settings, the expressions about a scene, and the data set on disk.
 
 One expression has one target box, or none. A group of two or three objects of one category stands in every scene, so
 that a model which ignores place, size, colour or relation is right by chance only. How a scene is laid out

@@ -25,7 +25,7 @@ class Settings(TaskSettings):
 
     presence: Literal["oracle", "self"] | PresenceMap
     absent_share: Annotated[float, Field(gt=0, le=1)] = (
-        1.0  # of the questions about absent categories, by lot, weighted
+        1.0  # of the questions about absent categories, at random, weighted
     )
     ranking: Literal["stated", "likelihood", "certainty", "combined", "consistency"]
     fitting_images: Natural = 0  # training images, the same for all models, that the ranking `combined` is fitted on
