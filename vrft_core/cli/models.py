@@ -79,7 +79,9 @@ def predict(
         print_json({"output": str(output), **found})
     else:
         what = "boxes drawn from answers" if drawn else "answers"
-        click.echo(f"{output}: {what} to {found['questions']} questions about {found['images']} images")
+        counts = [(found["questions"], "question"), (found["images"], "image")]
+        about = " about ".join(f"{count:,} {name}{'s' * (count != 1)}" for count, name in counts)
+        click.echo(f"{output}: {what} to {about}")
 
 
 def _with_words(asked: dict, words: list[str]) -> dict:

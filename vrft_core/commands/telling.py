@@ -155,7 +155,9 @@ def result(layout: Layout, cell: Cell, width: int | None = None) -> list[str]:
     if cell.scope == "study" and (beside := layout.comparison(cell) / "metrics.json").is_file():
         compared = io.read_json(beside)
         lines += ["", *textwrap.wrap(compared["headline"], width), f"Comparison: {beside.with_name('summary.md')}"]
-    if cell.scope == "cell":
+    if verdict.get("nothing"):
+        lines.append(f"Next:   vrft add {cell.benchmark} --recipe RECIPE   a larger model: docs/choose-a-model.md")
+    elif cell.scope == "cell":
         lines.append(f"Next:   vrft run {cell.at('study').key}   the same over all seeds of the grid")
         lines.append(f"        vrft predict {cell.key} IMAGE --out boxed.png   try the model on an image")
     else:

@@ -91,7 +91,7 @@ def lines(
         axes.set_xlim(*x_limits)
         axes.margins(x=0.02)
         axes.grid(axis="x", visible=False)
-        _ticks(axes.xaxis, ticks)
+        _ticks(axes.xaxis, ticks, whole=all(float(x).is_integer() for one in series for x, _ in one.points))
         _ticks(axes.yaxis)
         told = "; ".join(f"{one.name} from {number(one.points[0][1])} to {number(one.points[-1][1])}" for one in series)
         drawn = svg(figure, f"{printable(title)}. {printable(y_label)} by {printable(x_label)}: {printable(told)}.")
@@ -203,15 +203,15 @@ def _axes(figure: "Figure", left: float, height: float, top: float, right: float
     return figure.add_axes(sides)
 
 
-def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False) -> None:
-    """Some five round numbers, or the `wanted` ones."""
+def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False, whole: bool = False) -> None:
+    """Some five round numbers, or the `wanted` ones. `whole`: whole numbers alone, such as training steps."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: ("+" if sign and value > 0 else "") + number(value)))
     if wanted:
         axis.set_ticks(list(wanted))
     else:
-        axis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+        axis.set_major_locator(MaxNLocator(5, steps=_STEPS, integer=whole))
 
 
 def _legend(entries: Sequence[tuple[str, str, bool]]) -> Markup:
