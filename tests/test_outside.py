@@ -189,6 +189,12 @@ def test_a_name_needs_a_cell_and_something_must_be_measured(project, capsys):
     )
 
 
+def test_a_cell_whose_own_models_were_not_evaluated_is_run_first(project, own, tmp_path, capsys):
+    (tmp_path / "params.yaml").write_text((project.root / "params.yaml").read_text())
+
+    assert f"vrft run {CELL}" in refused(capsys, evaluate(Layout(tmp_path), own["sft"]))
+
+
 IMAGES = {
     "images": [{"id": 1, "width": 9, "height": 9, "file_name": "a.png"}],
     "annotations": [], "categories": [{"id": 3, "name": "cat"}],

@@ -35,6 +35,10 @@ def measure(layout: Layout, params: Params, cell: Cell, path: Path, name: str | 
         _refuse_name(name)
     task = get_task(params.task(cell))
     cells = [one for one in params.cells() if one.at(cell.scope) == cell]
+    for one in cells:
+        for model in MODELS:
+            if not (made := layout.evaluation(one, model) / "predictions.jsonl").is_file():
+                raise InputError(made, "no such file", f"evaluate the cell's own models first: vrft run {one.key}")
     inputs = [Inputs.read(layout, params, one, task) for one in cells]
     first = inputs[0]
     answers = task.commands.outside(path, list(first.rows["base"].values()), first.truth, first.settings)
