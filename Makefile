@@ -45,7 +45,7 @@ MADE_WITH := $(shell cat .venv/.installed 2>/dev/null)
 	  || { echo "Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	@$(PYTHON) deploy/install_torch.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing $$(grep -c '==' requirements.lock) locked packages"
+	@echo "installing $$(grep -c '==' requirements.lock) locked packages into .venv; this takes some minutes"
 	@$(PIP) install --quiet uv==$(UV)
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .

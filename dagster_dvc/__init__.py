@@ -1,4 +1,4 @@
-"""Dagster assets from a dvc.yaml: the graph, the commands and what is up to date are DVC's; nothing is said twice.
+"""Dagster assets from a dvc.yaml: the graph, the commands and what is up to date are DVC's; nothing is repeated.
 
 Needs dagster and dvc, and nothing of the project that it lives in: README.md says how to use it.
 """

@@ -1,7 +1,7 @@
 """Which requests a server on loopback answers: those of its own pages and of programs, not those of other web pages.
 
 Any page that is open in the same browser can send requests to 127.0.0.1, and Dagster obeys them. What is served behind
-this belongs to `webserver`. Who may log in to this machine is not asked: docs/security.md.
+this belongs to `webserver`. Other users of this machine are not kept out: docs/security.md.
 """
 
 from collections.abc import Collection
@@ -55,7 +55,7 @@ def refused(scope: Scope, names: Collection[str]) -> tuple[int, str] | None:
 
 
 def _refused_query(method: str, headers: Headers) -> tuple[int, str] | None:
-    """By GET and by forms, which need no permission of this server, nothing is asked and nothing changed."""
+    """Queries and mutations by GET or by forms are refused: other pages can send these without permission."""
     if method == "GET" and "text/html" in headers.get("accept", ""):
         return None  # the page to write queries in
     if method != "POST":

@@ -1,4 +1,4 @@
-"""Servers as children of this process: their words go to a file, and they end when it does, however it ends.
+"""Servers as children of this process: their output goes to a file, and they end when it does, however it ends.
 
 At this process's death the kernel asks them to end; `leftovers` ends what does not, and what they have started.
 """
@@ -68,7 +68,7 @@ def kill(child: Child) -> None:
 
 
 def stop(children: Sequence[Child]) -> None:
-    """End all and what they started: politely, then not."""
+    """End all and what they started: SIGTERM first, then SIGKILL."""
     for how in (signal.SIGINT, signal.SIGKILL):
         for child in children:
             try:
@@ -118,7 +118,7 @@ def _leftovers() -> subprocess.Popen:
 
 
 def wait_until(ready: Callable[[], bool], children: Sequence[Child], seconds: float = SECONDS_TO_START) -> bool:
-    """Whether it is ready in time, and nobody has ended; else what is wrong is printed."""
+    """Whether it is ready in time, and no child has ended; else what is wrong is printed."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for child in children:
@@ -151,7 +151,7 @@ def ends_with_parent() -> Callable[[], None] | None:
         return None
     prctl, parent = ctypes.CDLL(None, use_errno=True).prctl, os.getpid()
 
-    def ask() -> None:  # between fork and exec: nothing but system calls
+    def ask() -> None:  # between fork and exec: only system calls
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it; Dagster ends its own by it
         if os.getppid() != parent:

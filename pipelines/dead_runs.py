@@ -1,4 +1,4 @@
-"""Runs that Dagster takes for running though their process is gone: killed, or lost with the machine.
+"""Runs that Dagster shows as running although their process is gone: killed, or lost with the machine.
 
 A process that runs a cell holds a lock file which its run names; a run from Dagster's pages names its code server.
 """

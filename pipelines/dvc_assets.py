@@ -1,7 +1,7 @@
 """dvc.yaml → Dagster assets, one a stage and benchmark, by `dagster_dvc`; where a stage runs is chosen here.
 
-The graph and the commands are dvc.yaml's; nothing is said twice. Checks belong to `checks`, words to `texts`, what a
-materialization says to `shown`.
+The graph and the commands are dvc.yaml's; nothing is repeated here. Checks belong to `checks`, descriptions to `texts`,
+the metadata of a materialization to `shown`.
 """
 
 import hashlib
@@ -155,7 +155,7 @@ def _arguments(
     params: Params,
     source: Source,
 ) -> dict[str, Any]:
-    """Those of `@dg.asset`: what `dagster_dvc` says, in the benchmark's group; who of the team owns it; its code."""
+    """Those of `@dg.asset`: what `dagster_dvc` gives, in the benchmark's group; its owner in the team; its code."""
     example = stages[every[name].example]
     arguments = asset_arguments(every[name], list(every.values()), stages)
     command = example.command.replace(example.key, f"<{SCOPES[name]}>")

@@ -1,4 +1,4 @@
-"""This project's DVC repository: `dagster_dvc` with the locks, and the words about them, that every door here uses."""
+"""This project's DVC repository: `dagster_dvc` with the locks and messages that every entry point here uses."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class DvcProject(dagster_dvc.DvcProject):
             yield
 
     def wait(self, said: str, known: set[str]) -> None:
-        """Wait for who holds DVC's lock; one line says for whom."""
+        """Wait for the process that holds DVC's lock; one line names it."""
         wait_for_dvc(Path(self.root), said, known)
 
     def metrics(self, stage: Stage) -> dict[str, float]:

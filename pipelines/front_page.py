@@ -1,6 +1,6 @@
 """The page at /vrft/: every experiment of the grid with its verdict, and links to all that is known of it.
 
-Made anew at each request from the files that are there; no script, everything from outside escaped.
+Made again at each request from the files that are there; no script, everything from outside escaped.
 """
 
 from pathlib import Path

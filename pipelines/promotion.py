@@ -1,4 +1,4 @@
-"""The job `promote`: `vrft promote CELL` as a Dagster run, red where a gate stays shut. The gates are the command's."""
+"""The job `promote`: `vrft promote CELL` as a Dagster run, which fails if a gate does. The gates are the command's."""
 
 import os
 import subprocess

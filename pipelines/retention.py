@@ -1,4 +1,4 @@
-"""`python -m pipelines.retention ROOT`: what of DVC's cache and of Dagster's runs nothing needs, found or removed.
+"""`python -m pipelines.retention ROOT`: find, or remove, what is not needed of DVC's cache and of Dagster's runs.
 
 The program behind `vrft gc`, which knows what is needed and says it on standard input as JSON: {"remove", "before"
 (seconds since 1970), "digests", "launches" (Dagster's runs)}. It prints {"cache": {"objects", "bytes"} or {"left":

@@ -1,7 +1,7 @@
 """Dagster's own launcher of runs, which also tells whether a run's process is still there.
 
 Without this a run whose code server was killed, or lost with its machine, counts as running for ever: Dagster's
-monitoring asks the launcher, and the one that it brings does not know. Needs a code server that runs the runs itself
+monitoring asks the launcher, and the default one cannot tell. Needs a code server that runs the runs itself
 (`dagster api grpc`); one behind `dagster code-server` may have passed a run on to a server before it.
 """
 

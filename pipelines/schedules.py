@@ -46,7 +46,7 @@ def nightly_eval(root: Path, params: Params) -> dg.AssetsDefinition:
         work = Work(
             command=["vrft", "nightly"],
             resources=_most([params.resources_of(cell.recipe, "rft_eval") for cell in cells]),
-            inputs=lambda: context.run.get_root_run_id() or context.run_id,  # each night anew
+            inputs=lambda: context.run.get_root_run_id() or context.run_id,  # again each night
         )
         completed = gpu_executor.run(context=context, work=work)
         reported = completed.get_materialize_result().metadata or {}

@@ -25,7 +25,7 @@ from vrft_core.tasks import load_params
 
 SETTINGS = Path(__file__).parents[1] / "deploy/services"
 PATIENCE = "300"  # seconds that starting a run's process may take, on a machine that trains meanwhile
-MANY, WITHIN = 6, 120.0  # starts of one part within seconds: then it is given up
+MANY, WITHIN = 6, 120.0  # starts of one part within seconds, after which it is not started again
 
 
 @dataclass
@@ -87,7 +87,7 @@ def _serve(root: Path, state: Path, private: Path, dagster: int, mlflow: int) ->
             print(f"Ready: {where}   (logs: {state / 'logs'}; Ctrl-C stops)", flush=True)
             return _keep(parts, lambda part: part.start(state / "logs", root, environment))
         finally:
-            for last in (False, True):  # PostgreSQL, once nobody needs it
+            for last in (False, True):  # PostgreSQL, once it is not needed
                 children.stop([child for child in _running(parts) if (child.name == "postgres") == last])
 
 

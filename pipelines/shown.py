@@ -1,4 +1,4 @@
-"""What a materialization says: numbers in points, the deciding one first with its interval, tables, images, links.
+"""Metadata of a materialization: numbers in points, the deciding one first with its interval; tables, images, links.
 
 Read from the files that the stage made; nothing is computed again.
 """

@@ -1,4 +1,4 @@
-"""The asset `all_studies` and its job `paper_tables`: every comparison that is made, in one table beside the paper's.
+"""The asset `all_studies` and its job `paper_tables`: every finished study, in one table beside the paper's.
 
 Counting belongs to `vrft_core.report.tables`; the asset runs although nothing has changed, which costs a second.
 """

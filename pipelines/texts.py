@@ -1,7 +1,7 @@
 """What Dagster's pages say about an asset: what goes in, what comes out, what a good number is. Words only.
 
-The first line of each description, the command and the graph are dvc.yaml's. What a good result is in a task is said by
-the task (`checks.GOOD`).
+The first line of each description, the command and the graph are dvc.yaml's. What a good result is in a task is in
+the task's `checks.GOOD`.
 """
 
 from collections.abc import Sequence

@@ -60,6 +60,17 @@ def test_every_check_gives_a_level_a_sentence_and_a_remedy_where_it_is_not_ok(ro
     assert sum(line.startswith("fail") for line in lines) == sum(row["level"] == "fail" for row in rows)
 
 
+def test_what_several_checks_in_a_row_have_found_is_said_once(root):
+    assert init(root) == 0
+    one = subject(root, "my-data-mini-1shot-s0")
+
+    lines = table(doctor(one.layout, one.params, one.cell), one.cell)
+
+    assert sum("annotations.json: no such file" in line for line in lines) == 1
+    assert sum("make it: vrft stage raw --cell my-data-own" in line for line in lines) == 1
+    assert sum(line.endswith("for the same reason") for line in lines) >= 5
+
+
 def test_without_data_or_weights_it_says_how_to_make_them_and_fails_nothing(root):
     init(root, "--shots", "2")
     one = subject(root)
@@ -254,7 +265,7 @@ def test_the_first_answers_of_a_taught_policy_differ_and_those_of_random_weights
     weights = one.layout.policy(one.cell)
     taught_policy(weights, root / "prompts")
     found = policy_checks.first_answers(one)
-    assert "groups of 8 answers are paid alike" in found.said
+    assert "groups of 8 answers have equal rewards" in found.said
     assert found.level in ("ok", "warn")
     assert policy_checks.first_answers(one) == found, "the same answers are drawn each time"
 
@@ -263,7 +274,7 @@ def test_the_first_answers_of_a_taught_policy_differ_and_those_of_random_weights
     policy.save(weights, build_model(tokenizer, 0, **sizes), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
     found = policy_checks.first_answers(one)
     assert found.level == "fail"
-    assert found.said.endswith("nothing is ever earned")
+    assert found.said.endswith("no answer earns anything")
 
 
 # --- the machine -----------------------------------------------------------------------------------------------------

@@ -430,7 +430,7 @@ def test_a_model_it_does_not_know_is_trained_as_trl_does_it_and_a_line_says_so(t
     assert not any(run.trainer.reuse.model_dump().values())
     assert run.trainer._prompts is None
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("grpo:")]
-    assert line.endswith("as TRL does it: qwen3_vl is no model it knows")
+    assert line.endswith("as TRL does it: qwen3_vl is not a model it knows")
 
 
 def test_a_prompt_is_read_as_the_processor_reads_it():

@@ -130,6 +130,20 @@ def test_the_result_fits_the_terminal_and_says_where_and_what_next(project):
     assert "vrft run lvis-mini-1shot " in text and f"vrft predict {CELL} IMAGE" in text
 
 
+def test_where_a_model_finds_nothing_a_larger_one_is_next(project):
+    layout, params = project
+    cell = params.parse_cell(CELL)
+    zero = {"m": {"value": 0.0, "low": 0.0, "high": 0.2}}
+    io.write_json(
+        layout.report(cell) / "metrics.json",
+        {"verdict": {"metric": "m", "title": "M", "headline": "The model finds nothing.", "nothing": True},
+         "columns": [["m", "m"]], "models": {model: zero for model in ("base", "sft", "rft")},
+         "differences": {pair: zero for pair in ("rft-sft", "rft-base", "sft-base")}},
+    )  # fmt: skip
+
+    assert result(layout, cell, 72)[-1].startswith("Next:   vrft add lvis --recipe RECIPE   a larger model")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.01, "under 0.1 seconds"), (0.44, "0.4 seconds"), (45, "45 seconds"), (80, "80 seconds"), (720, "12 minutes"),

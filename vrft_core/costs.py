@@ -36,7 +36,7 @@ class Meter:
     def read(self) -> dict[str, float]:
         """{"seconds", "cpu_seconds", "cpus" (that may be used), "peak_memory_mb" (resident, of a process)}; where
         PyTorch has used GPUs also {"gpus", "gpu_seconds" (held, not busy), "gpu_peak_memory_mb"}; and where each card
-        counts it {"gpu_joules"}, of the whole card, whoever used it."""
+        counts it {"gpu_joules"}, of the whole card, not of this process alone."""
         seconds = time.monotonic() - self._began
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         found = {

@@ -1,7 +1,7 @@
-"""Inputs of a stage whose bytes nobody has made: flipped on the disk, cut short, brought wrong by DVC's cache.
+"""Inputs of a stage that are damaged: flipped bits on the disk, truncated files, wrong bytes from DVC's cache.
 
-DVC takes what lies in its cache for what its name says. What a stage has made is noted beside its run (`outcomes`),
-and dvc.lock says what is recorded; whatever is neither is refused before anything is computed from it.
+DVC trusts that a file in its cache has the content that its name says. The digest of what a stage made is noted beside
+its run (`outcomes`), and dvc.lock holds the recorded one; content with neither is refused before it is used.
 """
 
 import re
@@ -24,7 +24,7 @@ def digest_of(path: Path, weights: bool) -> str | None:
 def refuse_damaged(root: Path, path: Path, made: str | None, weights: bool, command: str) -> None:
     """Raises InputError if `path` holds neither what dvc.lock records nor `made`, the digest of what its stage made.
 
-    Where nothing is known of it, nothing is said. `command` makes it anew.
+    Where no digest is known, nothing is checked. `command`: the one that makes it again, for the message.
     """
     name = path.relative_to(root).as_posix()
     known = {*_recorded(root, name), *([made] if made else [])}

@@ -1,4 +1,4 @@
-"""What must be true of any task's data, as data frames in which a broken rule is a value or a row anyone can point at.
+"""What must be true of any task's data, as data frames in which a broken rule shows as a value or a row.
 
 Pure functions: files in, frames out. A task adds frames of its own (`frames`); what the values must be is stated in
 `expectations` and in each task's `checks`, and running them belongs to the orchestrator.

@@ -1,7 +1,7 @@
 """Floating-point operations of training a vision-language model: one formula for plans and for what a run records.
 
 Counted are matrix products, a multiplication and an addition as two operations; the rest is below a few per cent.
-Every completion is taken to run its own prompt and picture, as TRL does it: an upper bound where work is shared.
+Every completion is taken to run its own prompt and image, as TRL does it: an upper bound where work is shared.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Load:
-    """What is run: all in all, over a whole training or a step."""
+    """What is run in total, over a whole training or a step."""
 
     rows: float  # completions
     tokens: float  # prompts and completions, image tokens among them

@@ -67,7 +67,7 @@ def paths(stage: Mapping[str, Any], *kinds: str) -> tuple[str, ...]:
 def in_order(every: Mapping[str, Stage], target: str) -> list[Stage]:
     """A stage and all it needs, those first that others need."""
     if target not in every:
-        raise InputError(target, "is no stage of dvc.yaml", "is its cell in the grid of params.yaml?")
+        raise InputError(target, "is not a stage of dvc.yaml", "is its cell in the grid of params.yaml?")
     order: dict[str, Stage] = {}
 
     def visit(name: str) -> None:

@@ -1,6 +1,6 @@
 """Opening image files, for models and for display: training, prediction and report see the same pixels.
 
-Which way up an image is, and what its pixels are in 8 bits, is decided here. Resizing belongs to who needs it.
+Which way up an image is, and what its pixels are in 8 bits, is decided here. Resizing belongs to the callers.
 """
 
 import contextlib

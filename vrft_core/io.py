@@ -44,7 +44,7 @@ def read_json(path: Path, accepted: str = "give a JSON file") -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if kind := file_kinds.recognised(path, text.encode()):
-            raise InputError(path, f"is no JSON, it seems to be {kind}", accepted) from None
+            raise InputError(path, f"is not JSON, it seems to be {kind}", accepted) from None
         remedy = "it holds more than one JSON value" if error.msg == "Extra data" else "is the file truncated?"
         raise InputError(path, f"not valid JSON at line {error.lineno}: {error.msg}", remedy) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
@@ -66,7 +66,7 @@ def read_jsonl(path: Path, accepted: str = "give a file of JSON lines, one objec
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             if not rows and (kind := file_kinds.recognised(path, text.encode())):
-                raise InputError(path, f"is no JSON, it seems to be {kind}", accepted) from None
+                raise InputError(path, f"is not JSON, it seems to be {kind}", accepted) from None
             said = error.msg if isinstance(error, json.JSONDecodeError) else error
             raise InputError(f"{path}:{number}", f"not valid JSON: {said}", "one object a line") from None
         if not isinstance(row, dict):
@@ -87,7 +87,7 @@ def _text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if kind := file_kinds.recognised(path, content):
-            raise InputError(path, f"is no UTF-8 text, it seems to be {kind}", "give JSON, saved as UTF-8") from None
+            raise InputError(path, f"is not UTF-8 text, it seems to be {kind}", "give JSON, saved as UTF-8") from None
         raise InputError(path, f"not UTF-8 at byte {error.start}", "save it as UTF-8") from None
 
 

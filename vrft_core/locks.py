@@ -1,4 +1,6 @@
-"""Locks between processes: who waits says for whom. What a lock protects is said where it is taken.
+"""Locks between processes. A waiting process prints which one it waits for.
+
+What a lock protects is said where it is taken.
 
 The kernel holds them, so that one ends with its process, however that ends. DVC's own lock files are only read.
 """
@@ -43,9 +45,9 @@ class Lock:
 
 @contextlib.contextmanager
 def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
-    """Wait until no other process holds the lock file `path`, for as long as it takes.
+    """Wait until no other process holds the lock file `path`, without a time limit.
 
-    While it waits, one line names each holder. `what` is that for which it waits; `remove`: the file goes at the end.
+    While it waits, one line names each holder. `what`: what the caller waits for; `remove`: delete the file at the end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _taken(path, what) as lock:
@@ -54,12 +56,12 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
             yield lock
         finally:
             if remove:
-                path.unlink(missing_ok=True)  # before it is let go: who waits for it sees that it is gone
+                path.unlink(missing_ok=True)  # before it is released: waiting processes see that it is gone
 
 
 @contextlib.contextmanager
 def together(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` as others may at the same time; wait, with a line, while one has it alone."""
+    """Hold the lock file `path` in shared mode; wait, with a line, while a process holds it exclusively."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _taken(path, what, fcntl.LOCK_SH):
         yield
@@ -67,7 +69,7 @@ def together(path: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone_or_not(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` alone; False at once where others hold it."""
+    """Hold the lock file `path` exclusively; False at once where others hold it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         try:
@@ -120,7 +122,7 @@ def _take(file: IO[str], kind: int) -> None:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process that lives holds the lock file; one that is not there is held by nobody."""
+    """Whether a process that lives holds the lock file; a file that does not exist is not held."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -130,7 +132,7 @@ def is_held(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError as error:
-        if error.errno in (*NO_LOCKS, errno.EACCES):  # nobody can tell
+        if error.errno in (*NO_LOCKS, errno.EACCES):  # cannot be known
             return False
         raise
 
@@ -153,10 +155,10 @@ DVC_IS_BUSY = re.compile(
 
 
 def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
-    """After an error of DVC's as in DVC_IS_BUSY: return when who holds the lock has let go, or might have.
+    """After an error of DVC's as in DVC_IS_BUSY: return when the holder of the lock has released it, or may have.
 
-    `known` grows by the holders that a line has named. A file of locks that a killed process has left half written is
-    removed: DVC would refuse to work for ever.
+    `known` grows by the holders that a line has named. A lock file that a killed process left half written is removed:
+    otherwise DVC would never work again.
     """
     folder = root / ".dvc/tmp"
     if "RWLock-file" in said:
@@ -177,7 +179,7 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
 
 
 def dvc_holder(root: Path) -> str | None:
-    """Who works with DVC in this project now, in words; None where nobody does."""
+    """The process that works with DVC in this project now, in words; None if there is none."""
     folder = root / ".dvc/tmp"
     if is_held(folder / "lock"):
         return "DVC"
@@ -191,7 +193,7 @@ def dvc_holder(root: Path) -> str | None:
 
 def _remove_torn(path: Path, guard: Path) -> None:
     time.sleep(EVERY)
-    if is_held(guard):  # it is being written now
+    if is_held(guard):  # it is being written
         return
     try:
         whole = isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
@@ -220,7 +222,7 @@ def _holder(file: IO[str]) -> str:
 
 
 def _is_there(path: Path, file: IO[str]) -> bool:
-    """Whether the file is still the one at `path`, and was not removed by who held it before."""
+    """Whether the file is still the one at `path`, and was not removed by its former holder."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except FileNotFoundError:

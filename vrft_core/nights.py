@@ -1,4 +1,4 @@
-"""The record of the nights: one JSON line a night in reports/nightly/, and what may be asked of it.
+"""The record of the nights: one JSON line for each night in reports/nightly/, and queries on it.
 
 How a night is judged belongs to `evaluation.regression`, what it does to `commands.nightly`.
 """

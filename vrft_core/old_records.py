@@ -1,4 +1,4 @@
-"""Runs in MLflow that are needed by nothing any more. What is needed otherwise is `retention`'s.
+"""Runs in MLflow that nothing needs any more. What registered models and baselines need is in `retention`.
 
 Only runs that vrft has recorded in the project's own file are looked at: those of trainings and evaluations, and of
 nights. Which project has recorded them they do not say, so those of a server are left alone.

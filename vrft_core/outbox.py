@@ -1,6 +1,6 @@
-"""Records on their way to a server that may be slow, away or hanging: on disk first, sent in order by a thread.
+"""A queue of records for a server that may be slow, down or hanging: written to disk first, sent in order by a thread.
 
-Who puts a record in never waits. What was not sent when its process ended stays on disk. What records mean, and how
+Putting a record never waits. Records that were not sent when the process ended stay on disk. What records mean, and how
 they are sent, belongs to `tracking`.
 """
 
@@ -16,7 +16,7 @@ from typing import IO
 
 from vrft_core.locks import say
 
-Send = Callable[[dict], None]  # raises what went wrong; a record that is sent twice must do no harm
+Send = Callable[[dict], None]  # raises on failure; sending a record twice must do no harm
 
 
 class Unwanted(Exception):
@@ -40,7 +40,7 @@ class Outbox:
         self.left_over = self._put
         if not lines:
             self._write(head)
-        elif not lines[-1].endswith("\n"):  # cut short by a hard end
+        elif not lines[-1].endswith("\n"):  # truncated by a kill
             self._file.write("\n")
             self._file.flush()
         self._changed = threading.Condition()
@@ -56,7 +56,7 @@ class Outbox:
             try:
                 self._write(record)
             except OSError as error:
-                self._lost = True  # what was half written stays the end of the file
+                self._lost = True  # a half-written record stays at the end of the file
                 say(f"{self.path}: {error.strerror}; records of {self.name} are lost from here on")
                 return
             self._put += 1
@@ -84,7 +84,7 @@ class Outbox:
         if not waiting:
             self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk, again
-            self._file.close()  # and its lock: what waits may be sent by whoever comes next
+            self._file.close()  # and its lock: the next process may send the records that wait
         return waiting
 
     def _work(self) -> None:
@@ -118,7 +118,7 @@ class Outbox:
             except Unwanted as error:
                 say(f"a record of {self.name} is left out: {error}")
                 return True
-            except Exception as error:  # whatever a client library raises: a training is worth more than its record
+            except Exception as error:  # any exception of the client library: a training is worth more than its record
                 if not told and not self._told:
                     say(f"MLflow does not answer ({first_line(error)}); records of {self.name} wait for it")
                     told = self._told = True

@@ -13,8 +13,8 @@ from vrft_core.errors import InputError
 def outcome_noted(path: Path) -> Iterator[dict]:
     """Write {"error", "at"} (one line; seconds since 1970) to `path` when the block raises an error, else {"seconds"}.
 
-    The block may add to the latter, by what it is given. An interruption is no outcome, and removes the note before.
-    Where nothing can be written, none is kept.
+    The block may add to the latter: it gets a dictionary. An interruption is not an outcome, and removes the earlier
+    note. Where nothing can be written, no note is kept.
     """
     path.unlink(missing_ok=True)
     began = time.monotonic()

@@ -1,6 +1,6 @@
-"""One line every few seconds saying how far a long step is and how long it still takes.
+"""One line every few seconds that says how far a long step is and how long it will still take.
 
-Plain lines, no cursor tricks: the same text is readable in a terminal, in DVC's output and in Dagster's logs.
+Plain lines, no cursor control: the same text is readable in a terminal, in DVC's output and in Dagster's logs.
 """
 
 import os
@@ -25,7 +25,9 @@ class Progress:
     """Counts towards a known total and prints at most every `every` seconds, and at the end.
 
     `start` is where a resumed step begins, so that the estimate rests on the work done now. `every`: 5 on a terminal,
-    30 elsewhere, or what VRFT_PROGRESS_SECONDS says: whoever shows the lines of a stage in one place asks for more.
+    30 elsewhere, or what VRFT_PROGRESS_SECONDS says: a caller that shows them in one place asks for more.
+
+    `aside`: seconds spent on other work than what is counted; `ahead`: seconds of such work that are still to come.
     """
 
     def __init__(self, what: str, total: int, start: int = 0, every: float | None = None) -> None:
@@ -34,6 +36,7 @@ class Progress:
         self.every = float(usual) if every is None else every
         self.done = start
         self.began = self.printed = time.monotonic()
+        self.aside = self.ahead = 0.0
 
     def step(self, count: int = 1, /, **numbers: float) -> None:
         self.done += count
@@ -42,7 +45,7 @@ class Progress:
             return
         self.printed = now
         spent = now - self.began
-        left = spent / max(self.done - self.start, 1) * (self.total - self.done)
+        left = (spent - self.aside) / max(self.done - self.start, 1) * (self.total - self.done) + self.ahead
         shown = "".join(f", {name} {value:.3g}" for name, value in numbers.items())
         when = f"{duration(left)} left" if self.done < self.total else f"done in {duration(spent)}"
         print(f"{self.what}: {self.done}/{self.total}{shown}, {when}", file=sys.stderr, flush=True)

@@ -150,7 +150,7 @@ def digest(path: Path) -> str | None:
 
 
 def _evidence(layout: Layout, params: Params, cell: Cell) -> list[Path]:
-    """What a report is made of; nothing else, so that it does not depend on what else lies about."""
+    """What a report is made of and nothing else, so that it does not depend on other files."""
     cells = [cell] if cell.scope == "cell" else [one for one in params.cells() if one.at("study") == cell]
     paths = [layout.raw(cell) / "annotations.json", layout.evaluation(cell, "base") / "predictions.jsonl"]
     for one in cells:

@@ -141,7 +141,7 @@ def _run_of(client, digest: str):
 
 
 def _own_run(client, layout: Layout, model: str):
-    """Where nobody knows the run that trained the weights, as in a clone: one for the registration itself."""
+    """Where the run that trained the weights is not known, as in a clone: a run for the registration itself."""
     run = client.create_run(tracking.experiment(client, layout, model), run_name=f"{model} registered")
     client.set_terminated(run.info.run_id)
     return run
@@ -182,7 +182,7 @@ def log_traces(layout: Layout, version: Version, predictions: Sequence[Mapping[s
 
 @contextlib.contextmanager
 def _global_store(uri: str) -> Iterator[None]:
-    """MLflow's tracing knows the process's own store only; that of before is put back."""
+    """MLflow's tracing knows only the process's own store; the former one is restored afterwards."""
     import mlflow
 
     name = "MLFLOW_TRACKING_URI"

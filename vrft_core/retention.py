@@ -93,7 +93,7 @@ def _if_old(layout: Layout, path: Path, kind: str, why: str, before: float) -> I
         return
     try:
         newest = max(file.lstat().st_mtime for file in files)
-    except FileNotFoundError:  # somebody is at work there
+    except FileNotFoundError:  # a stage is at work there
         return
     if newest < before:
         yield Old(kind, path.relative_to(layout.root).as_posix(), why, bytes_in(path), path=path)
@@ -111,5 +111,5 @@ def running(layout: Layout) -> list[str]:
 def _object(path: Path) -> dict:
     found = io.read_json(path)
     if not isinstance(found, dict):
-        raise InputError(path, "is no JSON object", "record the baseline again")
+        raise InputError(path, "is not a JSON object", "record the baseline again")
     return found

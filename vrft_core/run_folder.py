@@ -2,8 +2,8 @@
 
 A run is never continued with other parameters, data or packages than it was begun with. It is not refused either:
 DVC and Dagster run a stage again *because* its parameters changed, and a stage that then refuses would have to be
-unblocked by hand, at night too. So the old folder is moved aside, hours of checkpoints and all, one line names all
-that changed, and putting the parameter back brings the folder back. Nothing is deleted here.
+unblocked by hand, at night too. So the old folder is moved aside with its checkpoints, one line names all that
+changed, and setting the parameter back brings the folder back. Nothing is deleted here.
 
 Checkpoints and their completeness belong to `training.checkpoints`.
 """
@@ -34,7 +34,7 @@ def open_run(directory: Path, fingerprint: dict) -> Path:
     kept = _aside(directory, fingerprint)
     if (kept / FINGERPRINT).is_file() and io.read_json(kept / FINGERPRINT) == fingerprint:
         kept.rename(directory)
-        _say(directory, f"back from {kept.name}, which was begun with these very settings")
+        _say(directory, f"back from {kept.name}, which was started with the same settings")
     else:
         io.write_json(directory / FINGERPRINT, fingerprint)
     return directory

@@ -32,7 +32,7 @@ CLOSED_IN_WORDS = (
     "unable to open database file",
 )
 LITTLE = 32 * 2**20  # bytes that any stage may need
-PROBE = 2**20  # bytes really written: a quota is seen by nothing else
+PROBE = 2**20  # bytes that are really written: nothing else detects a quota
 
 
 def refuse_unwritable(folders: Iterable[Path], need: int = LITTLE) -> None:
@@ -44,7 +44,7 @@ def refuse_unwritable(folders: Iterable[Path], need: int = LITTLE) -> None:
         place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         try:
             if not place.is_dir():
-                raise InputError(place, "is no folder", "move it away")
+                raise InputError(place, "is not a folder", "move it away")
             with tempfile.TemporaryFile(dir=place, prefix=".vrft-") as file:
                 file.write(b"\0" * PROBE)
                 file.flush()
@@ -77,7 +77,7 @@ def training_need(policy: Path, adapter: bool) -> int:
 
 @contextlib.contextmanager
 def trouble_named(folder: Path) -> Iterator[None]:
-    """Turns a write that fails for want of room or rights, whichever library wrote, into an InputError."""
+    """Turns a write that fails for lack of space or rights, in whichever library, into an InputError."""
     try:
         yield
     except InputError:

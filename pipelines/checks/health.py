@@ -1,7 +1,7 @@
-"""Signs that a reward is being gamed, or starves: asset checks on what training and evaluation left behind.
+"""Signs that a reward is gamed, or teaches nothing: asset checks on the results of training and evaluation.
 
 Warnings stop nothing; a reward that no longer pays as specified stops everything before training. The numbers
-are computed in `vrft_core`; here they meet their limits.
+are computed in `vrft_core`; here they are compared with their limits.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """What the data checks found, as a page to read: every rule with its verdict, the broken ones with values first.
 
-Great Expectations' own pages lie beside it; they need scripts and styles from the network, which are not let in here.
+Great Expectations' own pages lie beside it; they need scripts and styles from the network, which are not allowed here.
 """
 
 from collections.abc import Mapping

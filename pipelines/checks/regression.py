@@ -1,6 +1,6 @@
 """The nightly verdicts as asset checks: what the last night said of each cell, and whether there was one.
 
-Judging belongs to `vrft_core`; here its words become checks.
+The verdicts are made in `vrft_core`; here they become checks.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How a command that did not end well is reported to Dagster: in which words, and whether another try may help.
+"""How a command that did not end well is reported to Dagster: the message, and whether another try may help.
 
 Finding out what happened belongs to each executor.
 """

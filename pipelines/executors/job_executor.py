@@ -1,8 +1,8 @@
-"""Running work as a job of a queue: submit once, follow, say what happens, leave nothing behind.
+"""Running work as a job of a queue: submit once, follow, report what happens, leave nothing behind.
 
 A job's folder, `runs/jobs/<name>/<number>-<run>/` on shared storage, holds its script or manifest, its log, its Pipes
-messages and its record. A job is named after its command, not after the Dagster run: whoever wants the same work next
-finds the job of an orchestrator that died, and takes it over or ends it.
+messages and its record. A job is named after its command, not after the Dagster run: a later run that wants the same
+work finds the job of an orchestrator that died, and takes it over or ends it.
 """
 
 import json
@@ -41,7 +41,7 @@ from vrft_core.locks import exclusive
 
 T = TypeVar("T")
 RECORD = "job.json"
-SECONDS_TO_STOP_ASKING = 30  # a place that is away, when the run is to end
+SECONDS_TO_STOP_ASKING = 30  # for a place that does not answer, when the run is to end
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Watch:
         self.record.save()  # from here on the job is found, whatever happens
 
         def submit() -> str:
-            # An answer that got lost on its way back must not lead to a second job.
+            # A lost reply must not lead to a second job.
             return next(iter(self.place.find(self.name)), None) or self.place.submit(job)
 
         id = self._insist(submit)
@@ -231,7 +231,7 @@ class Watch:
         return job_failure(cause, what, last_lines, remedy)
 
     def _cost(self) -> Mapping[str, float]:
-        """Asked for once: a result that is there waits for nobody's accounting."""
+        """Asked for once: a finished result does not wait for accounting."""
         try:
             return self.place.cost(self.id, self.record.folder, self.work.resources)
         except (Unreachable, Refused) as error:
@@ -256,7 +256,7 @@ class Watch:
             self._settle()
 
     def _end(self, id: str) -> None:
-        """Return when the job is gone: politely, then not."""
+        """End the job, by force if needed; return when it is gone."""
         for now in (False, True):
             self._insist(lambda now=now: self.place.cancel(id, now))
             deadline = time.monotonic() + SECONDS_TO_STOP

@@ -97,7 +97,7 @@ def script(root: Path, folder: Path, todo: Mapping[str, list[str]], need: Resour
 
 
 def _stale(project: DvcProject, key: str) -> list[str]:
-    """Stages of a cell that must run. One whose model is to be made anew cannot be asked about."""
+    """Stages of a cell that must run. One whose model is to be made again cannot be asked about."""
     stages = project.stages()
     stale: list[str] = []
     for stage in STAGES:

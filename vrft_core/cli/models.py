@@ -1,7 +1,7 @@
 """Commands that ask models, measure what they answered, and hand models on."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -79,7 +79,9 @@ def predict(
         print_json({"output": str(output), **found})
     else:
         what = "boxes drawn from answers" if drawn else "answers"
-        click.echo(f"{output}: {what} to {found['questions']} questions about {found['images']} images")
+        counts = [(found["questions"], "question"), (found["images"], "image")]
+        about = " about ".join(f"{count:,} {name}{'s' * (count != 1)}" for count, name in counts)
+        click.echo(f"{output}: {what} to {about}")
 
 
 def _with_words(asked: dict, words: list[str]) -> dict:
@@ -154,7 +156,7 @@ def _request(
 
 
 @models.command()
-@click.option("--rules", required=True, help="coco or lvis, or another task's name.")
+@click.option("--rules", help="coco or lvis, or another task's name; or else --cell.")
 @click.option("--ground-truth", type=FILE, metavar="JSON", help="COCO or LVIS annotations.")
 @click.option("--detections", type=FILE, metavar="FILE", help="COCO results, or what `vrft predict` wrote.")
 @click.option(
@@ -171,18 +173,57 @@ def _request(
     "images where there is none.",
 )  # fmt: skip
 @click.option("--published-lvis", is_flag=True, help="Also the number as Visual-RFT's notebook counted it.")
+@click.option(
+    "--cell", metavar="CELL", type=CellKey(),
+    help="Beside the models of this cell or study, on its evaluation images; with --detections alone.",
+)  # fmt: skip
+@click.option("--name", metavar="TEXT", help="With --cell: keep the result for `vrft overview`, under this name.")
 @as_json
-def evaluate(project: Project, categories: tuple[str, ...], as_json: bool, **asked) -> None:
-    """Measure a file of predictions, or a log of answers."""
+def evaluate(
+    project: Project, categories: tuple[str, ...], as_json: bool, cell: str | None, name: str | None, **asked
+) -> None:
+    """Measure a file of predictions, or a log of answers.
+
+    \b
+    vrft evaluate --rules coco --ground-truth instances_val.json --detections found.json
+    vrft evaluate --cell lvis-mini-1shot --detections detector.json --name "tuned detector"
+    """
     from vrft_core.commands.evaluate import Measurement
     from vrft_core.tasks import task_of_rules
 
+    if cell:
+        _beside(project, cell, name, as_json, {**asked, "categories": categories})
+        return
+    if name or not asked["rules"]:
+        option, remedy = ("--name", "give the cell") if name else ("--rules, --cell", "give one of the two")
+        raise InputError(option, "needs --cell" if name else "are missing", remedy)
     wanted = Measurement(categories=list(categories) or None, **asked)
     result, table = task_of_rules(wanted.rules).commands.evaluate(wanted)
     if as_json:
         print_json(result)
     else:
         click.echo(table)
+
+
+def _beside(project: Project, cell: str, name: str | None, as_json: bool, asked: dict[str, Any]) -> None:
+    from vrft_core.commands import outside
+
+    detections = asked.pop("detections")
+    if asked.pop("ranked_by") != "stated" or any(asked.values()):
+        option = next((one for one, value in asked.items() if value), "ranked_by")
+        raise InputError(
+            f"--{option.replace('_', '-')}", "belongs to --rules, and a cell has its own", "give one of the two"
+        )
+    if not detections:
+        raise InputError("--detections", "is missing", "name the file of answers to measure")
+    found = project.cell(cell, "cell", "study")
+    result = outside.measure(project.layout, project.params, found, detections, name)
+    if as_json:
+        print_json(result)
+        return
+    click.echo("\n".join(outside.lines(result)))
+    if name:
+        click.echo(f"Kept: {outside.kept_as(project.layout, found, name)}\nNext: vrft overview {cell}")
 
 
 @models.command()

@@ -1,4 +1,4 @@
-"""`vrft add` and `vrft remove`: cells come into the grid of params.yaml, and go. The file is edited as text.
+"""`vrft add` and `vrft remove`: put cells into the grid of params.yaml, and take them out. The file is edited as text.
 
 The result is loaded and compared with what was meant before it replaces the file. Making a benchmark belongs to `init`.
 """
@@ -29,8 +29,8 @@ def add(
     """Put a cell for each of `shots` and `seeds` into the grid; `benchmark` may be `paper`: the cells of its tables; or
     `comparisons`: for each cell there of a recipe that others are compared with, theirs.
 
-    Returns lines that say what was added. What is there already stays. Raises InputError, with params.yaml untouched,
-    for names there are not, and where recipe and benchmark do not fit.
+    Returns lines that say what was added. Existing cells stay. Raises InputError, with params.yaml untouched, for
+    unknown names, and where recipe and benchmark do not fit.
     """
     _numbers("--seeds", seeds, 0)
     path = root / "params.yaml"
@@ -64,7 +64,7 @@ def remove(
 
     `name`: a benchmark, the key of a cell or study, `paper`, or `comparisons`: of all recipes compared with others.
 
-    What recipe, shots and seeds do not say is not asked about. Files of the cells stay. Returns lines that say what
+    Recipe, shots and seeds narrow the choice where they are given. Files of the cells stay. Returns lines that say what
     was removed; raises InputError where no cell is meant.
     """
     path = root / "params.yaml"

@@ -1,6 +1,6 @@
 """What a cell is about, for commands that look at it before any training: images, few-shot choice, questions.
 
-Nothing is written: the choice is made anew, as the stage `few_shot` makes it.
+Nothing is written: the choice is made again, as the stage `few_shot` makes it.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """`vrft doctor`: what will go wrong with a cell, before anything is trained. Each check is a function in `checkups`.
 
-Nothing is changed and nothing downloaded. What there are no data or weights for is said, not guessed.
+Nothing is changed and nothing is downloaded. A check whose data or weights are missing says so, and guesses nothing.
 """
 
 import shutil
@@ -20,6 +20,7 @@ CHECKS: dict[str, Check] = {
     "memory": machine.memory,
     "disk": machine.disk,
     "evaluation images": data.evaluation_images,
+    "questions": data.questions,
     "box sizes": data.box_sizes,
     "near-duplicates": data.near_duplicates,
     "contradictions": data.contradictions,
@@ -38,7 +39,7 @@ def doctor(layout: Layout, params: Params, cell: Cell) -> list[dict]:
 
 
 def _examined(check: Check, subject: Subject) -> Finding:
-    """A check's finding; what stops it is one, too."""
+    """A check's finding; an error that stops the check is a finding, too."""
     try:
         return check(subject)
     except InputError as error:
@@ -51,13 +52,17 @@ def failed(rows: list[dict]) -> bool:
 
 
 def table(rows: list[dict], cell: Cell) -> list[str]:
-    """Lines for a terminal: level, check and what was found; the remedy below where there is something to do."""
+    """Lines for a terminal: level, check and what was found; the remedy below where there is something to do.
+
+    What several checks in a row have found is said once.
+    """
     wide = max(len(row["check"]) for row in rows)
     room = max(60, shutil.get_terminal_size((120, 24)).columns)
-    lines = []
+    lines, before = [], None
     for row in rows:
-        lines.append(f"{row['level']:<4}  {row['check']:<{wide}}  {row['said']}")
-        if row["level"] != OK and row["remedy"]:
+        again, before = row["level"] != OK and row["said"] == before, row["said"]
+        lines.append(f"{row['level']:<4}  {row['check']:<{wide}}  {'for the same reason' if again else row['said']}")
+        if row["level"] != OK and row["remedy"] and not again:
             lines.append(f"{'':<4}  {'':<{wide}}  → {row['remedy']}")
     counts = {level: sum(row["level"] == level for row in rows) for level in (FAIL, WARN, OK)}
     lines.append("─" * min(room, 60))

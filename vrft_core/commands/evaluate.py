@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,12 @@ class Measurement:
     categories: list[str] | None = None
     split: str | None = None
     published_lvis: bool = False
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Another model's answers to a cell's evaluation questions."""
+
+    rows: list[Any]  # prediction rows of the task, one a question, in the order of the questions
+    unanswered: int  # questions that the file has no answer to: counted as an empty answer
+    left_out: int  # what the file says about anything else

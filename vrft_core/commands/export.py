@@ -1,7 +1,7 @@
 """`vrft export`: a trained model as a folder that plain `transformers` (and `peft`) can load, with a card that says
 where it came from.
 
-Merged weights are what everyone can load; the adapter, where there is one, lies beside them. Training and evaluation
+Any program can load merged weights; the adapter, if there is one, is stored beside them. Training and evaluation
 belong elsewhere.
 """
 

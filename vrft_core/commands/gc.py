@@ -1,7 +1,7 @@
-"""`vrft gc`: finds what nothing needs any more and nobody has touched for days; removes it where that is asked for.
+"""`vrft gc`: find what is no longer needed and was not touched for days; remove it when asked to.
 
 What a registered model, a baseline or a cell of the present grid needs is kept: `retention` says what that is. DVC and
-Dagster are asked as a program, which is not there in a bare installation.
+Dagster are asked through a program, which a minimal installation does not have.
 """
 
 import json
@@ -43,7 +43,7 @@ def gc(layout: Layout, params: Params, days: float, remove: bool) -> Found:
         at_work += [holder] if (holder := dvc_holder(layout.root)) else []
         if at_work:
             raise InputError(
-                "vrft gc", f"something is at work: {', '.join(at_work)}", "wait for its end; nothing is removed"
+                "vrft gc", f"something is at work: {', '.join(at_work)}", "wait until it has ended; nothing was removed"
             )
         return _collect(layout, params, time.time() - days * DAY, True)
 

@@ -85,10 +85,11 @@ def add_benchmark(
     short = f"warning: {taught} training images at most are taken; for more: --shots"
     few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
-        f"{path}: added benchmark {name} ({splits} images), categories: {', '.join(benchmark['categories'])}",
+        f"{path}: added benchmark {name} ({splits} images), categories: {some(benchmark['categories'])}",
         *left_out,
         *([short] if taught < FEW_TAUGHT else []),
         *([few] if scored < FEW_IMAGES else []),
+        f"check first: vrft stage raw --cell {cells[0].at('data').key}; vrft doctor {cells[0].key}",
         f"next: vrft run {cells[0].key}",
     ]
 
@@ -136,7 +137,7 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
             "for example my-data",
         )
     if name in params.benchmarks or name in params.recipes:
-        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name")
+        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name, as with --name")
     if recipe not in params.recipes:
         raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(sorted(params.recipes))}")
     if shots < 1:

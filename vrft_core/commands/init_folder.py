@@ -46,9 +46,9 @@ def init_folder(
     return [
         _found(folder, format, source, found.kind),
         *found.remarks,
-        *added[:-1],
+        *added[:-2],
         f"nine examples: {sheet}",
-        added[-1],
+        *added[-2:],
     ]
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.outside import kept
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 from vrft_core.report import overview as page
@@ -29,15 +30,18 @@ def overview(layout: Layout, params: Params, wanted: Sequence[Cell], out: Path |
     if not chosen:
         raise InputError("reports", "hold no report of this grid", "make one: vrft run CELL")
     groups: dict[str, list[tuple[Report, str]]] = {}
+    beside = {}
     for cell in chosen:
         path = layout.report(cell) / "metrics.json"
         if not path.is_file():
             raise InputError(path, "no such report", f"make it: vrft run {cell.key}")
         address = Path(os.path.relpath(path.with_name("report.html"), out.resolve().parent)).as_posix()
-        groups.setdefault(cell.at("setup").key, []).append((io.read_json(path), quote(address)))
+        results = io.read_json(path)
+        groups.setdefault(cell.at("setup").key, []).append((results, quote(address)))
+        beside[cell.key] = kept(layout, cell, results)
     for rows in groups.values():
         rows.sort(key=lambda row: (row[0]["shots"] or 0, row[0].get("seed", -1)))
-    io.write_text(out, page.html(groups))
+    io.write_text(out, page.html(groups, beside))
     every = [one for rows in groups.values() for one, _ in rows]
     return [page.headline(every), f"Page: {out}"]
 

@@ -38,7 +38,7 @@ def probe(layout: Layout, params: Params, model: str, count: int = SCENES) -> Fo
     from vrft_core.probing import models
 
     if count < FEWEST:
-        raise InputError("--scenes", f"{count} tell too little", f"take {FEWEST} or more")
+        raise InputError("--scenes", f"{count} are too few to decide", f"take {FEWEST} or more")
     folder, forms = Path(model), []
     if folder.is_dir():
         probed = models.load(folder)

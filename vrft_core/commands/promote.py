@@ -1,4 +1,4 @@
-"""`vrft promote`: make a cell's RFT model the champion of its benchmark and recipe, if all that speaks for it holds.
+"""`vrft promote`: make a cell's RFT model the champion of its benchmark and recipe, if it passes all gates.
 
 The model is registered in any case, as the challenger; it becomes champion where every gate is open. Nothing is trained
 or evaluated here: the gates read what `vrft run`, the data suites and the baseline left.
@@ -70,7 +70,7 @@ def _gates(layout: Layout, params: Params, cell: Cell) -> Iterator[Gate]:
 
 
 def _data(layout: Layout, params: Params, cell: Cell) -> tuple[bool, str]:
-    """The suites' last word where it is about the data of now; else they are asked again."""
+    """The last result of the data suites if it belongs to the present data; else they run again."""
     record = nights.data_record(layout, cell)
     found = io.read_json(record) if record.is_file() else None
     if found is None or any(provenance.digest(layout.root / path) != md5 for path, md5 in found["inputs"].items()):

@@ -21,6 +21,7 @@ from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
 from vrft_core.sources import files, folders
 from vrft_core.storage import project_folders, refuse_unwritable
+from vrft_core.tasks import get_task
 
 _SAID = (
     (re.compile(r"Running stage '(.+)'"), "running"),
@@ -32,11 +33,12 @@ _SAID = (
 def run(layout: Layout, params: Params, cell: Cell) -> Path:
     """Reproduce the report of a cell or study, and what a study is compared with; returns the folder of its report.
 
-    Raises InputError for a wider scope and for a user's files that have changed, and SystemExit with the stage's own
-    exit status when a stage fails: it has said why.
+    Raises InputError for a wider scope, for a reward that does not exist and for a user's files that have changed, and
+    SystemExit with the stage's own exit status when a stage fails: it has said why.
     """
     if cell.scope not in ("cell", "study"):
         raise InputError(cell.key, f"is a {cell.scope}, and a cell or a study can be run", "add shots, and a seed")
+    _refuse_unknown_rewards(params, cell)
     benchmark = params.benchmarks[cell.benchmark]
     if benchmark.folder:
         folders.refuse_changed(benchmark.folder, layout.root)
@@ -54,10 +56,22 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
         status = reproduce(layout.root, targets, narrator)
     else:
         while (status := _repro(layout.root, targets, known, narrator)) is None:
-            pass  # another process had a lock of DVC's, and has let go
+            pass  # another process held a lock of DVC's, and has released it
     if status:
         raise SystemExit(status)
     return layout.report(cell)
+
+
+def _refuse_unknown_rewards(params: Params, cell: Cell) -> None:
+    """Before the first stage, not when RFT begins."""
+    task = get_task(params.task(cell))
+    for name in params.task_settings(cell).rewards:
+        try:
+            task.rewards.get(name)
+        except InputError as error:
+            raise InputError(
+                f"params.yaml: recipes.{cell.recipe}.tasks.{task.name}.rewards", error.problem, error.remedy
+            ) from None
 
 
 def _repro(root: Path, targets: list[str], known: set[str], narrator: Narrator) -> int | None:

@@ -84,7 +84,7 @@ def _rows(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, dict]]:
                 row = _row(line, where)
             except InputError:
                 if number == 1 and (kind := file_kinds.recognised(name, line)):
-                    raise InputError(name, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
+                    raise InputError(name, f"is not JSON, it seems to be {kind}", ACCEPTED) from None
                 raise
             yield where, row
 

@@ -1,6 +1,6 @@
 """`vrft status`: which stages of which cells are made, out of date, running or failed, and what came out.
 
-DVC knows what is out of date; it is asked as a program. Where it is not there, what is made is said to be made.
+DVC knows what is out of date; it is run as a program. Without DVC every finished stage counts as made.
 """
 
 import json
@@ -40,7 +40,7 @@ class Status:
 
 
 def status(layout: Layout, params: Params, keys: Sequence[Cell]) -> tuple[list[Status], str]:
-    """The rows of these cells and studies, and where nobody can say what is stale, why not (else empty).
+    """The rows of these cells and studies; and, if it is not known what is stale, the reason (else empty).
 
     `result`: {"metric", "title", "value", "low", "high", "difference": {"value", "low", "high"}} of RFT, and of RFT
     against SFT; shares of 1. None where there is no report. `costs`: stage → what its last result cost, see
@@ -126,7 +126,7 @@ def result_text(result: dict | None) -> str:
 
 
 def _changed(root: Path) -> tuple[set[str] | None, str]:
-    """Stages that DVC would run again (`stage@key`), or None and why nobody can say."""
+    """Stages that DVC would run again (`stage@key`), or None and the reason why this is not known."""
     if find_spec("dvc") is None:
         return None, "DVC is not installed, so nothing can say what is out of date"
     if not (root / ".dvc").is_dir():

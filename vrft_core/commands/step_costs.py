@@ -130,7 +130,7 @@ def estimate(
     model: PreTrainedModel, recipe: Recipe, sizes: dict[str, Sizes], gpu: str, gpus: int, sharded: bool
 ) -> dict[str, dict[str, Any]]:
     """{"memory": {method: {part: GiB of a GPU}}, "seconds": {method: of a step}} for `sft` and `rft`, as `plan` prints
-    them; for who compares them with what a GPU shows."""
+    them; to be compared with what a GPU shows."""
     total, trained = sum(parameter.numel() for parameter in model.parameters()), trained_weights(model, recipe)
     held = {name: memory(model, recipe, name, sizes[name], total, trained, gpus, sharded) for name in sizes}
     return {"memory": held, "seconds": work(model, recipe, sizes, gpu, gpus, total)[2]}

@@ -1,4 +1,4 @@
-"""What `vrft run` and `make demo` tell a person: what is ahead, a line a stage, what came out and what to do next."""
+"""What `vrft run` and `make demo` print: what is ahead, a line for each stage, the results, and what to do next."""
 
 import re
 import shutil
@@ -30,6 +30,7 @@ END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` say
 WIDEST = 120
 # README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
 FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
+USUAL = "A cell of the drawn scenes takes about four CPU minutes; more images and categories take longer."
 
 
 def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
@@ -56,6 +57,8 @@ def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
         elif params.recipe(cell).policy.pretraining and "policy" in names:
             lines.append(f"{FIRST} Each stage shows the time it has left.")
+        elif params.recipe(cell).policy.pretraining:
+            lines.append(f"{USUAL} Each stage shows the time it has left.")
         else:
             lines.append("No earlier run here tells how long that takes; each stage shows the time it has left.")
     lines.append("Ctrl-C stops it; finished stages and checkpoints are kept, and the same command resumes.")
@@ -116,7 +119,7 @@ class Narrator:
                     self._in_place(f"▶ {self.stage}")
 
     def close(self, how: str = "done") -> None:
-        """`how` the stage at hand ended: done, failed or interrupted."""
+        """`how` the current stage ended: done, failed or interrupted."""
         with self.lock:
             self._end("✓" if how == "done" else "✗", how)
 
@@ -152,7 +155,9 @@ def result(layout: Layout, cell: Cell, width: int | None = None) -> list[str]:
     if cell.scope == "study" and (beside := layout.comparison(cell) / "metrics.json").is_file():
         compared = io.read_json(beside)
         lines += ["", *textwrap.wrap(compared["headline"], width), f"Comparison: {beside.with_name('summary.md')}"]
-    if cell.scope == "cell":
+    if verdict.get("nothing"):
+        lines.append(f"Next:   vrft add {cell.benchmark} --recipe RECIPE   a larger model: docs/choose-a-model.md")
+    elif cell.scope == "cell":
         lines.append(f"Next:   vrft run {cell.at('study').key}   the same over all seeds of the grid")
         lines.append(f"        vrft predict {cell.key} IMAGE --out boxed.png   try the model on an image")
     else:

@@ -23,7 +23,7 @@ def short(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1e}"
 
 
-def interval(entry: Mapping[str, float | None], sign: bool = False) -> str:
+def interval(entry: Mapping[str, Any], sign: bool = False) -> str:
     """`31.2 to 38.9`, of an entry with `low` and `high`."""
     low, high = entry["low"], entry["high"]
     return "no interval" if low is None or high is None else f"{points(low, sign)} to {points(high, sign)}"

@@ -1,6 +1,7 @@
 """`vrft track --rebuild`: MLflow's runs from the files that the stages left, as after a clone and `dvc pull`.
 
-What MLflow knows already is left alone. Times are those of now; curves, settings, results and reports are as they were.
+Runs that MLflow has already are not changed. Times are the present ones; curves, settings, results and reports are the
+original ones.
 """
 
 from vrft_core import io, provenance, tracking

@@ -1,7 +1,7 @@
-"""A fixed set of answers that try to be overpaid, or to break something, with what the rewards must make of each.
+"""A fixed set of answers that try to get too much reward, or to break something, with the value each reward must give.
 
 The cases and their golden rewards lie beside each task's rewards (adversarial.json): `strict` is the specification,
-`published` what the published code pays for the same (null: not a number). Whoever changes a golden value changes what
+`published` what the published code pays for the same (null: not a number). Changing a golden value changes what
 training pays.
 """
 

@@ -1,4 +1,4 @@
-"""From a model on disk to its answers, which are kept until they have been used.
+"""From a model on disk to its answers, which are kept on disk until the caller has used them.
 
 What is asked belongs to the tasks and to the caller; answering in batches to `predict`.
 """

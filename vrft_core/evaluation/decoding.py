@@ -1,7 +1,7 @@
-"""Completions of questions that share pictures: vision tower and picture tokens run once a picture.
+"""Completions of questions that share images: vision tower and image tokens run once an image.
 
-In a prompt the picture comes before the question, and all questions begin alike: what layers keep up to there is
-computed once a picture and expanded. A new token's keys and values are written behind the others, and nothing is
+In a prompt the image comes before the question, and all questions begin alike: what layers keep up to there is
+computed once an image and expanded. A new token's keys and values are written behind the others, and nothing is
 copied; recurrent states (`policy.states`) are replaced. Which questions to ask, and what the answers say, belongs to
 `predict`.
 """
@@ -39,11 +39,11 @@ class Tokens(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """Pictures and questions as a processor reads them, on the CPU: all that needs no model."""
+    """Images and questions as a processor reads them, on the CPU: all that needs no model."""
 
-    inputs: Any  # of the pictures, with the prompt up to the picture
+    inputs: Any  # of the images, with the prompt up to the image
     same: list[int]  # tokens with which all questions begin
-    tails: list[list[list[int]]]  # by picture and question: the tokens behind them
+    tails: list[list[list[int]]]  # by image and question: the tokens behind them
 
 
 @torch.no_grad()
@@ -59,10 +59,10 @@ def complete(
     watched: Sequence[int] = (),
     asked: Asked | None = None,
 ) -> list[list[Tokens]]:
-    """Completions of each picture's questions, in order; greedy, or sampled at temperature 1 from `generator`.
+    """Completions of each image's questions, in order; greedy, or sampled at temperature 1 from `generator`.
 
     Nothing of the model's own generation settings is used but its end tokens: no penalty, no cut of the distribution.
-    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The pictures are all held in memory
+    `watched` holds ids of tokens. `batch_size` questions are answered at a time. The images are all held in memory
     at once. `asked` is what `read` makes of them, where that was done before.
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -70,7 +70,7 @@ def complete(
     tails = asked.tails
     cache, mask, position = _read_pictures(core, asked)
     rows = [(picture, number) for picture, texts in enumerate(questions) for number in range(len(texts))]
-    rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of like length together: little padding
+    rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of similar length together: little padding
     found: list[list[Any]] = [[None] * len(texts) for texts in questions]
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
@@ -103,7 +103,7 @@ def _stops(core: Any, tokenizer: Any) -> list[int]:
 
 
 def _prompts(processor: Any, questions: Sequence[Sequence[str]]) -> tuple[str, list[list[list[int]]]]:
-    """The prompt up to its picture, the same for all, and the token ids of what follows each.
+    """The prompt up to its image, the same for all, and the token ids of what follows each.
 
     What follows begins with a special token, at which a tokenizer always splits: cutting there changes no token.
     """
@@ -128,7 +128,7 @@ def _common(tails: list[list[int]]) -> list[int]:
 
 
 def _read_pictures(core: Any, asked: Asked) -> tuple[Cache, Tensor, Tensor]:
-    """What layers keep of each picture's prompt and the tokens that all questions begin with.
+    """What layers keep of each image's prompt and the tokens that all questions begin with.
 
     Also the mask [N, length] of those that count, and the next position [N].
     """
@@ -178,7 +178,7 @@ def _parts(sizes: Sequence[int], device: torch.device, alike: Sequence[int] | No
 
 
 def _selected(cache: Cache, rows: Tensor, room: int) -> Cache:
-    """A new cache whose rows are copies of these rows, with room for so many tokens."""
+    """A new cache whose rows are copies of these rows, with room for the given number of tokens."""
     layers: list[Any] = cache.layers
     return Cache([
         layer.selected(rows)
@@ -199,9 +199,9 @@ def _answer(
     generator: torch.Generator | None,
     watched: Sequence[int],
 ) -> list[Tokens]:
-    """Read each row's question after its picture, then answer token by token.
+    """Read each row's question after its image, then answer token by token.
 
-    Rows that have ended are let go once there are enough of them: letting go copies all that remains.
+    Rows that have ended are dropped once there are enough of them: dropping copies all that remains.
     """
     device, longest = mask.device, max(map(len, texts))
     pad, stops = tokenizer.pad_token_id, torch.tensor(_stops(core, tokenizer), device=device)
@@ -263,7 +263,7 @@ def _read_questions(core: Any, cache: Cache, ids: Tensor, places: Tensor, mask: 
     """Logits [rows, vocabulary] after each row's question; `cache` then holds it. ids, places: [rows, length].
 
     The questions stand at the end of their rows, behind padding. A recurrent state would remember padding between a
-    picture and its question: with one, only questions of equal `lengths` are read at once, without any.
+    image and its question: with one, only questions of equal `lengths` are read at once, without any.
     """
     start, longest = cache.get_seq_length(), ids.shape[1]
     layers: list[Any] = cache.layers

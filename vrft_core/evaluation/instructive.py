@@ -1,4 +1,4 @@
-"""Which predictions teach most about a model: those it lost or won most against the model it began with.
+"""Which predictions tell most about a model: those where it lost or gained most against the model it started from.
 
 Measured by the task's own rewards for what an answer earns; showing them belongs elsewhere.
 """

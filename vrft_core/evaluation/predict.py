@@ -61,7 +61,7 @@ def predict(
     limits = {"batch_size": batch_size, "max_new_tokens": max_new_tokens, "watched": sorted(firsts)}
     ask = partial(_ask, model, processor, examples, task, form, **limits)
     missing = [(number, batch) for number, batch in enumerate(batches) if batch[0][0] not in rows]
-    # beside a GPU the next batch's images are read while it answers; a CPU has no hand free
+    # the next batch's images are read while a GPU answers; on a CPU that would only compete
     asked = repeat(None) if model.device.type == "cpu" else ahead(missing, partial(_read, processor, examples))
     for (number, batch), one in zip(missing, asked, strict=False):
         new = {index: row for index, (row,) in ask(batch, asked=one).items()}
@@ -137,7 +137,7 @@ def _ask(
 
 
 def plan(examples: Sequence[Example], batch_size: int) -> list[list[list[int]]]:
-    """Positions of the examples, by batch and image: images of like size together, about `batch_size` a batch.
+    """Positions of the examples, by batch and image: images of similar size together, about `batch_size` a batch.
 
     An image is never divided; one with more questions than that makes a batch of its own.
     """

@@ -1,4 +1,4 @@
-"""What is evaluated again every night, and how sure it must be before it says that something broke."""
+"""What is evaluated again every night, and how sure it must be before it reports a loss."""
 
 from typing import Annotated
 

@@ -199,7 +199,7 @@ class Rft(Strict):
     generation: Literal["transformers", "vllm_colocate", "vllm_server"] = "transformers"
     num_generations: Annotated[int, Field(ge=2)]
     num_iterations: Positive = 1  # updates that learn from one generation (GRPO's μ)
-    resample: Natural = 0  # rounds a step in which groups without variance give way to others; docs/training.md
+    resample: Natural = 0  # rounds a step in which groups without variance are replaced by others; docs/training.md
     temperature: float
     top_k: Natural
     top_p: Share

@@ -1,7 +1,7 @@
-"""Qwen3-VL's language model learning answers about images whose features are at hand.
+"""Qwen3-VL's language model learning answers about images whose features were computed before.
 
 The library's forward takes all positions through the last layer, in a model with three layers a third of the work.
-Here the positions without a label give that layer their keys and values and no more, and rows of like length go
+Here the positions without a label give that layer their keys and values and no more, and rows of similar length go
 through together. The mathematics is the same: loss and gradients differ by rounding.
 Generation and evaluation go through the model itself.
 """

@@ -14,7 +14,7 @@ LAST = 0.03  # the learning rate ends at this share of its peak
 class Optimizer:
     """Both optimisers with one clip, one warm-up and one linear decay.
 
-    Matrices go to Muon, except those whose name holds `embed`: rows of a table are no linear map.
+    Matrices go to Muon, except those whose name holds `embed`: rows of a table are not a linear map.
     """
 
     def __init__(

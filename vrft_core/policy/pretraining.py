@@ -73,13 +73,13 @@ def pretrain(
 
 
 def _kept(checkpoint: Path) -> dict[str, Tensor]:
-    """What an earlier attempt kept; nothing where it is damaged, which costs phase A and is said."""
+    """What an earlier attempt kept; nothing where it is damaged: then phase A is repeated, and a line says so."""
     if not checkpoint.is_file():
         return {}
     try:
         return load_file(checkpoint)
     except SafetensorError as error:
-        print(f"{checkpoint}: is damaged ({error}); it is made anew", file=sys.stderr, flush=True)
+        print(f"{checkpoint}: is damaged ({error}); it is made again", file=sys.stderr, flush=True)
         return {}
 
 

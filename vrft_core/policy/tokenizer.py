@@ -1,4 +1,4 @@
-"""The small policy's vocabulary: the sentences it hears and the numbers it says are single tokens, all else is bytes.
+"""The small policy's vocabulary: sentences of questions, and numbers, are single tokens; everything else is bytes.
 
 A byte-level BPE without merges. Which sentences there are is for the tasks to say (`supervision`).
 Chat framing and images belong to `processor`.

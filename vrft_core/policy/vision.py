@@ -1,7 +1,7 @@
 """Qwen3-VL's vision tower on many images of one size at once, and its outputs kept in memory.
 
-The library's forward attends image by image and convolves where a product suffices; with thousands of small pictures
-that is most of the time. The mathematics is the same. Images of different sizes go through the model itself.
+The library's forward attends image by image and convolves where a product suffices; with thousands of small images
+that takes most of the time. The mathematics is the same. Images of different sizes go through the model itself.
 """
 
 from collections.abc import Iterable

@@ -20,7 +20,7 @@ from vrft_core.probing.scenes import Shown
 from vrft_core.tasks import DEFAULT, get_task
 
 PAPER = "paper"
-LEAST = 0.25  # mean IoU below which no candidate is believed
+LEAST = 0.25  # mean IoU below which no candidate is accepted
 MARGIN = 0.02  # of mean IoU, by which the chosen one must lead at least
 ERRORS = 2.0  # standard errors of the paired difference, by which it must lead, too
 EDGE = 1.005  # a box may stick out of its image by so much: rounding

@@ -89,7 +89,7 @@ def _completing(model: Any, processor: Any) -> Answer:
 
 
 def _generating(model: Any, processor: Any) -> Answer:
-    """All questions about a picture at once, greedy. Location tokens may be special: only the ends are taken out."""
+    """All questions about an image at once, greedy. Location tokens may be special: only the ends are taken out."""
     tokenizer = processor.tokenizer
     tokenizer.padding_side = "left"
     ends = [token for token in (tokenizer.eos_token, tokenizer.bos_token, tokenizer.pad_token) if token]

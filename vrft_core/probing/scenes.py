@@ -1,4 +1,4 @@
-"""Oblong scenes with one animal to find: what frames and orders of axes are told apart by.
+"""Scenes that are not square, with one animal to find: they tell frames and orders of axes apart.
 
 No image is square, sides are no multiples of a patch, half of the images are larger than the model takes, and the
 animal is neither near the diagonal nor near the first corner: read in a wrong convention, its box lies elsewhere.

@@ -1,1 +1,1 @@
-"""The page that says what came out, its charts and pictures. Numbers are computed in `evaluation`, never here."""
+"""The page that says what came out, its charts and images. Numbers are computed in `evaluation`, never here."""

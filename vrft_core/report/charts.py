@@ -1,7 +1,7 @@
 """Charts of the page: lines, bars, intervals, drawn by matplotlib. Data in, markup out; what they mean is the page's.
 
 Colours are those of the style sheet (`base`, `sft`, `rft`, `s1` … `s6`), so that one chart serves light and dark; marks
-and dashes differ too, so that nothing hangs on colour alone. Charts are drawn for a column of 420 px.
+and dashes differ too, so that nothing depends on colour alone. Charts are drawn for a column of 420 px.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ def lines(
         axes.set_xlim(*x_limits)
         axes.margins(x=0.02)
         axes.grid(axis="x", visible=False)
-        _ticks(axes.xaxis, ticks)
+        _ticks(axes.xaxis, ticks, whole=all(float(x).is_integer() for one in series for x, _ in one.points))
         _ticks(axes.yaxis)
         told = "; ".join(f"{one.name} from {number(one.points[0][1])} to {number(one.points[-1][1])}" for one in series)
         drawn = svg(figure, f"{printable(title)}. {printable(y_label)} by {printable(x_label)}: {printable(told)}.")
@@ -203,15 +203,15 @@ def _axes(figure: "Figure", left: float, height: float, top: float, right: float
     return figure.add_axes(sides)
 
 
-def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False) -> None:
-    """Some five round numbers, or the `wanted` ones."""
+def _ticks(axis: "Axis", wanted: Sequence[float] = (), sign: bool = False, whole: bool = False) -> None:
+    """Some five round numbers, or the `wanted` ones. `whole`: whole numbers alone, such as training steps."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: ("+" if sign and value > 0 else "") + number(value)))
     if wanted:
         axis.set_ticks(list(wanted))
     else:
-        axis.set_major_locator(MaxNLocator(5, steps=_STEPS))
+        axis.set_major_locator(MaxNLocator(5, steps=_STEPS, integer=whole))
 
 
 def _legend(entries: Sequence[tuple[str, str, bool]]) -> Markup:

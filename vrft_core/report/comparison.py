@@ -215,7 +215,7 @@ def _unlike(params: Params, study: Cell, other: Cell) -> dict[str, list[Any]]:
 
 
 def _of_task(recipe: dict[str, Any], task: str) -> dict[str, Any]:
-    """Without other tasks, and without what of this one stands in `sft` and `rft` already."""
+    """Without other tasks, and without the values of this task that are in `sft` and `rft` already."""
     own = {name: value for name, value in recipe["tasks"][task].items() if name not in TRAINED}
     return {**recipe, "tasks": {task: own}}
 

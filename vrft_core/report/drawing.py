@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
 
 def picture(number: int, path: Path, listed: Size, long_side: int = LONG_SIDE) -> Picture:
-    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is no image."""
+    """`listed`: width and height of the image, in its own pixels. Raises InputError for a file that is not an image."""
     wide, high, uri = _embedded(path, listed, long_side)
     store = Markup(
         '<svg width="0" height="0" aria-hidden="true" class="store"><defs>'
@@ -88,7 +88,7 @@ def _embedded(path: Path, listed: Size, long_side: int) -> tuple[int, int, str]:
 
 
 def _box(box: Sequence[float], scale: float, thin: float, kind: str) -> Markup:
-    """A rectangle with a dark edge around it, so that it shows on any picture."""
+    """A rectangle with a dark edge around it, so that it can be seen on any image."""
     x1, y1, x2, y2 = (round(v * scale, 1) for v in box)
     shape = f'x="{x1:g}" y="{y1:g}" width="{max(x2 - x1, 0.1):.1f}" height="{max(y2 - y1, 0.1):.1f}"'
     return Markup(
@@ -102,7 +102,7 @@ def _box(box: Sequence[float], scale: float, thin: float, kind: str) -> Markup:
 def _labels(
     boxes: Sequence[tuple[Sequence[float], str]], scale: float, thin: float, size: tuple[int, int], kind: str
 ) -> list[Markup]:
-    """The text of each (box, text), at a corner of its box, inside the picture, none over another."""
+    """The text of each (box, text), at a corner of its box, inside the image, none over another."""
     taken: list[tuple[float, float, float, float]] = []
     labels = []
     for box, text in boxes:
@@ -124,7 +124,7 @@ def _free_place(
 ) -> tuple[float, float]:
     """Upper left corner of a label: above, below or inside its box where it covers no other, else as near as can be.
 
-    Where the whole picture is full, above its box.
+    Where the whole image is full, above its box.
     """
     x1, y1, x2, y2 = box
 
@@ -146,7 +146,7 @@ def _free_place(
 
 
 def credit(image: dict, licences: dict[int, str]) -> str:
-    """Source and licence of a picture that names its own; empty where the data set speaks for all."""
+    """Source and licence of an image that names its own; empty where the data set speaks for all."""
     source = image.get("flickr_url") or image.get("coco_url") or ""
     licence = licences.get(image.get("license", -1), "") if source else ""
     return ", ".join(part for part in (source, licence) if part)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
-LEAST = 0.02  # a share that never reaches it is a line at zero, and is not drawn
+LEAST = 0.02  # a share that never reaches this is not drawn: its line would lie on zero
 
 
 def differences(found: Mapping[str, Mapping[str, Ends]], metric: str, name: str) -> Figure:

@@ -17,7 +17,7 @@ def reward_against_score(log: "Sequence[Step]", validation: "Sequence[Checkpoint
 
     A checkpoint's reward is the mean over the steps since the one before. `spearman` is None where one of the two
     never moves. `drift`: what the reward gained from first to last checkpoint, as a share of its first value, less what
-    the score gained so; above 0 the pay rose faster than the skill.
+    the score gained so; above 0 the reward rose faster than the score.
     """
     points: list[FollowedCheckpoint] = []
     before = 0

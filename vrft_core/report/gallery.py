@@ -26,9 +26,9 @@ LONGEST = 4000  # characters of a question or an answer
 COMPARED = ("rft-sft", "rft-base")
 FAILED = ("rft", "sft", "base")
 CHOSEN = (
-    f"Shown are {SHOWN} questions at most, by lot: those that RFT answers better than SFT, worse, and alike take "
-    "turns, and in each the kinds of failure. So failures are more frequent here than among all questions; the choices "
-    "say how many are shown of how many."
+    f"At most {SHOWN} questions are shown, chosen at random: those that RFT answers better than SFT, worse, and "
+    "equally well take turns, and in each of these the kinds of failure. So failures are more frequent here than "
+    "among all questions; the choices say how many are shown of how many."
 )
 
 
@@ -77,7 +77,7 @@ def gallery(
 def choose(
     pairs: Mapping[str, tuple[int, int]], judged: Judgements, few_shot: Collection[int], seed: int, count: int = SHOWN
 ) -> list[str]:
-    """`count` examples by lot: wins, losses and ties of RFT against SFT take turns, in each the kinds of failure.
+    """`count` random examples: wins, losses and ties of RFT against SFT take turns, in each the kinds of failure.
 
     `pairs`: example → (image, category). Within a kind categories take turns, and no image comes twice before every
     outcome has run out of new ones.

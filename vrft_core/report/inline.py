@@ -55,7 +55,7 @@ _KEPT = {"d", "x", "y", "width", "height", "transform", "style", "clip-path", "i
 
 @contextmanager
 def drawing(width: float, height: float) -> "Iterator[Figure]":
-    """An empty drawing of so many px, in the style of the page."""
+    """An empty drawing of this size in px, in the style of the page."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
-"""Which answers are right, by how much, and why not: what the gallery is sorted by, and the counts beside it.
+"""Which answers are right, how right, and what is wrong with the others: for the gallery and the counts beside it.
 
-A task says so of each answer (`Judged`); here answers of two models to one question are compared, and counted.
+A task judges each answer (`Judged`); here answers of two models to one question are compared, and counted.
 """
 
 from collections import Counter
@@ -82,7 +82,7 @@ def panel(judged: Judgements, right: str, failures: Sequence[str]) -> Panel:
         "Right and wrong answers",
         [f"Of {count:,} questions. {right} An answer can fail in several ways at once; each is counted."],
         [
-            Table("Questions by what became of them, and their share", ["", *MODEL_NAMES.values()], rows),
+            Table("Questions by outcome, with their share", ["", *MODEL_NAMES.values()], rows),
             Table(
                 "The same question, answered by two models: how often the first one's answer is",
                 ["", "better", "worse", "alike, right", "alike, not all right"],

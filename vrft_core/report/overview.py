@@ -1,10 +1,11 @@
 """The page that compares any reports: cells and studies, of one benchmark or of several, by what each is decided by.
 
-From the numbers of reports that were made before (`metrics.json`); nothing is computed anew. Metrics of different
+From the numbers of reports that were made before (`metrics.json`); nothing is computed again. Metrics of different
 tasks stand on one scale, points of 100, and are never averaged.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vrft_core.report import charts, figures
@@ -16,13 +17,21 @@ from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, outcome
 
 if TYPE_CHECKING:
-    from vrft_core.report.rows import CellResults, StudyResults
+    from vrft_core.report.rows import CellResults, OutsideResults, StudyResults
 
 Report: TypeAlias = "CellResults | StudyResults"
 
 
-def html(groups: Mapping[str, Sequence[tuple[Report, str]]]) -> str:
-    """The page. `groups`: benchmark and recipe → (results, address of their page) of each report."""
+def html(
+    groups: Mapping[str, Sequence[tuple[Report, str]]],
+    outside: "Mapping[str, tuple[Sequence[OutsideResults], Sequence[str]]]" = MappingProxyType({}),
+) -> str:
+    """The page.
+
+    Args:
+        groups: benchmark and recipe → (results, address of their page) of each report.
+        outside: cell → what was measured beside its models, and the names of what no longer belongs to its report.
+    """
     every = [one for rows in groups.values() for one, _ in rows]
     return (
         environment()
@@ -31,7 +40,7 @@ def html(groups: Mapping[str, Sequence[tuple[Report, str]]]) -> str:
             style=style(),
             headline=headline(every),
             overall=figures.drawn([_differences(every)]) if len(groups) > 1 else [],
-            groups=[_group(name, rows) for name, rows in groups.items()],
+            groups=[_group(name, rows, outside) for name, rows in groups.items()],
             model_names=MODEL_NAMES,
             pairs=PAIRS,
             pair_names={pair: pair_name(pair) for pair in PAIRS},
@@ -51,7 +60,11 @@ def headline(every: Sequence[Report]) -> str:
     )
 
 
-def _group(name: str, rows: Sequence[tuple[Report, str]]) -> dict[str, Any]:
+def _group(
+    name: str,
+    rows: Sequence[tuple[Report, str]],
+    outside: "Mapping[str, tuple[Sequence[OutsideResults], Sequence[str]]]",
+) -> dict[str, Any]:
     first = rows[0][0]
     metric = first["verdict"]["metric"]
     same = [(one, href) for one, href in rows if one["verdict"]["metric"] == metric]
@@ -63,6 +76,8 @@ def _group(name: str, rows: Sequence[tuple[Report, str]]) -> dict[str, Any]:
         "reports": [{"results": one, "href": href, "metric": one["verdict"]["metric"]} for one, href in rows],
         "charts": figures.drawn([*curve, *([_differences([one for one, _ in same])] if len(same) > 1 else [])]),
         "one_shot": not curve,
+        "outside": [other for one, _ in rows for other in outside.get(one["cell"], ([], []))[0]],
+        "stale": [(one["cell"], name) for one, _ in rows for name in outside.get(one["cell"], ([], []))[1]],
         "paper": [{"cell": one["cell"], **table} for one, _ in same if (table := _paper(one))],
     }
 

@@ -1,4 +1,4 @@
-"""The HTML pages: results, charts and images poured into the templates. Everything from outside is escaped there."""
+"""The HTML pages: results, charts and images filled into the templates. Everything from outside is escaped there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -128,6 +128,13 @@ def _chosen(method: str, record: "Description") -> str:
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
     best = next((row["score"] for row in record["validation"] if row["step"] == step), None)
+    name_of = record.get("validation_metric", "the score")
+    trained = {row["score"] for row in record["validation"] if row["step"] > 0}
+    if len(trained) == 1 and None not in trained and step != steps:
+        return (
+            f"{name}: all checkpoints saved within {steps} steps have {name_of} {points(best)} on the validation "
+            f"split. The earliest, of step {step}, was evaluated."
+        )
     reached = f" with {record.get('validation_metric', 'a score')} of {points(best)} there" if best is not None else ""
     return (
         f"{name}: of the checkpoints saved within {steps} steps, the one at step {step} was evaluated, because it was "

@@ -1,4 +1,4 @@
-"""What lies around a report: its study, other seeds, predictions, runs in MLflow; as links that work from a file.
+"""Links from a report to its study, other seeds, predictions and runs in MLflow; they work from a file.
 
 Also when and on what the models were trained, as the training records say. Paths are relative to the page.
 """

@@ -168,3 +168,25 @@ class StudyResults(Results):
     seeds: list[int]
     details: list[dict[str, Details]]  # by cell
     per_seed: list[SeedResults]
+
+
+class OutsideResults(TypedDict):
+    """Another model, measured on the images of a cell or a study (`vrft evaluate --cell`). Metrics in [0, 1].
+
+    Intervals cover images, and in a study the seeds of its own trainings.
+    """
+
+    cell: str
+    name: str
+    file: str
+    sha256: str
+    version: int  # of the task's numbers
+    metric: str  # that decides
+    title: str
+    metrics: dict[str, Entry]
+    differences: dict[str, dict[str, Entry]]  # this model less base, sft and rft → metric
+    own: dict[str, float | None]  # base, sft and rft by the deciding metric, when this was measured
+    images: int
+    questions: int
+    unanswered: int
+    left_out: int

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
-MANY = 100  # times the images there are: beyond that no number is told
+MANY = 100  # times the images there are: beyond that no number is given
 _POWER_FACTOR = (Z + float(stdtrit(float("inf"), POWER))) / Z  # as `evaluation.intervals` plans with
 FEW_IMAGES = 50  # evaluation images: with fewer there is a warning
 PAIRS = ("rft-sft", "rft-base", "sft-base")
@@ -46,7 +46,7 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
 
 
 def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> Verdict:
-    """The headline of a report: what came of RFT against SFT, then both against the untouched model.
+    """The headline of a report: RFT against SFT, then both against the untouched model.
 
     `spec`: the metric that decides; `images`: how many were evaluated; `stopped`: see `stops`.
     """

@@ -1,4 +1,4 @@
-"""The page and its one question, with limits on bytes, requests and time. What models answer belongs to `models`."""
+"""The page and its one request, with limits on bytes, requests and time. What models answer belongs to `models`."""
 
 import asyncio
 import tempfile

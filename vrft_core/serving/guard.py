@@ -1,6 +1,6 @@
 """Which requests the page's server answers: those of its own page and of programs, not those of other web pages.
 
-Any page that is open in the same browser can send requests to 127.0.0.1; whoever is logged in to this machine, too.
+Any page that is open in the same browser can send requests to 127.0.0.1; so can every user of this machine.
 """
 
 from urllib.parse import urlsplit
@@ -51,7 +51,7 @@ def refused(headers: Headers) -> str | None:
 
 
 def host_name(host: str) -> str | None:
-    """`127.0.0.1:8600` → `127.0.0.1`; None for what is no host."""
+    """`127.0.0.1:8600` → `127.0.0.1`; None for what is not a host."""
     try:
         parts = urlsplit(f"//{host}")
         return parts.hostname if parts.netloc == host and "@" not in host and parts.port != 0 else None

@@ -1,4 +1,4 @@
-"""Reading somebody else's COCO (instances) or LVIS v1 file, with every row checked before any is used.
+"""Reading a user's COCO (instances) or LVIS v1 file, with every row checked before any is used.
 
 Rows come out in the project's schema, without split and content hash. Image files and the joining of splits belong
 to `files`.

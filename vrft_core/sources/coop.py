@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, list[Row]]:
     """Rows of train, val and eval. Raises InputError for anything else than such a file."""
     data = io.read_json(path)
     if not isinstance(data, dict) or set(data) != set(SPLITS):
-        raise InputError(path, "is no CoOp split: it must hold train, val and test", "fetch it by hand")
+        raise InputError(path, "is not a CoOp split: it must hold train, val and test", "fetch it by hand")
     for name, rows in data.items():
         if not isinstance(rows, list) or not rows or not all(map(_is_row, rows)):
             raise InputError(path, f"{name}: must be rows of image, label and class name", "fetch it by hand")

@@ -1,4 +1,4 @@
-"""Which of a labelled folder's images are learnt from, validated on and evaluated.
+"""Which of a labelled folder's images are trained on, validated on and evaluated.
 
 The folder's own splits hold where it has them; what it lacks is divided off the training images by their contents
 alone, so that the same images always end in the same split. Images that look almost alike stay together.
@@ -37,7 +37,7 @@ def divide(images: Sequence[Image], folder: Path) -> tuple[list[Image], list[str
     """The images with their splits, and what a user should know about them.
 
     Copies of an evaluation image, byte by byte, are left out of the other splits; of images that merely look like one
-    there is a remark. Raises InputError where too few images are left to learn from, to validate on or to evaluate.
+    there is a remark. Raises InputError where too few images are left to train on, to validate on or to evaluate.
     """
     own, remarks = _own(images, folder), []
     for image in images:

@@ -159,7 +159,7 @@ class _Record:
 
 
 def _verified_or_removed(file: File, path: Path, record: _Record) -> bool:
-    """Whether a file in the cache is right; a wrong one is deleted, to be fetched anew."""
+    """Whether a file in the cache is right; a wrong one is deleted, to be fetched again."""
     try:
         record.add(file, path, verify(file, path), "found in the cache")
     except InputError as error:

@@ -69,7 +69,7 @@ def digest(path: Path) -> str:
 def read(benchmark: Benchmark, root: Path) -> Source:
     """Check both splits with every image decoded, and set a quarter of the training images aside for validation.
 
-    Frequency letters and counts are those of the training images that remain. Annotations are numbered anew, since
+    Frequency letters and counts are those of the training images that remain. Annotations are numbered again, since
     two files may use the same ids; image and category ids stay.
 
     Raises InputError with the first fault (file, field, remedy) and the number of further ones: unreadable or

@@ -1,4 +1,4 @@
-"""A folder that somebody labelled, in any of `formats` → the project's raw form, whatever the format.
+"""A folder of labelled images, in any of `formats` → the project's raw form, whatever the format.
 
 Ids follow from names alone, boxes are rounded to hundredths of a pixel, and categories are those that occur: the same
 labels in another format give the same bytes. Everything is read and checked before anything is written.

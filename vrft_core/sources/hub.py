@@ -39,4 +39,5 @@ def table(path: Path, columns: list[str] | None = None) -> pyarrow.Table:
                 return parquet.schema_arrow.empty_table()
             return parquet.read(columns)
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise InputError(path, f"is no readable parquet file: {str(error).splitlines()[0]}", "fetch it again") from None
+        why = str(error).splitlines()[0]
+        raise InputError(path, f"is not a readable parquet file: {why}", "fetch it again") from None

@@ -13,4 +13,4 @@ def load(data: bytes, where: object) -> dict[str, Any]:
     try:
         return loadmat(BytesIO(data), simplify_cells=True)
     except Exception as error:  # whatever a broken file leads the reader to raise
-        raise InputError(where, f"is no readable MAT file: {error}", "fetch it again") from None
+        raise InputError(where, f"is not a readable MAT file: {error}", "fetch it again") from None

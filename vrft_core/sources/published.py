@@ -1,4 +1,4 @@
-"""One published file: where it may be had, what it must be, and whether some bytes are it.
+"""One published file: where to get it, its size and digest, and whether some bytes match.
 
 Bringing it here belongs to `transfer`, what is here already to `download`.
 """
@@ -47,7 +47,7 @@ def mirror_variable(source: str) -> str:
 
 
 def addresses(file: File) -> list[str]:
-    """Where the file may be had, the mirror of the environment first."""
+    """Where to get the file, the mirror of the environment first."""
     mirror = os.environ.get(mirror_variable(file.source))
     return ([f"{mirror.rstrip('/')}/{file.name}"] if mirror else []) + list(file.urls)
 

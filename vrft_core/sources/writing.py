@@ -90,7 +90,7 @@ def _place(new: Path, row: dict, data: bytes) -> str:
 
 
 def _decoded(data: bytes, name: str) -> tuple[bytes, tuple[int, int], str | None, str]:
-    """The bytes to keep, the image's size, its new suffix where it had to be saved anew, and a digest of its pixels."""
+    """The bytes to keep, the image's size, its new suffix where it is saved again, and a digest of its pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

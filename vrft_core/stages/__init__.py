@@ -51,9 +51,9 @@ _MODULES = {"base_eval": "evaluate", "sft_eval": "evaluate", "rft_eval": "evalua
 def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     """Run one stage for the scope of `cell` it belongs to; returns numbers worth showing.
 
-    A stage lives on where whoever started it is killed. The same stage started again waits for it, with a line that
-    says whom to end if that is not wanted: two would write into one run folder. Raises InputError where it finds no
-    room or may not write, before it begins where that can be seen then, and where what it reads is damaged.
+    A stage keeps running when the process that started it is killed. The same stage, started again, waits for it: two
+    would write into one run folder. It prints which process to end if that is not wanted. Raises InputError where the
+    disk is full or may not be written to (before it begins, if that can be seen then), and where an input is damaged.
     """
     spent_before = cpu_seconds()
     module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(SCOPES[name])

@@ -68,8 +68,8 @@ def answers(
 ) -> Iterator[tuple[Annotations, list[int], list[Any]]]:
     """Ask a model every question of the evaluation split → (truth, evaluated category ids, prediction rows).
 
-    What was answered is forgotten when the block has ended well; see `asking.answered`. Who may run at the same time
-    for the same cell and method needs another `purpose`.
+    Kept answers are removed when the block has ended well; see `asking.answered`. Callers that may run at the same time
+    for the same cell and method need different values of `purpose`.
     """
     recipe, raw = params.recipe(cell), layout.raw(cell)
     task, settings = get_task(params.task(cell)), params.task_settings(cell)

@@ -1,6 +1,6 @@
 """Stage `report`: the three evaluations and both training records → one page, the numbers as JSON and Markdown.
 
-Its learning curves and example images are also files of their own, for whoever shows no page.
+Its learning curves and example images are also written as separate files, for pages and tools that embed them.
 """
 
 from vrft_core import io, tracking

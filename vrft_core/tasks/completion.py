@@ -1,4 +1,4 @@
-"""What a reward is handed: one completion, read once. How it is read is in each task's `answers`."""
+"""The input of a reward: one completion, parsed once. How it is read is in each task's `answers`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 class Completion:
     """A completion's text, what it says, whether a thought was asked for, and whether the family's own form was.
 
-    `group` holds all answers to the same question, this one among them; empty where they are not known, which only a
-    reward over the group minds. `pairings` is where detection rewards leave the matching of boxes for each other:
+    `group` holds all answers to the same question, this one among them; empty where they are not known, which only
+    matters to a reward over the group. In `pairings` detection rewards share their matching of boxes:
     {gate: (truth, pairs)}.
     """
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vrft_core.commands.boxed import Mark
-    from vrft_core.commands.evaluate import Measurement
+    from vrft_core.commands.evaluate import Measurement, Outside
     from vrft_core.expectations import Expectation
     from vrft_core.families.form import Form
     from vrft_core.families.formats import Native
@@ -283,6 +283,10 @@ class Frames(Protocol):
 class Commands(Protocol):
     def evaluate(self, wanted: "Measurement") -> tuple[Mapping[str, Any], str]:
         """What `vrft evaluate` prints: an object for JSON, and a table to read."""
+        ...
+
+    def outside(self, path: Path, asked: Sequence[Any], truth: Annotations, settings: Any) -> "Outside":
+        """A file of another model's answers as prediction rows, one for each row of `asked`, by the same questions."""
         ...
 
     def make_map(self, request: Any, output: Path) -> Mapping[str, Any]:

@@ -1,1 +1,1 @@
-"""Teaching a policy from few examples: SFT and GRPO on TRL, interrupted and resumed without a trace."""
+"""Training a policy on few examples: SFT and GRPO on TRL. A resumed training ends with the same bytes as any other."""

@@ -28,13 +28,17 @@ SHOWN = ("loss", "reward")
 
 
 class Logging(TrainerCallback):
-    """Every step's numbers go to the record, to `log`, and now and then to the terminal."""
+    """Every step's numbers go to the record, to `log`, and now and then to the terminal.
+
+    The time left counts the validations that are still to come as long as those before were on average.
+    """
 
     def __init__(self, what: str, record: Record, log: Log) -> None:
         self.what, self.record, self.log = what, record, log
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.progress = Progress(self.what, state.max_steps, start=state.global_step)
+        self.validated = self.record.validation_cost["wall_seconds"]  # before this attempt
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not logs or "loss" not in logs:
@@ -45,6 +49,10 @@ class Logging(TrainerCallback):
         self.record.log.append({**row, "step": state.global_step})
         if state.is_world_process_zero:
             self.log(state.global_step, row)
+            spent, done = self.record.validation_cost["wall_seconds"], len(self.record.validation)
+            to_come = math.ceil(state.max_steps / args.save_steps) - (state.global_step - 1) // args.save_steps
+            self.progress.aside = spent - self.validated
+            self.progress.ahead = to_come * spent / max(done, 1)
             self.progress.step(**{name: row[name] for name in SHOWN if name in row})
 
 
@@ -69,9 +77,9 @@ class Exhausted(Exception):
 class Validation(TrainerCallback):
     """Validates where a checkpoint is due, then declares the checkpoint complete.
 
-    One that an interruption asks for is only sealed, since there is no time; what is due there is made up for by the
-    run that goes on from it, which raises `Exhausted` where it should have ended there. Of all checkpoints the last is
-    kept, to go on from, and the best one, to choose.
+    After an interruption the checkpoint is only sealed, since there is no time; the resumed run validates it first, and
+    raises `Exhausted` if training should have ended there. Of all checkpoints the last is kept, to resume from, and the
+    best one, to choose.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which of a run folder's checkpoints may be continued: those with a seal, if what it says of their files is so.
+"""Which of a run folder's checkpoints may be resumed from: those with a seal that agrees with their files.
 
 The seal is written last, when all else is on the disk; it holds each file's size and digest.
 
@@ -88,9 +88,9 @@ def drop_checkpoints(directory: Path, keep: Set[int] = frozenset()) -> None:
 
 @contextmanager
 def full_disk_named(run: Path) -> Iterator[None]:
-    """Turns a write that finds no room, whichever library wrote, into an InputError naming the last good checkpoint.
+    """Turns a write to a full disk, by whichever library, into an InputError naming the last good checkpoint.
 
-    What the failed write left behind is removed, so that its room is free again.
+    What the failed write left behind is removed to free the space.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer without the waste: what is equal for a whole group is computed once.
+"""TRL's GRPO trainer without repeated work: what is equal for a whole group is computed once.
 
 Small overrides around TRL's own steps; the algorithm stays TRL's. Rewards and records belong to `rft`, the work
 itself to `shared_prompt` and `vision_cache`.
@@ -43,7 +43,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
     def __init__(self, *args: Any, reuse: Reuse | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reuse = _without_obstacles(self, reuse or Reuse())
-        self._prompts: list[Prompt] | None = None  # of the rows at hand; None: TRL's way
+        self._prompts: list[Prompt] | None = None  # of the current rows; None: TRL's way
         self._rows: list[dict] = []
         self._features = FeatureCache()
         self._drafting = Drafting() if self.reuse.drafting else None
@@ -59,7 +59,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         return output if self._prompts is None else {**output, "prompts": self._prompts}
 
     def _take(self, inputs: list[dict]) -> list[dict]:
-        """Make `inputs` the rows at hand; returns them as TRL is to see them."""
+        """Make `inputs` the current rows; returns them in the form that TRL expects."""
         self._prompts, self._rows = None, inputs
         rows = [multimodal(row) for row in inputs]
         if not any(self.reuse.model_dump().values()) or not all(map(_holds_pictures, rows)):
@@ -105,7 +105,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 gradient_checkpointing_kwargs=cast(dict | None, self.args.gradient_checkpointing_kwargs),  # str: CLI's
             ) as model,
             torch.no_grad(),
-            self.accelerator.autocast(),  # once: left and entered again, it would cast all weights for every token
+            self.accelerator.autocast(),  # entered once: otherwise it would cast all weights for every token
         ):
             bare = _bare(model)
             ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)
@@ -222,7 +222,7 @@ def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
     model = _bare(trainer.model)
     off: dict[str, str] = {}
     if model.config.model_type not in TRIED:
-        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is no model it knows")
+        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is not a model it knows")
     elif trainer.tools or trainer.environment_factories is not None or trainer.rollout_func is not None:
         off = dict.fromkeys(Reuse.model_fields, "prompts grow with tools, environments or a rollout function")
     else:

@@ -1,4 +1,4 @@
-"""Signs that reinforcement goes wrong before the validation score says so: measured every step, judged by the recipe.
+"""Signs that RFT goes wrong, earlier than the validation score shows it: measured every step, limits from the recipe.
 
 Only what every task shares is measured here; a task's own signs are in its `diagnostics`, and what TRL measures anyway
 is only given a name. How much is too much stands in the recipe. Non-finite numbers belong to `callbacks`.
@@ -53,7 +53,7 @@ def faults(reasons: Sequence[Sequence[str]]) -> dict[str, float]:
 
 
 class Watch(TrainerCallback):
-    """Holds each step's numbers against the recipe's limits: says so once an episode, or ends the training.
+    """Compares each step's numbers with the recipe's limits: warns once an episode, or ends the training.
 
     A training that ends there saves a last checkpoint, and the best one so far is kept (`callbacks.best_step`).
 

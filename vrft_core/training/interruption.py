@@ -1,6 +1,6 @@
-"""SIGTERM, which a queue sends before it takes the machine away: a last checkpoint, then the end it asks for.
+"""SIGTERM, which a queue sends before it takes the machine away: write a last checkpoint, then end.
 
-The checkpoint is sealed by `callbacks.Validation`; a run that goes on from it gives the same result as one that was
+The checkpoint is sealed by `callbacks.Validation`; a run that resumes from it gives the same result as one that was
 never interrupted.
 """
 
@@ -15,9 +15,9 @@ from transformers import TrainerCallback
 
 
 class Interruption(TrainerCallback):
-    """Notes the signal, ends the training with the step at hand and then the process, as the signal would have.
+    """Notes the signal, ends the training after the current step and then the process, as the signal would have.
 
-    A generation is made use of to its end, for `updates` steps: a run could not go on from its middle. If time runs
+    A generation is used to its end, for `updates` steps: a run cannot resume in the middle of one. If time runs
     out before, the checkpoint before it is the last.
     """
 
@@ -46,7 +46,7 @@ class Interruption(TrainerCallback):
         signal.signal(signal.SIGTERM, self._before)
         if self.noted:
             os.kill(os.getpid(), signal.SIGTERM)
-            raise SystemExit(128 + signal.SIGTERM)  # whoever asked for the signal before lets the process live
+            raise SystemExit(128 + signal.SIGTERM)  # an earlier handler of the signal keeps the process alive
 
     def _note(self, number: int, frame: object) -> None:
         self.noted = True
@@ -54,7 +54,7 @@ class Interruption(TrainerCallback):
 
 
 def _print_to_nobody() -> None:
-    """Where whoever reads what is printed is gone, as when an orchestrator was killed, printing must not fail: it would
+    """When the reader of the output is gone, as after an orchestrator was killed, printing must not fail: it would
     end the training before its checkpoint."""
     for number in (1, 2):
         looked = select.poll()

@@ -1,6 +1,7 @@
-"""What a reinforcement looks like while it runs: reward and its parts, KL, dead groups, the best and the worst answer.
+"""What RFT looks like while it runs: reward and its parts, KL, dead groups, the best and the worst answer.
 
-Lines for whoever watches the stage: a terminal, Dagster's log. The record and MLflow get every step from `callbacks`.
+Lines for a person who watches the stage on a terminal or in Dagster's log. The record and MLflow get every step from
+`callbacks`.
 """
 
 import json

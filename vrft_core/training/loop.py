@@ -277,7 +277,7 @@ def lora(adapter: Adapter | None) -> Any:
 class Counting(Trainer):
     """Mixed into a TRL trainer: counts what all processes consume, and stops at a non-finite loss.
 
-    `batch_examples` are the ids of the examples in the batch at hand.
+    `batch_examples` are the ids of the examples in the current batch.
     """
 
     record: Record

@@ -1,4 +1,4 @@
-"""What a model of the library is given, where families differ, and what of its work may be computed once.
+"""Inputs of the library's models where families differ, and which of their work may be computed only once.
 
 All else follows from the model itself: which arguments it takes, whether its positions depend on images, what its
 layers keep (`policy.states`).

@@ -21,7 +21,7 @@ def processes() -> PartialState:
 
 @contextlib.contextmanager
 def split(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """This process's part of `items`, in order: parts follow each other. Only the main process is heard meanwhile."""
+    """This process's part of `items`, in order: parts follow each other. Only the main process prints meanwhile."""
     state = processes()
     quiet = contextlib.nullcontext() if state.is_main_process else contextlib.redirect_stderr(io.StringIO())
     with state.split_between_processes(cast(list, items)) as part, quiet:  # any sequence will do

@@ -62,7 +62,7 @@ class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
     `log`: one row a step. `cost` counts training alone: seconds, completions learned from, tokens, images and their
-    patches, and the tokens of groups that gave way to others; `validation_cost` is what choosing a checkpoint took.
+    patches, and the tokens of groups that were replaced; `validation_cost` is what choosing a checkpoint took.
     """
 
     log: list[Step] = field(default_factory=list)

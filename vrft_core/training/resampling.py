@@ -1,7 +1,7 @@
-"""A group whose completions are all worth the same teaches nothing: its question gives way to another.
+"""A group whose completions all have the same reward teaches nothing: its question is replaced by another.
 
-Dynamic sampling as in DAPO (arXiv 2503.14476, section 3.2), but within the step at hand. What a completion is worth,
-and what is written down of it, belongs to `rft`.
+Dynamic sampling as in DAPO (arXiv 2503.14476, section 3.2), but within the current step. Rewards and records of
+completions belong to `rft`.
 """
 
 import random
@@ -49,7 +49,7 @@ class ResamplingGRPOTrainer(ReusingGRPOTrainer):
     def __init__(self, *args: Any, resample: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.resample = resample
-        self.discarded_tokens = 0  # of all processes, for the batch at hand
+        self.discarded_tokens = 0  # of all processes, for the current batch
         self._ready: tuple[list, list | None] | None = None  # completions that wait for TRL to ask for them
 
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:

@@ -36,11 +36,11 @@ from vrft_core.training.record import ROLLOUTS, Record
 from vrft_core.training.resampling import ResamplingGRPOTrainer
 from vrft_core.training.shared_prompt import image_grid
 
-ROLLOUT = ("id", "label", "truth", "width", "height")  # what of an example is needed once it is answered
+ROLLOUT = ("id", "label", "truth", "width", "height")  # what is needed of an example once it is answered
 
 
 class GrpoTrainer(Counting, ResamplingGRPOTrainer):
-    """TRL's without the waste, and it writes down every completion with its rewards and advantage."""
+    """TRL's without repeated work; it also records every completion with its rewards and advantage."""
 
     def __init__(self, *args: Any, reader: "Reader", record: Record, rollouts: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -67,7 +67,7 @@ class GrpoTrainer(Counting, ResamplingGRPOTrainer):
             self._metrics[mode][name].append(value)
 
     def _log_constant_rewards(self) -> None:
-        """Which reward leaves nothing to prefer: for each, the share of groups it pays alike."""
+        """For each reward, the share of groups in which all completions get the same: these teach nothing."""
         mode = "train" if self.model.training else "eval"
         for name, values in self._logs["rewards"].items():
             groups = torch.tensor(list(values)).view(-1, self.num_generations)
@@ -106,7 +106,7 @@ class GrpoTrainer(Counting, ResamplingGRPOTrainer):
 class EpochSampler(Sampler):
     """TRL's sampler with an order that follows from seed and epoch alone.
 
-    TRL's draws each epoch's order from one generator, which a resumed run does not wind forward.
+    TRL's draws each epoch's order from one generator, which a resumed run does not advance.
     """
 
     def __init__(self, sampler: Any) -> None:
@@ -166,7 +166,8 @@ def make_trainer(recipe: Recipe, task: Task, run: Path, seed: int):
 def generation(settings: Rft) -> dict[str, Any]:
     """What writes the completions, as TRL wants it: the model itself, or vLLM beside it or on other GPUs.
 
-    Where a vLLM server listens is no matter of science: VRFT_VLLM_URL. Not yet run with vLLM, which needs a GPU.
+    The address of a vLLM server is no parameter, because results do not depend on it: VRFT_VLLM_URL. Not
+    yet run with vLLM, which needs a GPU.
     """
     if settings.generation == "transformers":
         return {"generation_kwargs": {"use_cache": True}}  # checkpoints may be saved with it off, which is very slow
@@ -181,7 +182,7 @@ def generation(settings: Rft) -> dict[str, Any]:
 class Reader:
     """Reads each completion once for all rewards of a batch, and for what is measured of it.
 
-    TRL calls one reward after the other with the same columns; what was read of the batch at hand is kept meanwhile.
+    TRL calls one reward after the other with the same columns; what was read of the current batch is kept meanwhile.
     """
 
     def __init__(self, task: Task, form: Form) -> None:
@@ -241,9 +242,9 @@ class Reader:
 
 
 def _rewind(run: Path) -> None:
-    """Forget rollouts later than the checkpoint that training goes on from; a line cut short is one of them.
+    """Drop rollouts later than the checkpoint that training resumes from, and a truncated last line.
 
-    Lines that are damaged are forgotten too, which is said: they are for a reader, and nothing is learned from them.
+    Damaged lines are dropped too, with a message: rollouts are for a reader, and nothing is learned from them.
     """
     path = run / ROLLOUTS
     if not path.exists():

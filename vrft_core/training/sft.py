@@ -17,7 +17,7 @@ from vrft_core.training.record import Record
 
 
 class SftTrainer(Counting, SFTTrainer):
-    """TRL's, and it knows which examples a batch holds; every target token weighs the same, whoever computes it."""
+    """TRL's, and it knows which examples a batch holds; every target token weighs the same in whichever process."""
 
     def __init__(self, *args: Any, record: Record, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

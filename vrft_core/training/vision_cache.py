@@ -1,4 +1,4 @@
-"""What an image costs once: its patches, and the features a frozen vision tower gives it.
+"""What is computed once for each image: its patches, and the features that a frozen vision tower gives it.
 
 Which images a step needs belongs to `grpo`; what is done with the features to `shared_prompt`.
 """
@@ -137,7 +137,7 @@ def frozen(model: PreTrainedModel) -> bool:
 
 
 def encode(model: PreTrainedModel, patches: Patches) -> Output:
-    """The tower's output for one image, without what only shows how it came about; it owns its memory.
+    """The tower's output for one image, without intermediate values; it owns its memory.
 
     Raises InputError where it holds a field that is not known: it could belong to all images together.
     """
@@ -182,7 +182,7 @@ FIELDS: dict[str, Callable[[list[Any]], Any]] = {
     "deepstack_features": _of_layers,
     "visual_indicator_features": _of_model,
 }
-# Fields that no model reads on: `image_hidden_states` and the like in its own output, which nobody asks for here.
+# Fields that no model reads: `image_hidden_states` and the like in its own output, which are not asked for here.
 PASSING = ("last_hidden_state", "hidden_states", "attentions")
 
 

@@ -9,6 +9,7 @@ from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding, graded
 from vrft_core.families.frames import named
 
 HOPED = 10.0  # points of 100: the difference between two models that one hopes to see
+MANY = 100_000  # answers: four times what the recipe `mini` takes for its own detection data
 DISAGREE = 0.25  # share of images on which one of two models is right and the other wrong
 
 
@@ -27,6 +28,27 @@ def evaluation_images(subject: Subject) -> Finding:
         said,
         f"evaluate on {enough} images or more, or look for differences far above {half:.0f} points",
     )
+
+
+def questions(subject: Subject) -> Finding:
+    """How often models are asked in all: the time that a cell takes besides its training steps.
+
+    Three models answer the evaluation questions. Both trainings answer the validation questions before the first step
+    and at each checkpoint.
+    """
+    settings, recipe, truth = subject.settings, subject.recipe, subject.annotations
+    categories, prompts = truth.chosen(subject.benchmark.categories), subject.task.prompts
+    evaluated = len(prompts.questions(truth.split("eval"), categories, settings, subject.layout.root))
+    images = truth.split("val").first(recipe.evaluation.validation_images)
+    validated = len(prompts.validation(images, categories, settings))
+    times = sum(1 + math.ceil(one.steps / one.save_steps) for one in (recipe.sft, recipe.rft))
+    answers = 3 * evaluated * (1 + settings.samples) + times * validated * (1 + settings.validation_samples)
+    said = (
+        f"{answers:,} answers: three models to {evaluated:,} evaluation questions, and {validated:,} validation "
+        f"questions {times} times"
+    )
+    remedy = "name fewer categories, lower evaluation.validation_images, or raise save_steps: each answer takes time"
+    return Finding(WARN if answers > MANY else OK, said, remedy)
 
 
 def box_sizes(subject: Subject) -> Finding:

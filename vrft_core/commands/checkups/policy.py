@@ -65,7 +65,7 @@ def names(subject: Subject) -> Finding:
 def first_answers(subject: Subject) -> Finding:
     """Eight answers of the untouched policy to each of eight questions: do they differ in reward, how good is the best?
 
-    Groups whose answers are all paid alike teach nothing; what no answer ever earns, reinforcement cannot find.
+    Groups whose answers all have equal rewards teach nothing; RFT cannot find what no answer ever earns.
     """
     weights = subject.layout.policy(subject.cell)
     if not (Path(weights) / "config.json").is_file():
@@ -76,11 +76,11 @@ def first_answers(subject: Subject) -> Finding:
     best, mean = fmean(max(group) for group in totals), fmean(fmean(group) for group in totals)
     whole = sum(subject.settings.rewards.values())
     said = (
-        f"{alike:.0%} of {len(totals)} groups of {ANSWERS} answers are paid alike; reward {mean:.2f} on average, "
+        f"{alike:.0%} of {len(totals)} groups of {ANSWERS} answers have equal rewards; reward {mean:.2f} on average, "
         f"{best:.2f} for the best of each, of {whole:g}"
     )
     if best <= 0:
-        return Finding(FAIL, f"{said}: nothing is ever earned", "start from SFT, or from a stronger policy")
+        return Finding(FAIL, f"{said}: no answer earns anything", "start from SFT, or from a stronger policy")
     remedy = "raise rft.num_generations or temperature, set rft.resample, or take harder or easier questions"
     return Finding(FAIL if alike == 1 else graded(alike, 0.5, 1), said, remedy)
 

@@ -82,7 +82,7 @@ class Tree:
             for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
                 name = path.relative_to(root).as_posix()
                 if not name.isprintable():
-                    raise InputError(root, f"{name!r} is no printable UTF-8 name", "rename the file")
+                    raise InputError(root, f"{name!r} is not a printable UTF-8 name", "rename the file")
                 if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root.resolve())):
                     raise InputError(
                         path, "is a link that leaves the folder, or to nothing", "put the files themselves there"
@@ -113,7 +113,7 @@ class Tree:
         try:
             return (self.root / name).read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(self.root / name, f"is no UTF-8 text (byte {error.start})", "save it as UTF-8") from None
+            raise InputError(self.root / name, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8") from None
         except OSError as error:
             raise InputError(self.root / name, f"cannot be read: {error.strerror}", "make it readable") from None
 

@@ -73,7 +73,7 @@ def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, row in enumerate(rows):
             if not isinstance(row, dict):
                 raise InputError(
-                    f"{tree.root / file}: row {number}", "is no object", "a list of objects, or one a line"
+                    f"{tree.root / file}: row {number}", "is not an object", "a list of objects, or one a line"
                 )
             yield f"row {number}", _lower(row)
 

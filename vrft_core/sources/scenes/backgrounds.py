@@ -41,7 +41,7 @@ FLAT_COLOUR = (60, 200)  # range of each channel of that colour
 
 
 def background(split: str, side: int, shown: frozenset[str], rng: random.Random) -> Image.Image:
-    """An RGB picture of `side` px. No photograph shows a category of `shown`."""
+    """An RGB image of `side` px. No photograph shows a category of `shown`."""
     split = "train" if split == "pretraining" else split
     photographs = [name for name, things in PHOTOGRAPHS[split].items() if not shown & set(things)]
     if photographs and rng.random() >= PATTERN_SHARE:
@@ -71,7 +71,7 @@ def _colour(rng: random.Random, low: int = 0, high: int = 255) -> tuple[int, int
 
 
 def _gradient(side: int, rng: random.Random) -> Image.Image:
-    """Two colours, one fading into the other across the picture."""
+    """Two colours, one fading into the other across the image."""
     ramp = Image.linear_gradient("L").rotate(rng.randrange(0, 360, 90)).resize((side, side))
     return Image.composite(
         Image.new("RGB", (side, side), _colour(rng)), Image.new("RGB", (side, side), _colour(rng)), ramp

@@ -16,10 +16,10 @@ from vrft_core.sources.scenes.glyphs import sprite, vocabulary
 
 # How hard a scene is. A policy of 1.5 M parameters learns from scenes near these in minutes, and hardly from scenes
 # with smaller objects, more of them behind one another, or turned freely.
-OBJECT_SIDE = (0.29, 0.54)  # longer side of an object, as a share of the picture's side (32 to 60 of 112 px)
+OBJECT_SIDE = (0.29, 0.54)  # longer side of an object, as a share of the image's side (32 to 60 of 112 px)
 STRETCH = (0.88, 1.14)  # width over height, relative to the glyph's own
 ROTATION = 15  # degrees, either way
-BORDER_CROP = 0.1  # chance that an object may stand across the picture's border
+BORDER_CROP = 0.1  # chance that an object may stand across the image's border
 BORDER_SHARE = 0.3  # of an object's side that may then lie outside
 MIN_VISIBLE = 0.85  # share of an object's pixels that must be seen; an object that leaves less of another is left out
 MAX_OBJECTS = 5  # of these sizes hardly more find room
@@ -50,7 +50,7 @@ def compose(categories: list[str], split: str, settings: Scenes, rng: random.Ran
     """
     side = settings.image_size
     picture = background(split, side, frozenset(name for names in settings.categories.values() for name in names), rng)
-    placed: list[tuple[str, np.ndarray, np.ndarray]] = []  # category, whole mask inside the picture, visible mask
+    placed: list[tuple[str, np.ndarray, np.ndarray]] = []  # category, whole mask inside the image, visible mask
     for category in categories:
         for _ in range(PLACEMENTS):
             glyph = _cut_out(vocabulary()[category].glyphs[: settings.glyphs], side, rng)
@@ -68,7 +68,7 @@ def compose(categories: list[str], split: str, settings: Scenes, rng: random.Ran
 
 
 def _cut_out(glyphs: tuple[str, ...], side: int, rng: random.Random) -> Image.Image:
-    """RGBA picture of one of `glyphs`, scaled, stretched, mirrored and turned at random."""
+    """RGBA image of one of `glyphs`, scaled, stretched, mirrored and turned at random."""
     glyph = sprite(rng.choice(glyphs))
     longer, stretch = rng.uniform(*OBJECT_SIDE) * side, rng.uniform(*STRETCH)
     return cut_out(glyph, longer, stretch, rng.random() < 0.5, rng.uniform(-ROTATION, ROTATION))

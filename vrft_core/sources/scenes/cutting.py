@@ -5,7 +5,7 @@ from PIL import Image
 
 
 def cut_out(sprite: Image.Image, longer: float, stretch: float, mirrored: bool, angle: float) -> Image.Image:
-    """RGBA picture of a sprite, cropped to what can be seen.
+    """RGBA image of a sprite, cropped to what can be seen.
 
     Args:
         sprite: premultiplied RGBa.

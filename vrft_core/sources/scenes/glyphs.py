@@ -1,4 +1,4 @@
-"""Colour glyphs that depict LVIS categories: the table, and each glyph as a cut-out picture.
+"""Colour glyphs that depict LVIS categories: the table, and each glyph as a cut-out image.
 
 Which glyph depicts what is judged by eye against LVIS's definition and written in `glyphs.csv`; glyphs that show more
 than the object (water under a boat, a second object, rays, lines of motion) are left out of it. Where glyphs stand in

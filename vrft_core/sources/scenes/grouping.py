@@ -247,7 +247,7 @@ def _corner(picture: Image.Image, side: int, rng: random.Random) -> tuple[int, i
 def _masks(
     pictures: list[Image.Image], corners: list[tuple[int, int]], front_to_back: list[int], side: int
 ) -> list[np.ndarray]:
-    """bool[side, side] of what is seen of each picture."""
+    """bool[side, side] of the visible part of each image."""
     seen: dict[int, np.ndarray] = {}
     taken = np.zeros((side, side), bool)
     for i in front_to_back:

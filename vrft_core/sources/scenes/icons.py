@@ -163,7 +163,7 @@ def _labels(key: str, split: str) -> list[str]:
 
 
 def _shifted(picture: Image.Image, look: Look, rng: random.Random) -> Image.Image:
-    """Other colours: each channel is multiplied and moved by its own amount; black lines stay dark."""
+    """Other colours: each channel is multiplied and shifted by its own amount; black lines stay dark."""
     *colours, alpha = picture.split()
     shifted = []
     for channel in colours:

@@ -1,7 +1,7 @@
-"""Grounding drawn here: the settings, what is said about a scene, and the data set on disk.
+"""Grounding drawn here: the settings, the expressions about a scene, and the data set on disk.
 
 One expression has one target box, or none. A group of two or three objects of one category stands in every scene, so
-that whoever ignores what is said of a place, size, colour or relation is right by chance only. How a scene is laid out
+that a model which ignores place, size, colour or relation is right by chance only. How a scene is laid out
 and which expressions are true of it belongs to `grouping`.
 """
 
@@ -99,7 +99,7 @@ def write(directory: Path, settings: PhraseScenes) -> None:
 
     An annotation is an expression: its category is its kind, `bbox` its target (zeros where it is `absent`).
     `candidates` are the boxes, xywh px, of the objects that share the target's category, the target's among them;
-    `chance` is 1 / their number: how often whoever looks for the category alone is right (0 where there is no target).
+    `chance` is 1 / their number: how often looking for the category alone is right (0 where there is no target).
     `objects` counts all objects in the image. Raises InputError for settings no drawing can satisfy.
     """
     check(settings)

@@ -1,7 +1,7 @@
 """Which categories each scene holds, so that a split has the frequencies it must have.
 
 In train every category's number of images lies in the band its letter promises, with a long tail inside the band; in
-val and eval all are about equally frequent. Where things stand in a picture belongs to `composition`.
+val and eval all are about equally frequent. Where things stand in an image belongs to `composition`.
 """
 
 import functools

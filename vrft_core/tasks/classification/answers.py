@@ -1,6 +1,6 @@
 """Classification answers: a class name as written. Text in, value and named reasons out; and what is the same name.
 
-Nothing is looked up here: which names a class goes by is for the truth to say.
+Nothing is looked up here: the truth says which names a class has.
 """
 
 import json

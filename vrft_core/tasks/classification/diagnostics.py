@@ -1,4 +1,4 @@
-"""What accuracy hides: broken answers, names of no class, one name for everything, certainty that says nothing.
+"""What accuracy hides: broken answers, names of no class, one name for everything, certainty without information.
 
 Descriptive numbers: of one model's prediction rows (`diagnose`), and of a generation batch in training (`health`).
 """

@@ -1,4 +1,4 @@
-"""What the small policy is shown of classification before anyone fine-tunes it: labels as careless as the web's."""
+"""What the small policy is shown of classification in pre-training: labels as careless as the web's."""
 
 import random
 

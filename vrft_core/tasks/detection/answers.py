@@ -26,7 +26,7 @@ WATCHED = (NO_OBJECTS, "0 ")  # how an answer, and a thought that counts, begin 
 DIGITS, SCORE_DIGITS = 3, 6
 MAX_REJECTION = 500
 
-_SLOT = r"([-+.0-9\s]++)"  # cheap to match, space included; whether it holds a number is for `_FLOATS` to say
+_SLOT = r"([-+.0-9\s]++)"  # cheap to match, space included; `_FLOATS` decides whether it holds a number
 _ITEMS = re.compile(  # of a list as asked, each with the bracket or comma before it; or else all that is left
     rf"""\s*+([\[,])\s*+\{{\s*+(["'])Position\2\s*+:\s*+\[{_SLOT},{_SLOT},{_SLOT},{_SLOT}\]"""
     rf"""\s*+,\s*+\2Confidence\2\s*+:{_SLOT}\}}\s*+(?:(?=,)|\]\s*+\Z)|.+""",
@@ -89,7 +89,7 @@ def parse(text: str, limit: tuple[float, float] = (1000, 1000), native: Native |
 
     Prose without a box says 'No Objects' (`text_around`) only where it says so clearly: in at most MAX_REJECTION
     characters, with a sentence that begins 'No objects', 'There are no objects', 'The image shows no objects' or the
-    like and goes on, if at all, with their kind or place, and with nothing that could take it back: no question, and
+    like and goes on, if at all, with their kind or place, and with nothing that could contradict it: no question, and
     outside quotation marks no 'not', 'but', 'except', 'if', 'false', 'missing' or the like. 'It is not true that there
     are no objects', 'I cannot say; no objects?' and the question's own 'If no object belonging …' do not.
 
@@ -177,7 +177,7 @@ def something(written: Written, tags: Sequence[str] = ("<think>", "<answer>")) -
 
 
 def _as_asked(text: str, start: int, end: int, reasons: list[str], limit: tuple[float, float]) -> Parsed | None:
-    """What an answer says in which nothing is amiss but equal boxes; None where something is."""
+    """An answer that is written as asked, equal boxes allowed; None for any other."""
     items = _ITEMS.findall(text, start, end)
     if not items or items[0][0] != "[" or len(items) > MAX_BOXES:
         return None

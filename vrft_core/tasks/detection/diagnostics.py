@@ -1,4 +1,4 @@
-"""What average precision hides: broken answers, surplus boxes, confidence that says nothing, invented objects.
+"""What average precision hides: broken answers, surplus boxes, confidence without information, invented objects.
 
 Descriptive numbers: of one model's prediction rows (`diagnose`), and of a generation batch in training (`health`).
 """

@@ -26,7 +26,7 @@ class Settings(TaskSettings):
 
     presence: Literal["oracle", "self"] | PresenceMap
     absent_share: Annotated[float, Field(gt=0, le=1)] = (
-        1.0  # of the questions about absent categories, by lot, weighted
+        1.0  # of the questions about absent categories, at random, weighted
     )
     ranking: Literal["stated", "likelihood", "certainty", "combined", "consistency"]
     instructions: bool = False

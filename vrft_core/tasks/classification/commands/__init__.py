@@ -1,19 +1,22 @@
 """What the command line does with logs of classification answers: measure them, read solutions."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
-from vrft_core.commands.evaluate import Measurement
+from vrft_core.commands.evaluate import Measurement, Outside
 from vrft_core.commands.score import limit_of, read_log, truth_of
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.tasks import get_task
 from vrft_core.tasks.classification.answers import parse
 from vrft_core.tasks.classification.metrics.accuracy import accuracy, judge
+from vrft_core.tasks.outside import matched
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
 from vrft_core.tasks.task import Example
@@ -46,6 +49,20 @@ def evaluate(wanted: Measurement) -> tuple[dict, str]:
         for row in confusions:
             lines.append(f"{row['count']:>4}  {row['true']} → {row['said'] or '(nothing)'}{' *' * row['lenient']}")
     return {"queries": len(rows), "confusions": confusions, "metrics": found}, "\n".join(lines)
+
+
+def outside(path: Path, asked: Sequence[Any], truth: Annotations, settings: object) -> Outside:
+    """Rows of `vrft predict`, or any JSON lines with `image_id` and `said`, a class name."""
+    return matched(
+        io.read_jsonl(path), asked, truth, path, key=["image_id"], fields="image_id and said (text)", answer=_answer
+    )
+
+
+def _answer(row: Mapping[str, Any]) -> dict:
+    said = row["said"] if row else ""
+    if not isinstance(said, str):
+        raise TypeError(said)
+    return {"said": said, "published": row.get("published", said)}
 
 
 def solution(row: dict, limit: tuple[float, float]) -> Any:

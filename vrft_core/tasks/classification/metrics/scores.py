@@ -47,7 +47,7 @@ def specs(settings: Settings) -> list[MetricSpec]:
 
 
 def columns(settings: Settings) -> list[tuple[str, str]]:
-    """(metric, label) of what tables show. Lenient accuracy stands last: it is no rival of the others."""
+    """(metric, label) of what tables show. Lenient accuracy stands last: it does not compare with the others."""
     return [
         ("accuracy/strict", "accuracy"),
         ("accuracy/macro", "mean over classes"),
@@ -65,7 +65,7 @@ def _draws(settings: Settings) -> list[int]:
 
 @dataclass(frozen=True)
 class ClassScores(RatioScores):
-    """Accuracies of one model; the parts are the classes. The harmonic mean is no ratio and is made of two that are."""
+    """Accuracies of one model; the parts are the classes. The harmonic mean is computed from two ratios."""
 
     def values(self, weights: np.ndarray | None = None) -> np.ndarray:
         """[..., M], NaN where nothing counts."""

@@ -24,7 +24,7 @@ def tables(each: "Mapping[str, Diagnosis]") -> list[Table]:
 
     rows = [
         row(
-            "Answers with a fault of form",
+            "Answers in a wrong format",
             lambda d: share(d["answers_with_reasons"]),
             "Not written exactly as asked; what could be read was used. Each fault that occurred is listed below.",
         )

@@ -8,7 +8,7 @@ from vrft_core.report.text import printable
 from vrft_core.tasks.classification.answers import Row, normalised, same
 
 RIGHT = "An answer is right if it is one of the class's names."
-EMPTY, OTHER, UNKNOWN, FORM = "no name", "another class's name", "a name of no class", "a fault of form"
+EMPTY, OTHER, UNKNOWN, FORM = "no name", "another class's name", "a name of no class", "a wrong format"
 FAILURES = (OTHER, UNKNOWN, EMPTY, FORM)
 LONGEST = 60  # characters of a name
 

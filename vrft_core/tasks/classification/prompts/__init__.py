@@ -93,7 +93,7 @@ def longest(form: Form, name: str) -> tuple[str, str]:
 
 
 def _listed(annotations: Annotations, form: Form) -> list[str]:
-    """The labels that a question names, in alphabetical order: the order of ids may tell who is related to whom."""
+    """The labels that a question names, in alphabetical order: the order of ids may tell which are related."""
     return sorted(spoken(category)[0] for category in annotations.categories.values()) if _lists(form) else []
 
 

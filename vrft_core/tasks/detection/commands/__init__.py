@@ -11,11 +11,15 @@ from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.tasks.detection.answers import parse
 from vrft_core.tasks.detection.commands.evaluate import evaluate_files
+from vrft_core.tasks.detection.commands.outside import outside
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.task import Example
 
 if TYPE_CHECKING:
     from vrft_core.commands.predict import Request
+
+
+__all__ = ["boxes", "contradictions", "evaluate", "make_map", "marks", "outside", "solution"]
 
 
 def evaluate(wanted: Measurement) -> tuple[dict, str]:

@@ -90,7 +90,7 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detection
                 f"{path}: row {number}", "is not one of `vrft predict`",
                 "it needs image_id, category_id, boxes [[x1, y1, x2, y2], …] and as many scores",
             ) from None  # fmt: skip
-        for field, known in names.items():  # predicted without annotations, images and categories are numbered anew
+        for field, known in names.items():  # predicted without annotations, images and categories are numbered again
             true = known.get(numbers[field])
             if row.get(field, true) != true and true is not None:
                 raise InputError(

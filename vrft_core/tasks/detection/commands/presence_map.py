@@ -24,7 +24,7 @@ TOKENS = 8
 
 
 def existence_question(category: str) -> str:
-    """Ours, for want of the published one."""
+    """Our own: the published one is not known."""
     return (
         f"Is there any object belonging to the category '{category}' in the image? Answer with one word, 'yes' or 'no'."
     )

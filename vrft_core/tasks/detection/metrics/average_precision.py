@@ -224,7 +224,7 @@ def _at(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def _running(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Cumulative sums that begin anew at each segment."""
+    """Cumulative sums that restart at each segment."""
     total = np.cumsum(values)
     return total - np.repeat(np.where(first > 0, total[first - 1], 0), length)
 

@@ -208,7 +208,7 @@ def read(path: Path) -> Any:
         raise InputError(path, f"cannot be read: {error.strerror}", "check the path") from None
     except ValueError as error:
         if kind := file_kinds.recognised(path, content):
-            raise InputError(path, f"is no JSON, it seems to be {kind}", ACCEPTED) from None
+            raise InputError(path, f"is not JSON, it seems to be {kind}", ACCEPTED) from None
         raise InputError(path, f"not valid JSON: {error}", "is the file truncated?") from None
     finally:
         if enabled:

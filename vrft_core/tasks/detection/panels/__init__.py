@@ -71,7 +71,7 @@ def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
     return [
         PRESENCE[details["presence"]],
-        f"Boxes are ranked by {RANKED[details['ranking']]} (`{details['ranking']}`).",
+        f"Boxes are ranked by {RANKED[details['ranking']]} (ranking “{details['ranking']}”).",
     ]
 
 

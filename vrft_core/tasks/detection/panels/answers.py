@@ -30,7 +30,7 @@ def _answers(each: "Mapping[str, Diagnosis]") -> list[TableRow]:
 
     rows = [
         row(
-            "Answers with a fault of form",
+            "Answers in a wrong format",
             lambda d: share(d["answers_with_reasons"]),
             "Not written exactly as asked; what could be read was used. Each fault that occurred is listed below.",
         )

@@ -20,7 +20,7 @@ HIT, NEAR = 0.5, 0.1  # IoU from which a box is right, and from which it is abou
 RIGHT = f"An answer is right if it has a box on every object (IoU of {HIT} or more) and no other box."
 ABSENT, MISSED, TWICE = "a box about something absent", "an object missed", "a second box on one object"
 PLACED, OTHER, NOTHING = "a box badly placed", "a box on another category", "a box on nothing of that kind"
-FORM = "a fault of form"
+FORM = "a wrong format"
 FAILURES = (MISSED, ABSENT, PLACED, OTHER, TWICE, NOTHING, FORM)
 ASKED_ABSENT, ASKED_PRESENT = "about something absent", "about something present"
 

@@ -26,7 +26,7 @@ def reliability(stated: Mapping[str, Sequence[Bin]], boxes: Mapping[str, Boxes],
 
 
 def about(stated: Mapping[str, Sequence[Bin]]) -> list[str]:
-    """What is to be said where the models state nearly the same confidence for every box."""
+    """A sentence for models that state nearly the same confidence for every box."""
     said = []
     for model, bins in stated.items():
         filled = [one for one in bins if one["boxes"] >= FEWEST]

@@ -1,14 +1,16 @@
 """What the command line does with logs of grounding answers: measure them, read solutions."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.commands.boxed import Mark
-from vrft_core.commands.evaluate import Measurement
+from vrft_core.commands.evaluate import Measurement, Outside
 from vrft_core.commands.score import frame_of, limit_of, read_log, truth_of
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
@@ -16,6 +18,7 @@ from vrft_core.tasks import get_task
 from vrft_core.tasks.grounding.answers import parse
 from vrft_core.tasks.grounding.commands.masks import logged_masks, mask_parts, sam_masks
 from vrft_core.tasks.grounding.metrics.overlap import box_areas, published_ious
+from vrft_core.tasks.outside import matched, pixels
 from vrft_core.tasks.solutions import faults
 from vrft_core.tasks.table import measured
 from vrft_core.tasks.task import Example
@@ -63,6 +66,21 @@ def evaluate(wanted: Measurement) -> tuple[dict, str]:
     parts |= mask_parts(rows, masks)
     found, lines = measured([row for _, row in rows], parts, shares=["rejection/accuracy"])
     return {"queries": len(rows), "metrics": found}, "\n".join(lines)
+
+
+def outside(path: Path, asked: Sequence[Any], truth: Annotations, settings: object) -> Outside:
+    """Rows of `vrft predict`, or any JSON lines with `annotation_id` of the expression and `box`, null for none."""
+    return matched(
+        io.read_jsonl(path), asked, truth, path, key=["annotation_id"], keep=["annotation_id", "expression"],
+        fields="annotation_id and box ([x1, y1, x2, y2] in pixels, or null where nothing is meant)", answer=_answer,
+    )  # fmt: skip
+
+
+def _answer(row: Mapping[str, Any]) -> dict:
+    """Without an answer, nothing was rejected either."""
+    box = row["box"] if row else None
+    says_none = row.get("says_none", box is None) if row else False
+    return {"box": None if box is None else pixels(box), "says_none": bool(says_none)}
 
 
 def marks(row: Any, settings: Any) -> list[Mark]:

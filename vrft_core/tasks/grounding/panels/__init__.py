@@ -144,7 +144,7 @@ def _kinds_tables(details: Mapping[str, Details], inputs: Inputs) -> list[Table]
 def _answers(each: "Mapping[str, Diagnosis]") -> Table:
     wanted: list[tuple[str, Callable[[Diagnosis], str], str]] = [
         (
-            "Answers with a fault of form",
+            "Answers in a wrong format",
             lambda d: share(d["answers_with_reasons"]),
             "Not written exactly as asked; what could be read was used.",
         ),

@@ -10,7 +10,7 @@ from vrft_core.tasks.grounding.metrics import HIT, overlap, right, target
 
 RIGHT = f"An answer is right if its box hits what is meant (IoU of {HIT} or more), or if it rightly says “No Objects”."
 ALARM, DENIED, EMPTY = "a box where nothing is meant", "“No Objects” where something is meant", "no box"
-PLACED, OTHER, NOTHING, FORM = "a box badly placed", "a box on another object", "a box on nothing", "a fault of form"
+PLACED, OTHER, NOTHING, FORM = "a box badly placed", "a box on another object", "a box on nothing", "a wrong format"
 FAILURES = (OTHER, PLACED, NOTHING, DENIED, EMPTY, ALARM, FORM)
 NEAR = 0.1  # IoU from which a box is about the object at all
 MEANT, UNMEANT = "that mean something", "that mean nothing in their image"
