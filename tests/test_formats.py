@@ -251,7 +251,7 @@ FAULTS = [
     ("label-studio", "*.json", '"rotation": 0', '"rotation": 12', "task 1: result 0: is a rotated rectangle"),
     ("label-studio", "*.json", '"x": ', '"x": "left", "z": ', "task 1: result 0: must have"),
     ("label-studio", "*.json", '"original_width": ', '"original_width": 1e999, "w": ', "task 1: result 0: must have"),
-    ("voc", "*.xml", "<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>', "is not XML that is read here"),
+    ("voc", "*.xml", "<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>', "is not XML that is read"),
     ("yolo", "data.yaml", "names:", ALIASES + "names:", "data.yaml: means more than 200,000 values"),
     ("label-studio", "*.json", "rectanglelabels", "brushlabels", "'brushlabels' is not read here"),
     ("table", "*.csv", "photo 0", "photo -1", "line 2: no one image"),
