@@ -11,35 +11,37 @@ docs/gpu.md says what is measured and how to read it.
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 sys.path += filter(None, [os.environ.get("VRFT_SPARE")])  # packages of last resort: bench/gpu_pack.py
+FORKS = multiprocessing.get_context("forkserver")
 
 # part → (what it is about, seconds it may take), in order of importance
 PARTS = {
-    "environment": ("", 40),
+    "environment": ("", 60),  # imports everything, for the others too
     "grpo Qwen2-VL-2B": ("Qwen2-VL-2B", 120),
-    "parity Qwen2-VL-2B": ("Qwen2-VL-2B", 40),
     "prediction Qwen2-VL-2B": ("Qwen2-VL-2B", 70),
     "mini": ("", 150),
-    "grpo Qwen3-VL-2B": ("Qwen3-VL-2B", 100),
-    "grpo Qwen2.5-VL-3B": ("Qwen2.5-VL-3B", 110),
+    "grpo Qwen3-VL-2B": ("Qwen3-VL-2B", 120),
+    "grpo Qwen2.5-VL-3B": ("Qwen2.5-VL-3B", 120),
+    "parity Qwen2-VL-2B": ("Qwen2-VL-2B", 40),
     "parity Qwen3-VL-2B": ("Qwen3-VL-2B", 40),
     "parity Qwen2.5-VL-3B": ("Qwen2.5-VL-3B", 40),
 }
 SLOW = 10  # times as long for a CPU that others use too
 LEAST = 15  # seconds: with less left, a part is not begun
 QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-         "OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}  # fmt: skip
+         "OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+         "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # fmt: skip
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="the folder that is written")
     parser.add_argument("--minutes", type=float, default=8.0, help="for everything together")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
@@ -57,6 +59,8 @@ def conduct(options: argparse.Namespace) -> int:
     """Run the parts one after the other; 0 where all of them did."""
     from gpu_kit.table import markdown
 
+    os.environ |= {**QUIET, **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    FORKS.set_forkserver_preload(["gpu_kit.parts"])
     end, parts = time.monotonic() + 60 * options.minutes * (SLOW if options.toy else 1), {}
     for name in options.only:
         left = min(PARTS[name][1] * (SLOW if options.toy else 1), end - time.monotonic())
@@ -71,23 +75,38 @@ def conduct(options: argparse.Namespace) -> int:
 
 def outcome(name: str, options: argparse.Namespace, seconds: float) -> dict:
     """{"state", "wall_s", "rows", "stderr" (its end, where the part did not end well)} of one part's process."""
-    rows = rows_of(name, options.out)
+    rows, errors = rows_of(name, options.out), options.out / ".errors"
     rows.unlink(missing_ok=True)
-    command = [sys.executable, __file__, "--part", name, "--out", str(options.out), *(["--toy"] if options.toy else [])]
+    process = FORKS.Process(target=alone, args=(name, options.toy, options.out, errors))
     began = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, env={**QUIET, **os.environ}, timeout=seconds, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        state, errors = ("done" if done.returncode == 0 else f"ended with {done.returncode}"), done.stderr
-    except subprocess.TimeoutExpired as late:
-        state, errors = f"stopped after {seconds:.0f} s", late.stderr or b""
+    process.start()
+    process.join(seconds)
+    late = process.exitcode is None
+    if late:
+        process.kill()
+        process.join()
+    ended = "done" if process.exitcode == 0 else f"ended with {process.exitcode}"
+    state = f"stopped after {seconds:.0f} s" if late else ended
     part = {"state": state, "wall_s": round(time.monotonic() - began, 1), "rows": []}
     if rows.is_file():
         lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
         part["rows"] = [json.loads(line) for line in lines if line.endswith("\n")]
         rows.unlink()
-    return part if state == "done" else part | {"stderr": errors.decode(errors="replace")[-2000:]}
+    said = errors.read_text(encoding="utf-8", errors="replace")[-2000:] if errors.is_file() else ""
+    errors.unlink(missing_ok=True)
+    return part if state == "done" else part | {"stderr": said}
+
+
+def alone(name: str, toy: bool, out: Path, errors: Path) -> None:
+    """One part in a process of its own, forked from one that has imported everything."""
+    import torch
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), 2)
+    if torch.cuda._is_in_bad_fork():  # an import has touched the GPU: no fork may use it
+        arguments = ["--part", name, "--out", str(out), *(["--toy"] if toy else [])]
+        os.execv(sys.executable, [sys.executable, __file__, *arguments])
+    measure(name, toy, out)
 
 
 def rows_of(name: str, out: Path) -> Path:
@@ -96,7 +115,7 @@ def rows_of(name: str, out: Path) -> Path:
 
 def measure(name: str, toy: bool, out: Path) -> None:
     """One part, in this process."""
-    from gpu_kit import asking, cell, environment, parity, steps
+    from gpu_kit.parts import asking, cell, environment, parity, steps
     from gpu_kit.settings import TOY, Rows, Settings
 
     kind, settings, rows = name.split()[0], TOY if toy else Settings(), Rows(rows_of(name, out))

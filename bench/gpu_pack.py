@@ -24,7 +24,8 @@ CARRIED = ("transformers", "trl", "peft", "datasets", "dill", "multiprocess", "p
            "annotated-types", "typing-inspection", "typing-extensions", "pycocotools")  # fmt: skip
 # Behind them: what those import and a machine with torch may lack
 SPARE = ("pandas", "xxhash", "regex", "typer", "requests", "filelock", "pyyaml", "packaging", "tqdm", "psutil",
-         "jinja2", "python-dateutil", "six")  # fmt: skip
+         "jinja2", "python-dateutil", "six", "urllib3", "certifi", "charset-normalizer", "idna",
+         "markupsafe")  # fmt: skip
 PROJECT = ("vrft_core/*", "bench/*", "params.yaml", "models/mini/policy/*", "reports/lvis-mini/base/metrics.json",
            "reports/lvis-mini-1shot/s0/*/metrics.json")  # fmt: skip
 
@@ -89,6 +90,13 @@ def _quantile(freedom: float, share: float) -> float:
 
 stdtrit = np.vectorize(_quantile, otypes=[float])
 '''
+# transformers imports it wherever it finds a scipy, and calls it for no model that is measured
+OPTIMIZE = '''"""In place of scipy.optimize: a name to import."""
+
+
+def linear_sum_assignment(*_, **__):
+    raise NotImplementedError("scipy is not installed on this machine")
+'''
 
 
 def main() -> int:
@@ -149,6 +157,7 @@ def add_stand_ins(pack: zipfile.ZipFile) -> None:
         )
     pack.writestr("spare/site-packages/scipy/__init__.py", '"""In place of scipy."""\n')
     pack.writestr("spare/site-packages/scipy/special.py", SPECIAL)
+    pack.writestr("spare/site-packages/scipy/optimize.py", OPTIMIZE)
 
 
 def add_project(pack: zipfile.ZipFile) -> None:

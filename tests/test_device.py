@@ -18,8 +18,9 @@ from vrft_core.evaluation import decoding
 from vrft_core.evaluation.predict import ahead, predict
 from vrft_core.families.form import Form
 from vrft_core.params import Reuse
-from vrft_core.policy import device, load
+from vrft_core.policy import device, load, recording
 from vrft_core.policy.processor import load_processor
+from vrft_core.policy.recording import Recorded
 from vrft_core.tasks import get_task, load_params
 from vrft_core.training import shared_prompt
 from vrft_core.training.callbacks import Guard
@@ -148,6 +149,39 @@ def test_looking_less_often_at_which_answers_have_ended_changes_no_row(taught, m
     often = rows()
     monkeypatch.setattr(decoding, "LOOK", {"cpu": 8})
     assert rows() == often
+
+
+@pytest.fixture
+def recording_on_a_cpu(monkeypatch):
+    """As on a GPU, but that each pass is run where a GPU plays it back."""
+    monkeypatch.setattr(recording, "DEVICES", ("cpu",))
+    monkeypatch.setattr(recording, "LEAST", 1)
+    made = []
+    monkeypatch.setattr(recording, "Recorded", lambda *given: made.append(Recorded(*given)) or made[-1])
+    yield made
+    assert made
+
+
+@pytest.mark.slow
+def test_passes_as_they_are_recorded_change_no_token_of_a_training(tmp_path, monkeypatch, request):
+    plain = train(tmp_path / "plain", Reuse(), steps=2)
+    request.getfixturevalue("recording_on_a_cpu")
+    as_recorded = train(tmp_path / "recorded", Reuse(), steps=2)
+    assert as_recorded.answers == plain.answers
+    assert max(difference(as_recorded, plain).values()) < 1e-6
+
+
+def test_passes_as_they_are_recorded_change_no_row_of_a_prediction(taught, request):
+    recipe = small_recipe()
+    model, processor = load(taught)
+    asked = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
+
+    def rows() -> list:
+        return predict(model, processor, asked, get_task("detection"), Form.of(recipe), batch_size=4, max_new_tokens=27)
+
+    plain = rows()
+    request.getfixturevalue("recording_on_a_cpu")
+    assert [row["completion"] for row in rows()] == [row["completion"] for row in plain]
 
 
 def test_what_is_made_ahead_comes_in_order_and_its_trouble_is_raised():

@@ -1,5 +1,6 @@
 """`vrft plan`: the published models are counted exactly, impossible settings are refused, nothing is loaded."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,25 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_spent(capsys, monk
     monkeypatch.setattr("vrft_core.commands.plan.shutil.disk_usage", lambda place: usage)
     assert cli.main(["--root", str(ROOT), "plan", "qwen2-vl-2b"]) == 0
     assert "**The disk is too small.** Free 42 GB, or put `runs/` on another one." in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "ours", "checkpointing", "gib", "seconds"),  # docs/gpu.md, an H200
+    [
+        ("Qwen2-VL-2B", True, False, 11.1, 3.02),
+        ("Qwen2-VL-2B", False, True, 7.91, 9.44),
+        ("Qwen2-VL-2B", False, False, 21.4, 8.51),
+        ("Qwen3-VL-2B", True, False, 11.2, 3.11),
+        ("Qwen3-VL-2B", False, True, 6.75, 8.95),
+    ],
+)
+def test_a_plan_lies_near_what_a_gpu_showed(name, ours, checkpointing, gib, seconds):
+    sys.path.insert(0, str(ROOT / "bench"))
+    from gpu_kit import estimate, models
+    from gpu_kit.settings import Settings
+
+    model, _ = models.build(name, "Find the dog.", "meta", toy=False)
+    plan = estimate.estimate(name, model, Settings(), checkpointing, ours, "NVIDIA H200")
+    assert plan["peak_gib"] == pytest.approx(gib, rel=0.15)
+    assert plan["seconds"] == pytest.approx(seconds, rel=0.3)

@@ -57,7 +57,7 @@ def _less_of_everything(path: Path) -> None:
     embedded["images"] = {"train": 240, "val": 8, "eval": 8}
     embedded["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
     recipe["policy"]["pretraining"] |= {"benchmarks": {"lvis": 1.0}, "images": 32, "vision_steps": 1, "steps": 1}
-    recipe["policy"]["pretraining"] |= {"negatives": 0, "batch_size": 8}
+    recipe["policy"]["pretraining"] |= {"negatives": 0, "batch_size": 8, "opening": 0}
     recipe["sft"] |= {"steps": 1, "warmup_steps": 0, "batch_size": 2, "save_steps": 1}
     recipe["rft"] |= {"steps": 1, "warmup_steps": 0, "batch_size": 4, "num_generations": 2, "save_steps": 1}
     recipe["rft"]["max_completion_length"] = 8

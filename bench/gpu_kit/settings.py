@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Settings:
-    """`steps` are timed ones, after one that warms up; `groups` questions a step with `group` answers each."""
+    """`steps` are timed ones at most, after one that warms up; `groups` questions a step with `group` answers each."""
 
     toy: bool = False
     steps: int = 2

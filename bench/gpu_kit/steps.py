@@ -1,9 +1,10 @@
-"""A GRPO step on a random model of true size: TRL's default, TRL without checkpointing, and this project's."""
+"""A GRPO step on a random model of true size: this project's, TRL's default, and TRL without checkpointing."""
 
 import gc
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,17 +20,24 @@ from gpu_kit.estimate import estimate
 from gpu_kit.models import SHAPES, WEIGHTS, build, pictures
 from gpu_kit.settings import TARGETS, Rows, Settings
 from vrft_core.params import Reuse
+from vrft_core.policy import recording
 from vrft_core.tasks.detection.prompts.questions import question
 from vrft_core.training.grpo import ReusingGRPOTrainer
 
-# name → (this project's trainer, activation checkpointing)
-VARIANTS = {"TRL, its default": (False, True), "TRL, no checkpointing": (False, False), "ours": (True, False)}
+# name → (this project's trainer, activation checkpointing, timed steps at most)
+VARIANTS = {
+    "ours": (True, False, 2),
+    "TRL, its default": (False, True, 1),
+    "TRL, no checkpointing": (False, False, 1),
+    "ours, passes not recorded": (True, False, 1),
+}
 
 
 def run(name: str, settings: Settings, rows: Rows) -> None:
     """One row a variant: seconds a step by phase, peak memory, tokens a second; a failure is a row too."""
     warnings.filterwarnings("ignore")
     for variant in VARIANTS:
+        recording.DEVICES = () if "not recorded" in variant else ("cuda",)
         try:
             rows.add(part="grpo", model=name, variant=variant, **measure(name, variant, settings))
         except Exception as error:
@@ -39,14 +47,18 @@ def run(name: str, settings: Settings, rows: Rows) -> None:
 
 
 def measure(name: str, variant: str, settings: Settings) -> dict:
-    ours, checkpointing = VARIANTS[variant]
+    ours, checkpointing, most = VARIANTS[variant]
+    settings = replace(settings, steps=min(settings.steps, most))
     text = question("dog", thinking=True, family=SHAPES[name][-1])
     began = time.perf_counter()
     model, processor = build(name, text, "cuda" if GPU else "cpu", settings.toy)
     built, weights = time.perf_counter() - began, sum(parameter.numel() for parameter in model.parameters())
     if not settings.toy and weights != WEIGHTS.get(name, weights):
         raise ValueError(f"{weights:,} weights, and {WEIGHTS[name]:,} are published")
-    clock, plan = Phases(), estimate(name, model, settings, checkpointing)
+    clock, plan = (
+        Phases(),
+        estimate(name, model, settings, checkpointing, ours, torch.cuda.get_device_name() if GPU else ""),
+    )
     images = pictures((settings.steps + 1) * settings.groups, settings.width, settings.height)
     prompt = [{"role": "user", "content": text}]
     data = Dataset.from_dict({"image": images, "prompt": [prompt] * len(images)}).cast_column("image", ImageFeature())

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from vrft_core.policy.recording import recorded
 from vrft_core.policy.states import StateLayer, joined, new_cache
 
 # patches, or tokens of questions, read at once: with more, a CPU falls out of its caches; with less, a GPU idles
@@ -223,6 +224,10 @@ class _Roomy(DynamicLayer):
         one.show(self.get_seq_length())
         return one
 
+    def reset(self) -> None:
+        super().reset()
+        del self._places
+
     def batch_select_indices(self, indices: Tensor) -> None:
         length = self.get_seq_length()
         self._places = tuple(places[indices] for places in self._places)
@@ -265,6 +270,7 @@ def _answer(
     rows: list[int | None] = list(range(len(texts)))  # which answer a row is; None once it has ended
     every, unseen = LOOK.get(device.type, LOOK["cpu"]), []
     logits = _read_questions(core, cache, ids, places, mask, list(map(len, texts)))
+    passes = recorded(core, cache, mask, position[:, None].expand(3, -1, -1), max_new_tokens - 1)
     for count in range(1, max_new_tokens + 1):
         logprobs = logits.float().log_softmax(-1)
         if generator is None:
@@ -283,6 +289,9 @@ def _answer(
         going = [place for place, row in enumerate(rows) if row is not None]
         if count == max_new_tokens or not going:
             break
+        if passes:
+            logits = passes(token)
+            continue
         if look and len(going) <= CROWD * len(rows):
             keep = torch.tensor(going, device=device)
             cache.batch_select_indices(keep)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
+from vrft_core.policy.recording import recorded
 from vrft_core.policy.states import new_cache, spread
 from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import PatchCache, Patches
@@ -164,7 +165,8 @@ def decode(
     generation_config: GenerationConfig,
     **inputs,
 ) -> Tensor:
-    """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished.
+    """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished; passes
+    that are `recorded` are few enough as they are, and keep them.
 
     Draws from the same distributions, of the same shape, as the library's own loop: the same random state gives the
     same tokens, but for rounding. input_ids [rows, P] → [rows, P + longest completion], padded on the right. What a row
@@ -179,15 +181,20 @@ def decode(
     most = (generation_config.max_length or 0) - input_ids.shape[1]
     every = LOOK.get(input_ids.device.type, LOOK["cpu"]) if most > 0 else LOOK["cpu"]
     finished = torch.zeros(rows, dtype=torch.bool, device=input_ids.device)
+    before = input_ids.new_ones(input_ids.shape) if attention_mask is None else attention_mask
+    passes = recorded(model, cache, before[:, :-1], position, most)
     while len(live):
-        logits = model(
-            input_ids=ids[:, -1:],
-            attention_mask=attention_mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
+        if passes:
+            logits = passes(ids[:, -1:])
+        else:
+            logits = model(
+                input_ids=ids[:, -1:],
+                attention_mask=attention_mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
         scores = logits_processor(ids, logits.float())
         if generation_config.do_sample:
             probabilities = scores.softmax(-1)
@@ -207,7 +214,7 @@ def decode(
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(live), 1)], 1)
         finished = finished | stopping_criteria(ids, None)
         count = ids.shape[1] - input_ids.shape[1]
-        if (count % every == 0 or count >= most) and finished.any():
+        if (count % every == 0 or count >= most) and (finished.all() if passes else finished.any()):
             done += zip(live[finished].tolist(), ids[finished], strict=True)
             going = (~finished).nonzero().squeeze(1)
             live, ids, position, finished = live[going], ids[going], position.index_select(-2, going), finished[going]
