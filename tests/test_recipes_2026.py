@@ -23,7 +23,7 @@ def plan(capsys, *arguments: str) -> str:
 
 def held(text: str, column: int) -> float:
     """GiB in all, of the plan's column for SFT (1) or RFT (2)."""
-    [row] = re.findall(r"\| all, of \d+ \| ([\d.]+) \| ([\d.]+) \|", text)
+    [row] = re.findall(r"\| at once, of \d+ \| ([\d.]+) \| ([\d.]+) \|", text)
     return float(row[column - 1])
 
 

@@ -83,7 +83,7 @@ def remove(text: str, at: Sequence[str], names: Collection[Any]) -> str:
 
 def _find(text: str, at: Sequence[str]) -> tuple[yaml.Node, yaml.Node]:
     """The key and the value at the end of a path. Raises KeyError where there is none."""
-    key = node = yaml.compose(text, Loader=yaml.SafeLoader)
+    key = node = yaml.compose(text, Loader=yaml.CSafeLoader)
     for name in at:
         found = [pair for pair in (node.value if isinstance(node, yaml.MappingNode) else ()) if pair[0].value == name]
         if not found:
