@@ -22,6 +22,7 @@ from vrft_core.evaluation import decoding
 from vrft_core.evaluation.decoding import complete
 from vrft_core.evaluation.predict import plan, predict
 from vrft_core.families.form import Form
+from vrft_core.policy import states
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import IMAGE, VIDEO, VISION_END, VISION_START
@@ -148,8 +149,9 @@ def test_the_size_of_a_batch_changes_no_row(family):
 def test_reading_in_small_parts_little_room_and_letting_go_at_once_change_no_row(monkeypatch):
     settings = {"batch_size": 64, "max_new_tokens": 12}
     whole = answers(model("qwen2-vl"), **settings)
-    for name, value in {"CHUNK": {"cpu": 1}, "BLOCK": 0, "CROWD": 1.0}.items():
+    for name, value in {"CHUNK": {"cpu": 1}, "ROOM": 0, "CROWD": 1.0}.items():
         monkeypatch.setattr(decoding, name, value)
+    monkeypatch.setattr(states, "ROOM", 0)
     assert answers(model("qwen2-vl"), **settings) == whole
 
 
