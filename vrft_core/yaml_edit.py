@@ -82,7 +82,10 @@ def remove(text: str, at: Sequence[str], names: Collection[Any]) -> str:
 
 
 def _find(text: str, at: Sequence[str]) -> tuple[yaml.Node, yaml.Node]:
-    """The key and the value at the end of a path. Raises KeyError where there is none."""
+    """The key and the value at the end of a path. Raises KeyError where there is none.
+
+    `text` was read by `yaml_text.parse` before: libyaml crashes on text that is nested too deeply.
+    """
     key = node = yaml.compose(text, Loader=yaml.CSafeLoader)
     for name in at:
         found = [pair for pair in (node.value if isinstance(node, yaml.MappingNode) else ()) if pair[0].value == name]
