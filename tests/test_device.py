@@ -59,6 +59,7 @@ def test_pretraining_puts_its_tensors_where_the_model_is_and_begins_with_the_sam
     assert found["pretend"] == pytest.approx(found["cpu"], abs=1e-7)
 
 
+@pytest.mark.slow
 def test_a_loaded_policy_is_moved_to_the_gpu(taught, monkeypatch):
     monkeypatch.setattr("vrft_core.policy.loading.device", lambda: torch.device("meta"))  # in place of one
     model, _ = load(taught)

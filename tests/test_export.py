@@ -114,6 +114,7 @@ def test_the_card_tells_where_the_model_came_from(exported):
     assert str(layout.root) not in text
 
 
+@pytest.mark.slow
 def test_the_card_names_the_commit_of_the_training_and_the_exports_if_it_is_another(exported):
     layout, params, directory = exported
     trained = run("git", "rev-parse", "HEAD", cwd=layout.root).strip()
@@ -126,6 +127,7 @@ def test_the_card_names_the_commit_of_the_training_and_the_exports_if_it_is_anot
     assert f"- trained at commit: {trained}\n- exported at commit: {later}\n" in text
 
 
+@pytest.mark.slow
 def test_an_export_replaces_nothing_and_invents_nothing(exported, tmp_path):
     layout, params, directory = exported
     with pytest.raises(InputError, match="exists already"):

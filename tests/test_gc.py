@@ -112,7 +112,7 @@ def test_nothing_is_removed_beside_a_running_stage_and_the_line_names_it(layout,
         assert stage.stdout and stage.stdout.readline() == "held\n"
         assert main(["--root", str(layout.root), "gc", "--days", "0", "--yes"]) == 2
         said = capsys.readouterr().err
-        assert f"{CELL} rft" in said and "nothing is removed" in said
+        assert f"{CELL} rft" in said and "nothing was removed" in said
         with alone_or_not(project_lock(layout)) as alone, together(project_lock(layout), "another stage"):
             assert not alone
         stage.communicate("")

@@ -142,7 +142,7 @@ def test_the_line_to_paste_is_read_as_a_policys_convention():
         ("no/such/folder", 12, "no such folder"),
         ("lvis-mini-9shot-s0", 12, "no cell|grid has no"),
         ("lvis-mini-1shot-s0", 12, "no model here"),
-        ("lvis-mini-1shot-s0", 2, "too little"),
+        ("lvis-mini-1shot-s0", 2, "too few"),
     ],
 )
 def test_what_cannot_be_probed_is_refused(model, count, said, tmp_path):

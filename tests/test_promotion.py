@@ -176,6 +176,7 @@ def test_a_cell_that_was_not_trained_is_refused_in_one_line(project):
         promote(layout, params, cells[2])
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_exist_cannot_be_rolled_back(project):
     with pytest.raises(InputError, match="no such model, or it has no champion"):
         registry.roll_back(project[0], "no-such-model")

@@ -200,6 +200,7 @@ def grpo_run(project, tmp_path_factory) -> tuple[Path, Record]:
     return run, run_training(project, run, "rft", small_recipe())
 
 
+@pytest.mark.slow
 def test_grpo_writes_down_every_completion_with_rewards_and_an_advantage_that_sums_to_zero_in_its_group(grpo_run):
     run, record = grpo_run
     rows = [json.loads(line) for line in (run / rft.ROLLOUTS).read_text().splitlines()]
@@ -236,6 +237,7 @@ def test_each_completion_is_parsed_once_for_all_rewards_and_for_all_that_is_meas
     assert len(parsed) == record.cost["completions"] == STEPS * 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["validation", "last"])
 def test_a_guard_of_the_recipe_ends_a_real_run_which_keeps_the_best_checkpoint_so_far(project, tmp_path, choice):
     recipe = small_recipe()
