@@ -65,7 +65,7 @@ check: setup
 	@$(MAKE) --no-print-directory -j2 lint quick
 
 quick: setup
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not e2e and not slurm and not kubernetes" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -p no:hydra_pytest -m "not slow and not e2e and not slurm and not kubernetes" $(PYTEST_ARGS)
 
 test: setup
 	@$(BIN)/python $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tests/run_all.py)
