@@ -26,6 +26,7 @@ from pipelines.children import answers
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
 from vrft_core.errors import InputError
+from vrft_core.tasks import load_params
 from vrft_core.training.checkpoints import complete_checkpoints
 from vrft_core.training.record import ROLLOUTS
 
@@ -101,8 +102,6 @@ class Services:
             tags = [{"key": "dagster/partition", "value": PARTITION}]
         wanted = {"selector": selector, "runConfigData": {}, "executionMetadata": {"tags": tags}}
         found = self.query(LAUNCH, of=wanted)["launchRun"]
-        if "server closed the connection" in found.get("message", ""):  # the pages' first word to a new PostgreSQL
-            found = self.query(LAUNCH, of=wanted)["launchRun"]
         assert found["__typename"] == "LaunchRunSuccess", found
         return found["run"]["runId"]
 
@@ -337,7 +336,8 @@ def test_the_nightly_job_runs_from_the_queue_to_its_verdict(services):
 def test_a_backfill_over_seeds_makes_every_partition_and_shared_data_once(services):
     seeds = [f"mini-1shot-s{seed}" for seed in range(3)]
     assets = [{"path": [asset]} for asset in ("lvis_raw", "lvis_few_shot", "lvis_prompts")]
-    raw = Layout(services.root).runs(CELL_.at("data"), "raw").with_suffix(".cost.jsonl")
+    data = load_params(services.root / "params.yaml").parse_cell("lvis-embedded")
+    raw = Layout(services.root).runs(data, "raw").with_suffix(".cost.jsonl")
     before = raw.read_text()
     found = services.query(BACKFILL, of={"assetSelection": assets, "partitionNames": seeds})["launchPartitionBackfill"]
     assert found["__typename"] == "LaunchBackfillSuccess", found
