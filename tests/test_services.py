@@ -51,7 +51,7 @@ def _missing() -> str:
     return ""
 
 
-LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="ten minutes: set VRFT_LONG_DRILLS=1")
+LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="four minutes: set VRFT_LONG_DRILLS=1")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(_missing()), reason=_missing())]
 
 
