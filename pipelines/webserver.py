@@ -106,7 +106,7 @@ def serve(host: str, port: int, code: str) -> None:
         DagsterInstance.get() as instance,
         WorkspaceProcessContext(instance, workspace_load_target=target, version=__version__) as context,
     ):
-        # a connection is used for a second: of one that is kept, only a failed click says that PostgreSQL began anew
+        # connections are replaced after a second: after a restart of PostgreSQL an older one would fail the next click
         instance.optimize_for_webserver(statement_timeout=15_000, pool_recycle=1, max_overflow=20)
         app = create_app_from_workspace_process_context(context, live_data_poll_rate=POLL)
         uvicorn.run(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,14 +140,17 @@ def test_looking_less_often_changes_no_token_of_a_training(tmp_path, monkeypatch
     assert max(difference(seldom, often).values()) == 0
 
 
-def test_looking_less_often_at_which_answers_have_ended_changes_no_row(taught, monkeypatch):
+def predicted(policy: Path) -> Callable[[], list]:
+    """What answers the same questions with this policy, each time it is called."""
     recipe = small_recipe()
-    model, processor = load(taught)
+    model, processor = load(policy)
     asked = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
+    limits = {"batch_size": 4, "max_new_tokens": 27}
+    return lambda: predict(model, processor, asked, get_task("detection"), Form.of(recipe), **limits)
 
-    def rows() -> list:
-        return predict(model, processor, asked, get_task("detection"), Form.of(recipe), batch_size=4, max_new_tokens=27)
 
+def test_looking_less_often_at_which_answers_have_ended_changes_no_row(taught, monkeypatch):
+    rows = predicted(taught)
     often = rows()
     monkeypatch.setattr(decoding, "LOOK", {"cpu": 8})
     assert rows() == often
@@ -173,13 +177,7 @@ def test_passes_as_they_are_recorded_change_no_token_of_a_training(tmp_path, mon
 
 
 def test_passes_as_they_are_recorded_change_no_row_of_a_prediction(taught, request):
-    recipe = small_recipe()
-    model, processor = load(taught)
-    asked = [example(recipe, name, number) for number, name in enumerate(BOXES, 1)]
-
-    def rows() -> list:
-        return predict(model, processor, asked, get_task("detection"), Form.of(recipe), batch_size=4, max_new_tokens=27)
-
+    rows = predicted(taught)
     plain = rows()
     request.getfixturevalue("recording_on_a_cpu")
     assert [row["completion"] for row in rows()] == [row["completion"] for row in plain]

@@ -165,8 +165,8 @@ def decode(
     generation_config: GenerationConfig,
     **inputs,
 ) -> Tensor:
-    """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished; passes
-    that are `recorded` are few enough as they are, and keep them.
+    """A loop for `generate(custom_generate=…)` that starts from a `Prefill` and drops rows that have finished. Where
+    passes are `recorded`, on a GPU, all rows stay until the last has finished: a recording has a fixed number of rows.
 
     Draws from the same distributions, of the same shape, as the library's own loop: the same random state gives the
     same tokens, but for rounding. input_ids [rows, P] → [rows, P + longest completion], padded on the right. What a row
