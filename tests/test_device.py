@@ -116,7 +116,12 @@ def test_a_transformers_without_image_features_is_refused_in_one_line(version):
     with pytest.raises(InputError, match=rf"transformers: is {version}; .* need 5.23 or newer; pip install"):
         device.check_transformers(lambda name: version)
     device.check_transformers(lambda name: "5.23.0")
-    device.check_transformers(lambda name: "6.0.0.dev0")
+
+
+@pytest.mark.parametrize("version", ["5.24.0", "6.0.0.dev0"])
+def test_a_transformers_that_renames_what_generation_needs_is_refused_in_one_line(version):
+    with pytest.raises(InputError, match=rf"transformers: is {version}; 5.24 renames .*; pip install '.*<5.24'"):
+        device.check_transformers(lambda name: version)
 
 
 @pytest.mark.slow

@@ -13,10 +13,8 @@ import torch
 from vrft_core.errors import InputError
 from vrft_core.params import Recipe
 
-TRANSFORMERS = (
-    5,
-    23,
-)  # the first with `mm_encoder_outputs` in its models and `activation_checkpointing` in its trainer
+TRANSFORMERS = (5, 23)  # has `mm_encoder_outputs` in its models and `activation_checkpointing` in its trainer
+RENAMED = (5, 24)  # calls `past_key_values` `cache`
 
 
 def device() -> torch.device:
@@ -73,12 +71,14 @@ def prepare(recipe: Recipe) -> None:
 
 
 def check_transformers(found: Callable[[str], str] = metadata.version) -> None:
-    """Raises InputError where the installed transformers is too old to give the right numbers."""
+    """Raises InputError where the installed transformers gives wrong numbers, or cannot generate as it is asked to."""
     version = found("transformers")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    wanted, renamed = (".".join(map(str, one)) for one in (TRANSFORMERS, RENAMED))
+    remedy = f"pip install 'transformers>={wanted},<{renamed}'"
     if numbers < TRANSFORMERS:
-        wanted = ".".join(map(str, TRANSFORMERS))
-        raise InputError(
-            "transformers", f"is {version}; image features and checkpointing need {wanted} or newer",
-            f"pip install 'transformers>={wanted}'",
-        )  # fmt: skip
+        problem = f"is {version}; image features and checkpointing need {wanted} or newer"
+        raise InputError("transformers", problem, remedy)
+    if numbers >= RENAMED:
+        problem = f"is {version}; {renamed} renames an argument that generation needs, use one before it"
+        raise InputError("transformers", problem, remedy)
