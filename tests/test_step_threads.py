@@ -18,6 +18,7 @@ from pipelines.executors.work import Work
 from pipelines.step_threads import step_threads
 from vrft_core import costs, machine
 from vrft_core.commands import telling
+from vrft_core.locks import any_of
 
 ROOT = Path(__file__).parents[1]
 # `meet OWN OTHER SECONDS`: is there, waits for the other, notes whether it came, and leaves when both know
@@ -160,6 +161,24 @@ def test_a_machine_computes_as_many_stages_at_once_as_its_cpus_and_memory_serve(
     assert [room.at_once(1, megabytes) for megabytes in (4096, 5000, 9000)] == [2, 1, 1]
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
     assert room.at_once(1, 2048) == 1
+
+
+def test_of_two_places_each_is_taken_once_and_who_comes_third_waits_for_either(tmp_path, capfd):
+    places, entered = room.places(tmp_path / "gpu.lock", 2), threading.Event()
+
+    def third() -> None:
+        with any_of(places, "it"):
+            entered.set()
+
+    thread = threading.Thread(target=third)
+    with any_of(places, "it") as one:
+        with any_of(places, "it") as other:
+            assert [Path(lock.file.name).name for lock in (one, other)] == ["gpu.lock", "gpu.1.lock"]
+            thread.start()
+            wait(lambda: "it: waiting for process" in capfd.readouterr().err)
+            assert not entered.is_set()
+        assert entered.wait(60), "the other place is free"
+    thread.join()
 
 
 @pytest.mark.parametrize(("hidden", "there"), [("", False), ("-1", False), ("0", True), (None, True)])
