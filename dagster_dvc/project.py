@@ -5,6 +5,7 @@
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # imported where DVC is asked: definitions load without it
 
 T = TypeVar("T")
 DECLARED = ("dvc.yaml", "params.yaml")  # what DVC reads of every project
+ONE = threading.RLock()  # DVC works in the process's current folder, and takes its threads for one
 PAUSE = 1.0  # seconds between tries while another process has a lock of DVC's
 
 
@@ -204,7 +206,7 @@ class DvcProject(dg.ConfigurableResource):
 
         logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
         # DVC reads stage names against the current directory, whichever repository is open.
-        with chdir(self.root), Repo(self.root) as repo:
+        with ONE, chdir(self.root), Repo(self.root) as repo:
             yield repo
 
     def _locked(self, work: "Callable[[Repo], T]") -> T:

@@ -29,7 +29,11 @@ from vrft_core.stages import OF_SOME, SCOPES, STAGES
 from vrft_core.storage import project_folders, refuse_unwritable
 
 GPU_POOL = "gpu"
-FIRST = {"dagster/priority": "1"}  # cheap steps go first: what is wrong with the data is found before hours of training
+PLACE, HERE = "vrft/place", "here"  # a tag of steps: the pool, or this process and its machine
+# Cheap steps go first: what is wrong with the data is found before hours of training.
+FIRST = {"dagster/priority": "2", PLACE: HERE}
+ON_GPU = {"dagster/priority": "0", PLACE: GPU_POOL}
+LONGEST = "rft"  # goes before what may run beside it
 
 
 def stage_assets(project: DvcProject, params: Params) -> list[dg.AssetsDefinition]:
@@ -140,11 +144,14 @@ def _asset(
         if config.executor:
             executor = named_executor(root, config.executor)
         cell = params.parse_cell(stage.key)
-        made = materialize(context, stage, dvc, executor, config.of(params.resources_of(cell.recipe, name)))
+        resources = config.of(params.resources_of(cell.recipe, name))
+        threads = params.recipe(cell).threads if on_gpu else None
+        made = materialize(context, stage, dvc, executor, resources, threads)
         says = metadata(root, params, cell, name, made.metadata or {})
         return dg.MaterializeResult(metadata=says | source.link(example.files[:1]), data_version=made.data_version)
 
-    return dg.asset(**arguments, op_tags=FIRST if not on_gpu else None)(stage_asset)
+    tags = ON_GPU | ({"dagster/priority": "1"} if name == LONGEST else {}) if on_gpu else FIRST
+    return dg.asset(**arguments, op_tags=tags)(stage_asset)
 
 
 def _arguments(
@@ -191,9 +198,17 @@ def _digest(file: Path, size: int, changed: int) -> bytes:
 
 
 def materialize(
-    context: dg.AssetExecutionContext, stage: Stage, dvc: DvcProject, executor: Executor, resources: Resources
+    context: dg.AssetExecutionContext,
+    stage: Stage,
+    dvc: DvcProject,
+    executor: Executor,
+    resources: Resources,
+    threads: int | None,
 ) -> dg.MaterializeResult:
-    """Run a stage's own command where DVC says that it is needed, and let DVC record what it made."""
+    """Run a stage's own command where DVC says that it is needed, and let DVC record what it made.
+
+    `threads`: see `Work`.
+    """
 
     def run(prepare: Callable[[], None], commit: Callable[[], None]) -> Mapping[str, Any]:
         _announce(context, stage.command)
@@ -207,6 +222,7 @@ def materialize(
             inputs=lambda: dvc.inputs(stage.target),
             prepare=prepare,
             commit=commit,
+            threads=threads,
         )
         return executor.run(context=context, work=work).get_materialize_result().metadata or {}
 
@@ -217,9 +233,14 @@ def materialize(
 
 
 def _announce(context: dg.AssetExecutionContext, what: str) -> None:
-    """`[3/10] lvis_prompts: vrft stage …` before the stage's own lines, in the terminal and in Dagster's logs."""
-    of_all = len(set(context.job_def.asset_layer.executable_asset_keys))
-    done = context.instance.get_run_stats(context.run_id).materializations
-    line = f"[{done + 1}/{of_all}] {context.asset_key.to_user_string()}: {what}"
+    """`[3/10] lvis_prompts: vrft stage …` before the stage's own lines, in the terminal and in Dagster's logs.
+
+    Stages are counted as they begin: several may be at work.
+    """
+    assets = {key.to_python_identifier() for key in context.job_def.asset_layer.executable_asset_keys}
+    begun = context.instance.all_logs(context.run_id, of_type=dg.DagsterEventType.STEP_START)
+    steps = [event.step_key for event in begun if event.step_key in assets]
+    number = steps.index(context.op_def.name) + 1
+    line = f"[{number}/{len(assets)}] {context.asset_key.to_user_string()}: {what}"
     context.log.info(line)
     print(line, flush=True)

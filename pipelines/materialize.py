@@ -10,9 +10,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipelines import definitions
 from pipelines.dead_runs import alive, end_dead_runs
-from pipelines.definitions import build_definitions, project_root
-from pipelines.dvc_assets import partition, prefix
+from pipelines.definitions import project_root
+from pipelines.dvc_assets import partition
+from pipelines.executors import executor_name
+from pipelines.executors.room import GPU_STAGES, most_at_once
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.telling import ahead, result
 from vrft_core.errors import InputError
@@ -26,13 +29,17 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def run_cell(root: Path, cell: Cell) -> list[str]:
     """Run a cell's job; returns what went wrong, one text a failed step or check."""
     os.environ.setdefault("DAGSTER_HOME", str(root / "dagster_home"))
-    job = build_definitions(root).resolve_job_def(prefix(cell.benchmark))
+    job = dg.build_reconstructable_job(
+        definitions.__name__, "cell_job", None, {"root": str(root), "benchmark": cell.benchmark}
+    )
     with dg.DagsterInstance.get() as instance, alive(root) as tags:
         end_dead_runs(instance, root)
-        result = job.execute_in_process(
-            run_config=QUIET, instance=instance, partition_key=partition(cell), tags=tags, raise_on_error=False
-        )
-    return [_reason(event) for event in result.all_events if event.is_step_failure]
+        of_cell = {"dagster/partition": partition(cell)}
+        result = dg.execute_job(job, instance, run_config=QUIET, tags=tags | of_cell)
+    if result.success:
+        return []
+    reasons = [_reason(event) for event in result.all_events if event.is_step_failure]
+    return reasons or [f"{cell.key}: Dagster's run {result.run_id[:8]} did not end well; its pages say why"]
 
 
 def _reason(event: dg.DagsterEvent) -> str:
@@ -61,7 +68,8 @@ def main(key: str) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    print("\n".join(ahead(Layout(root), params, cell)), file=sys.stderr, flush=True)
+    at_once = most_at_once(params) if executor_name() == "local" else len(GPU_STAGES)
+    print("\n".join(ahead(Layout(root), params, cell, at_once)), file=sys.stderr, flush=True)
     if reasons := run_cell(root, cell):
         print("\n" + "\n".join(reasons), file=sys.stderr)
         return 1

@@ -5,10 +5,12 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from small_project import ROOT, run
 
@@ -84,6 +86,26 @@ def test_what_is_up_to_date_is_not_run_again_by_either(project):
         (project / "dvc.yaml").write_text(text)
         again = everything(project, instance)
     assert again == {"numbers": False, "power/2": True, "power/3": True, "total": True}, "the same bytes again"
+
+
+@pytest.mark.slow
+def test_threads_of_one_process_commit_at_the_same_time_from_any_folder(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (project / "numbers.txt").write_text("1\n2\n")
+    dvc, targets = DvcProject(root=str(project)), ("power@2", "power@3")
+    for target in targets:
+        (project / dvc.stages()[target].outs[0]).write_text(target)
+
+    def all_of_it(target: str) -> tuple[str | None, str, str | None]:
+        return dvc.made(target), dvc.commit(target), dvc.made(target)
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(all_of_it, targets))
+    assert [before for before, _, _ in found] == [None, None]
+    assert all(committed == now for _, committed, now in found)
+    recorded = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    assert [recorded[target]["outs"][0]["md5"] for target in targets] == [committed for _, committed, _ in found]
+    assert Path.cwd() == tmp_path
 
 
 def test_a_command_that_fails_is_a_failure_with_its_status_and_commits_nothing(project):

@@ -293,7 +293,7 @@ def test_disk_and_memory_are_compared_with_what_the_trainings_need(root, monkeyp
     one = subject(root, "lvis-mini-1shot-s0")
     usage = type("Usage", (), {"free": free})
     monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr(machine, "_ram", lambda: free)
+    monkeypatch.setattr(machine, "ram", lambda: free)
     monkeypatch.setattr(machine.torch.cuda, "is_available", lambda: False)
     assert machine.disk(one).level == level
     assert machine.memory(one).level == level

@@ -3,6 +3,7 @@
 The policy is hardly trained here, so the numbers mean nothing; that they are the same everywhere does.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ def by_dagster(tmp_path_factory) -> Path:
     root = project(tmp_path_factory.mktemp("end") / "dagster")
     said = run("python", "-m", "pipelines.materialize", CELL, cwd=root, VRFT_ROOT=str(root), PYTHONPATH=str(ROOT))
     assert "Report:" in said and "done in" in said  # progress is visible; time left only where a step takes seconds
+    counted = [int(number) for number in re.findall(r"^\[(\d+)/10\]", said, re.MULTILINE)]
+    assert sorted(counted) == list(range(1, 11)), "each stage has its number, whatever runs beside it"
     return root
 
 

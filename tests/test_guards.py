@@ -73,7 +73,7 @@ def test_every_guard_of_a_recipe_has_its_metric():
 def watched(values: list[float], limit: Limit, name: str = "kl", control=None) -> Record:
     """The record of a run whose metric took `values`."""
     record = Record()
-    watch = Watch({name: limit}, {}, record)
+    watch = Watch("x rft", {name: limit}, {}, record)
     for step, value in enumerate(values, 1):
         record.log.append({"step": step, metric(name): value})
         state = type("State", (), {"global_step": step, "is_world_process_zero": True})
@@ -85,14 +85,14 @@ def test_a_warning_comes_once_an_episode_and_only_after_enough_steps(capsys):
     record = watched([6, 1, 6, 7, 8, 9, 1, 6, 6, 6], Limit(above=5, steps=2))
     assert [warning["step"] for warning in record.warnings] == [4, 9]
     assert capsys.readouterr().err.splitlines() == [
-        "step 4: kl is 7, above 5 for 2 steps",
-        "step 9: kl is 6, above 5 for 2 steps",
+        "x rft: step 4: kl is 7, above 5 for 2 steps",
+        "x rft: step 9: kl is 6, above 5 for 2 steps",
     ]
 
 
 def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_its_warning():
     record = Record()
-    watch = Watch({"faulty": Limit(above=0.5, steps=2)}, {}, record)
+    watch = Watch("x rft", {"faulty": Limit(above=0.5, steps=2)}, {}, record)
     for step, row in enumerate([{"answers/faulty": 0.9}, {}, {"answers/faulty": 0.8}, {}, {"answers/faulty": 0.8}], 1):
         record.log.append({"step": step, **row})
         state = type("State", (), {"global_step": step, "is_world_process_zero": False})
@@ -110,7 +110,7 @@ def test_a_run_that_goes_on_from_a_record_says_what_it_would_have_said_in_one_go
     record = Record(log=[{"step": step, "entropy": value} for step, value in ((1, 1), (2, 0.001), (3, 0.001))])
     record.log.append({"step": 4, "entropy": 0.001})
     state = type("State", (), {"global_step": 4, "is_world_process_zero": True})
-    Watch({"entropy": Limit(below=0.01, steps=3)}, {}, record).on_log(None, state, None, logs={"loss": 0.0})
+    Watch("x rft", {"entropy": Limit(below=0.01, steps=3)}, {}, record).on_log(None, state, None, logs={"loss": 0.0})
     assert record.warnings == whole.warnings == [{"step": 4, "guard": "entropy", "value": 0.001}]
 
 
@@ -120,7 +120,7 @@ def test_a_stopping_guard_ends_the_training_with_one_line_that_names_it_and_a_la
 
     assert record.stopped == {"step": 2, "guard": "kl", "value": 6, "limit": "kl is 6, above 5"}
     assert control.should_training_stop and control.should_save
-    assert capsys.readouterr().err.startswith("step 2: kl is 6, above 5; the training ends here")
+    assert capsys.readouterr().err.startswith("x rft: step 2: kl is 6, above 5; the training ends here")
 
 
 @pytest.mark.parametrize(

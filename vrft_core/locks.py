@@ -14,7 +14,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -49,8 +49,7 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
 
     While it waits, one line names each holder. `what`: what the caller waits for; `remove`: delete the file at the end.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _taken(path, what) as lock:
+    with _taken([path], what) as lock:
         lock.held_by(os.getpid(), command_line())
         try:
             yield lock
@@ -60,10 +59,17 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
 
 
 @contextlib.contextmanager
+def any_of(paths: Sequence[Path], what: str) -> Iterator[Lock]:
+    """Hold one of the lock files; wait, with a line, while other processes hold all of them."""
+    with _taken(paths, what) as lock:
+        lock.held_by(os.getpid(), command_line())
+        yield lock
+
+
+@contextlib.contextmanager
 def together(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path` in shared mode; wait, with a line, while a process holds it exclusively."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _taken(path, what, fcntl.LOCK_SH):
+    with _taken([path], what, fcntl.LOCK_SH):
         yield
 
 
@@ -85,29 +91,34 @@ def alone_or_not(path: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def _taken(path: Path, what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
+def _taken(paths: Sequence[Path], what: str, kind: int = fcntl.LOCK_EX) -> Iterator[Lock]:
+    """The first of the files that is free."""
     said = None
     while True:
-        with open(path, "a+", encoding="utf-8") as file:
-            try:
-                _take(file, kind)
-            except BlockingIOError:
-                holder = _holder(file)
-                if holder != said:
-                    say(f"{what}: waiting for {holder}")
-                    said = holder
-                time.sleep(EVERY)
-                continue
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-                say(f"{path.parent}: this storage has no file locks; let nothing else work on {what} meanwhile")
-            if not _is_there(path, file):
-                continue
-            if said:
-                say(f"{what}: continues")
-            yield Lock(file)
-            return
+        holders = []
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a+", encoding="utf-8") as file:
+                try:
+                    _take(file, kind)
+                except BlockingIOError:
+                    holders.append(_holder(file))
+                    continue
+                except OSError as error:
+                    if error.errno not in NO_LOCKS:
+                        raise
+                    say(f"{path.parent}: this storage has no file locks; let nothing else work on {what} meanwhile")
+                if not _is_there(path, file):
+                    break
+                if said:
+                    say(f"{what}: continues")
+                yield Lock(file)
+                return
+        else:
+            if said not in holders:
+                said = holders[0]
+                say(f"{what}: waiting for {said}")
+            time.sleep(EVERY)
 
 
 def _take(file: IO[str], kind: int) -> None:

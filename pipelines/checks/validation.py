@@ -3,12 +3,14 @@
 Importing this module is cheap; calling it imports great_expectations (seconds).
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 COLUMNS = ("column", "column_A", "column_B")
+ONE = threading.Lock()  # great_expectations has one current context a process
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Verdict:
 
 def validate(frames: dict[str, pd.DataFrame], suites: dict, pages: Path | None = None) -> dict[str, Verdict]:
     """Check each frame against its suite; with `pages`, write Data Docs (index.html) there."""
+    with ONE:
+        return _validate(frames, suites, pages)
+
+
+def _validate(frames: dict[str, pd.DataFrame], suites: dict, pages: Path | None) -> dict[str, Verdict]:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 

@@ -54,6 +54,6 @@ def gpu_executor(root: Path, name: str | None = None) -> Executor:
             from pipelines.executors.kubernetes import kubernetes_executor
 
             return kubernetes_executor(root)
-    # One training at a time. Not by a pool of Dagster's: it admits two that start at the same moment on SQLite, and
-    # never releases what a killed run holds. The kernel's lock does both right.
+    # One training at a time on a GPU. Not by a pool of Dagster's: it admits two that start at the same moment on
+    # SQLite, and never releases what a killed run holds. The kernel's lock does both right.
     return LocalExecutor(root, lock=root / ".dvc/tmp/vrft/gpu.lock")

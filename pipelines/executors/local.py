@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -9,32 +10,37 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from io import BufferedReader
 from pathlib import Path
 from queue import Full, Queue
-from typing import IO
+from typing import cast
 
 import dagster as dg
 
 from pipelines.children import ends_with_parent
 from pipelines.executors.failures import LINES_SHOWN, own_failure
+from pipelines.executors.room import at_once, places
 from pipelines.executors.work import Work
-from vrft_core.locks import command_line, exclusive
+from vrft_core.locks import Lock, any_of, command_line
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
+EVERY = 0.1  # seconds between looks at a process
 LINES_WAITING = 1000  # for Dagster's log, which may be slower than the process
 
 
 class LocalExecutor(dg.PipesClient):
-    """`lock`: a file that lets one command run at a time, whichever run it belongs to."""
+    """`lock`: a file that lets one command run at a time, or as many as the CPUs and the memory of a machine without
+    a GPU serve; whichever run they belong to."""
 
     def __init__(self, root: Path, lock: Path | None = None) -> None:
         self.root, self.lock = root, lock
 
     def run(self, *, context: dg.AssetExecutionContext, work: Work) -> dg.PipesClientCompletedInvocation:
-        """See `Executor.run`. This machine is as it is: `resources` and `inputs` change nothing here."""
+        """See `Executor.run`. Of `resources` only the memory counts here, and no `inputs`."""
         with (
-            exclusive(self.lock, "one GPU stage at a time") if self.lock else nullcontext() as lock,
+            self._place(work) as lock,
             dg.open_pipes_session(
                 context=context,
                 context_injector=dg.PipesTempFileContextInjector(),
@@ -58,11 +64,11 @@ class LocalExecutor(dg.PipesClient):
             if lock:
                 lock.held_by(process.pid, f"{shlex.join(work.command)}, started by {command_line()}")
             last_lines: deque[str] = deque(maxlen=LINES_SHOWN)
-            pump = threading.Thread(target=_pump, args=(process.stderr, last_lines, context.log), daemon=True)
+            said = cast(BufferedReader, process.stderr)
+            pump = threading.Thread(target=_pump, args=(said, last_lines, context.log), daemon=True)
             pump.start()
             try:
-                _, status, usage = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
+                usage = _ended(process)
             except BaseException:  # Dagster's interruption is one of these: a cancelled run leaves nothing running
                 _stop(process)
                 raise
@@ -78,6 +84,26 @@ class LocalExecutor(dg.PipesClient):
         work.commit()
         return dg.PipesClientCompletedInvocation(session, metadata=cost)
 
+    def _place(self, work: Work) -> AbstractContextManager[Lock | None]:
+        """Held while the command runs."""
+        if not self.lock:
+            return nullcontext()
+        count = at_once(work.threads, work.resources.memory_mb)
+        return any_of(places(self.lock, count), f"{count} stages at a time" if count > 1 else "one GPU stage at a time")
+
+
+def _ended(process: subprocess.Popen) -> resource.struct_rusage:
+    """Wait for its end; what it used.
+
+    It is asked again and again: in a thread, a call that waits in the kernel cannot be interrupted.
+    """
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return usage
+        time.sleep(EVERY)
+
 
 def _environment() -> dict[str, str]:
     """This process's environment, with the programs installed beside this Python found first."""
@@ -85,24 +111,37 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def _pump(stream: IO[bytes], last_lines: deque[str], log: logging.Logger) -> None:
-    """Pass a process's standard error on, line by line, to Dagster's log too, and keep its end.
+def _pump(stream: BufferedReader, last_lines: deque[str], log: logging.Logger) -> None:
+    """Pass a process's standard error on, in whole lines, to Dagster's log too, and keep its end.
 
-    Where Dagster's database hangs, its log lacks lines and the process goes on.
+    Lines that come together stay together: other stages' may be shown meanwhile. Where Dagster's database hangs, its
+    log lacks lines and the process goes on.
     """
     waiting: Queue[str | None] = Queue(LINES_WAITING)
     logger = threading.Thread(target=_log_lines, args=(waiting, log), daemon=True)
     logger.start()
-    for line in stream:
+    for lines in _together(stream):
         with suppress(OSError):  # a terminal that is gone
             sys.stderr.flush()
-            os.write(2, line)
-        last_lines.append(line.decode("utf-8", "replace").rstrip())
-        with suppress(Full):
-            waiting.put_nowait(last_lines[-1])
+            os.write(2, lines)
+        for line in lines.removesuffix(b"\n").split(b"\n"):
+            last_lines.append(line.decode("utf-8", "replace").rstrip())
+            with suppress(Full):
+                waiting.put_nowait(last_lines[-1])
     with suppress(Full):
         waiting.put(None, timeout=1)
         logger.join(timeout=3)
+
+
+def _together(stream: BufferedReader) -> Iterator[bytes]:
+    """Whole lines, as many as have come."""
+    rest = b""
+    while some := stream.read1(2**16):
+        lines, end, rest = (rest + some).rpartition(b"\n")
+        if end:
+            yield lines + end
+    if rest:
+        yield rest
 
 
 def _log_lines(waiting: "Queue[str | None]", log: logging.Logger) -> None:

@@ -15,6 +15,8 @@ class Work:
 
     Where work begun by an orchestrator that died is taken over, which needs equal `inputs`, nothing is prepared.
     `inputs` is asked for only where work may be taken over: DVC reads much to answer.
+
+    `threads`: how many it computes with where there is no GPU; None: one for each CPU.
     """
 
     command: list[str]
@@ -22,6 +24,7 @@ class Work:
     inputs: Callable[[], str] = lambda: ""
     prepare: Callable[[], None] = lambda: None
     commit: Callable[[], None] = lambda: None
+    threads: int | None = None
 
 
 class Executor(Protocol):

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 import click
@@ -22,19 +23,23 @@ from vrft_core.progress import duration
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
 from vrft_core.report.verdict import PAIRS, points
-from vrft_core.stages import OF_SOME, STAGES, outcome_file
+from vrft_core.stages import OF_SOME, READS, STAGES, outcome_file
 
 PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, done in \S+)$")
 INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
+REPORTED = ("base_eval", "sft_eval", "rft_eval")
 # README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
 FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
 USUAL = "A cell of the drawn scenes takes about four CPU minutes; more images and categories take longer."
 
 
-def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
-    """What running a cell or study will do and about how long it takes, judging by earlier runs in this project."""
+def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[str]:
+    """What running a cell or study will do and about how long it takes, judging by earlier runs in this project.
+
+    `at_once`: of the stages of a cell, how many run at the same time where they do not need each other.
+    """
     other = params.compared(cell) if cell.scope == "study" else None
     cells = [one for one in params.cells() if one.at(cell.scope) in (cell, other)]
     wanted = {(name, one.at(STAGES[name])) for one in cells for name in OF_A_CELL}
@@ -52,7 +57,7 @@ def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
         times = [_seconds(layout, own, name) for name, own in new]
         known = [one for one in times if one is not None]
         if len(known) == len(times):
-            lines.append(f"About {spoken(sum(known))}, judging by earlier runs here.")
+            lines.append(f"About {spoken(_span(dict(new), known, at_once))}, judging by earlier runs here.")
         elif known:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
         elif params.recipe(cell).policy.pretraining and "policy" in names:
@@ -63,6 +68,19 @@ def ahead(layout: Layout, params: Params, cell: Cell) -> list[str]:
             lines.append("No earlier run here tells how long that takes; each stage shows the time it has left.")
     lines.append("Ctrl-C stops it; finished stages and checkpoints are kept, and the same command resumes.")
     return lines
+
+
+def _span(names: Iterable[str], seconds: Sequence[float], at_once: int) -> float:
+    """How long stages take in all: as long as the longest chain of them, or all of them shared out."""
+    if at_once == 1:
+        return sum(seconds)
+    times = dict(zip(names, seconds, strict=True))
+
+    def until(name: str) -> float:
+        needs = REPORTED if name == "report" else READS.get(name, ())
+        return times.get(name, 0.0) + max(map(until, needs), default=0.0)
+
+    return max(*map(until, times), sum(seconds) / at_once)
 
 
 def _seconds(layout: Layout, cell: Cell, name: str) -> float | None:

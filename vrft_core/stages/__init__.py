@@ -35,7 +35,7 @@ SCOPES = STAGES | OF_SOME
 _WRITES = {"raw": "data", "few_shot": "data", "prompts": "data", "policy": "models"}
 _TRAININGS = ("sft", "rft")
 # what a stage reads of others, by the stage that makes it; reports are made of much, and computed from nothing else
-_READS = {
+READS = {
     "few_shot": ["raw"],
     "prompts": ["raw", "few_shot"],
     "sft": ["prompts", "policy"],
@@ -67,7 +67,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     ended = outcome_noted(outcome_file(layout, cell, name))
     cost = costs_noted(cost_file(layout, cell, name), spent_before)
     with trouble_named(layout.root), project, lock, ended as note, cost:
-        for maker in _READS.get(name, ()):
+        for maker in READS.get(name, ()):
             _refuse_damaged(layout, cell, maker)
         numbers = getattr(module, name)(layout, params, cell)
         if out := _out(layout, cell, name):

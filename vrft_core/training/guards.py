@@ -61,8 +61,8 @@ class Watch(TrainerCallback):
     `Logging`, which fills the record.
     """
 
-    def __init__(self, limits: Mapping[str, Limit], own: Mapping[str, str], record: Record) -> None:
-        self.limits, self.record = limits, record
+    def __init__(self, what: str, limits: Mapping[str, Limit], own: Mapping[str, str], record: Record) -> None:
+        self.what, self.limits, self.record = what, limits, record
         self.metrics = {name: metric(name, own) for name in limits}
 
     def on_log(self, args, state, control, logs=None, **kwargs):
@@ -87,13 +87,14 @@ class Watch(TrainerCallback):
         self.record.stopped = {"step": step, "guard": name, "value": value, "limit": said}
         control.should_save = control.should_training_stop = True
         if state.is_world_process_zero:
-            line = f"step {step}: {said}; the training ends here, as the recipe says, and its best checkpoint is kept"
-            print(line, file=sys.stderr, flush=True)
+            ends = "the training ends here, as the recipe says, and its best checkpoint is kept"
+            print(f"{self.what}: step {step}: {said}; {ends}", file=sys.stderr, flush=True)
 
     def _warn(self, state, name: str, value: float, limit: Limit) -> None:
         self.record.warnings.append({"step": state.global_step, "guard": name, "value": value})
         if state.is_world_process_zero:
-            print(f"step {state.global_step}: {_sentence(name, value, limit)}", file=sys.stderr, flush=True)
+            said = f"{self.what}: step {state.global_step}: {_sentence(name, value, limit)}"
+            print(said, file=sys.stderr, flush=True)
 
 
 def _sentence(name: str, value: float, limit: Limit) -> str:

@@ -113,7 +113,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Logging(what, record, log))
     if isinstance(settings, Rft):
-        trainer.add_callback(Watch(recipe.guards(task.name), task.diagnostics.GUARDS, record))
+        trainer.add_callback(Watch(what, recipe.guards(task.name), task.diagnostics.GUARDS, record))
         trainer.add_callback(Live(what, run / ROLLOUTS, task.diagnostics.LIVE))
     trainer.add_callback(Guard(lambda: trainer.batch_examples))
     interruption = Interruption(settings.num_iterations if isinstance(settings, Rft) else 1)

@@ -1,15 +1,14 @@
 """Is this machine able to: packages, memory, disk. Estimates, as `vrft plan` makes them."""
 
-import os
 import shutil
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 
 from vrft_core.commands.cell_examples import Subject
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding
 from vrft_core.commands.plan import checkpoint_bytes, needed
+from vrft_core.machine import memory as ram
 
 GIB = 2**30
 WEIGHT = 4  # bytes
@@ -33,7 +32,7 @@ def memory(subject: Subject) -> Finding:
     want = needed(subject.params, subject.cell)
     most = max(want["sft"], want["rft"])
     gpu = torch.cuda.is_available()
-    have = (torch.cuda.get_device_properties(0).total_memory if gpu else _ram()) / GIB
+    have = (torch.cuda.get_device_properties(0).total_memory if gpu else ram()) / GIB
     what = "the GPU's" if gpu else "this machine's"
     said = f"training holds about {most:.1f} GiB, of {what} {have:.1f} GiB"
     remedy = f"see what helps: vrft plan {subject.cell.key}"
@@ -41,17 +40,6 @@ def memory(subject: Subject) -> Finding:
         return Finding(WARN, f"no GPU here; {said}", f"run it where there is one (docs/slurm.md), or {remedy}")
     level = FAIL if most > have else WARN if most > 0.8 * have else OK
     return Finding(level, said, remedy)
-
-
-def _ram() -> int:
-    """Bytes that this process may use: of the machine, or of its control group."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            whole = min(whole, int(Path(path).read_text()))
-        except (OSError, ValueError):
-            continue
-    return whole
 
 
 def disk(subject: Subject) -> Finding:
