@@ -59,6 +59,29 @@ def test_curves_settings_results_and_report_are_there_again_and_nothing_twice(pu
     assert {name: run.info.run_id for name, run in found().items()} == {n: run.info.run_id for n, run in runs.items()}
 
 
+def test_what_was_recorded_in_shares_of_1_is_recorded_again_in_points(pulled, capsys):
+    layout, _, cell = pulled
+    shares = {"coco/AP": 0.4, "interval/coco/AP/low": 0.35, "interval/coco/AP/high": 0.45}
+    with tracking.open_store(layout) as client:  # as version 0.1 did
+        place = client.create_experiment(cell.benchmark)
+        for method in ("base", "rft"):
+            tags = {tracking.MODEL: provenance.directory_digest(layout.model(cell, method))}
+            old = client.create_run(place, tags=tags, run_name=f"old-{method}")
+            for name, value in shares.items():
+                client.log_metric(old.info.run_id, name, value)
+            client.set_terminated(old.info.run_id)
+
+    rebuild = ["--root", str(layout.root), "track", "--rebuild"]
+    assert cli.main(rebuild) == 0
+    assert capsys.readouterr().out.count(": recorded\n") == 2
+
+    with tracking.open_store(layout) as client:
+        values = {run.info.run_name: run.data.metrics["coco/AP"] for run in every_run(client)}
+    assert values == {"old-base": 40.0, "old-rft": 0.4, f"{cell.key}-rft": 40.0}
+    assert cli.main(rebuild) == 0
+    assert capsys.readouterr().out == "MLflow knows every model that is evaluated here\n"
+
+
 def test_without_mlflow_answering_one_line_says_so(pulled, monkeypatch, capsys):
     layout, *_ = pulled
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:hush@127.0.0.1:9")
