@@ -15,6 +15,17 @@ settings.load_profile("project")
 pytest.register_assert_rewrite("served_sources")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """More would only wait for each other in models of this size."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """A database with MLflow's tables, made once a process: it takes seconds."""

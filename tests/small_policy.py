@@ -80,6 +80,14 @@ def _taught(categories: tuple[str, ...]) -> tuple:
     return model, processor, examples
 
 
+def random_policy(directory: Path, categories: Sequence[str]) -> Path:
+    """Write a policy of random weights: what it answers means nothing, but it answers."""
+    tokenizer = detection_tokenizer(categories)
+    size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
+    policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
+    return directory
+
+
 def example(recipe: Recipe, category: str, number: int) -> Example:
     pixels = np.random.default_rng(number).integers(0, 255, (112, 112, 3), dtype=np.uint8)
     frame = Form.of(recipe).frame(112, 112)

@@ -1,12 +1,12 @@
 """SFT and GRPO of the small policy, in this process or in one of its own that is killed."""
 
-import multiprocessing
 import os
 import resource
 import signal
 from pathlib import Path
 
 import pytest
+from own_processes import ended, in_own_process
 from small_policy import small_recipe, taught_policy
 
 from vrft_core.errors import InputError
@@ -82,13 +82,4 @@ def _train_and_keep(
 @pytest.fixture(scope="module", name="in_own_process")
 def training_in_own_process():
     """Call `_train_and_keep` in a fresh process that has the libraries loaded; returns its exit code."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vrft_core.training.rft", "vrft_core.training.sft", "peft"])
-
-    def call(*arguments, **options) -> int:
-        process = context.Process(target=_train_and_keep, args=arguments, kwargs=options)
-        process.start()
-        process.join(timeout=300)
-        return process.exitcode
-
-    return call
+    return lambda *arguments, **options: ended(in_own_process(_train_and_keep, *arguments, **options))[0]

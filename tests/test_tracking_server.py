@@ -11,7 +11,8 @@ import textwrap
 import time
 
 import pytest
-from tracked import curve, free_port, recorded_models, runs, server, store_of_the_project, trained_project  # noqa: F401 - fixtures
+from own_processes import free_port
+from tracked import curve, recorded_models, runs, server, store_of_the_project, trained_project  # noqa: F401 - fixtures
 
 from vrft_core import cli, provenance, tracking
 from vrft_core.errors import InputError

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -62,12 +61,6 @@ def recorded_models(client):
 
 def curve(client, run, name):
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class server:
