@@ -30,7 +30,7 @@ def per_step(layout: Layout, params: Params, cell: Cell, sample: Cell) -> dict[s
     """FLOPs of one step, by method; `sample`: the cell whose few-shot images are taken."""
     recipe, task = params.recipe(cell), get_task(params.task(cell))
     annotations = Annotations.load(layout.raw(cell) / "annotations.json")
-    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell).subject)
+    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell))
     pairs = task.prompts.training(io.read_json(layout.few_shot(sample) / "selection.json"))
     load = lengths(params, recipe, list(task.prompts.examples(pairs, annotations, layout.raw(cell) / "images", form)))
     shape, adapter = flops.Shape.of(outline(params, recipe)), recipe.adapter is not None

@@ -3,7 +3,8 @@
     python bench/noisy_labels.py ROOT NEW icons-embedded 0.3 --seed 0
 
 Each wrong label is another class, drawn evenly; validation and evaluation images keep theirs. NEW gets the data and
-ROOT's `params.yaml`, and a link to ROOT's models: it is a ROOT for `bench/mini_study.py`.
+ROOT's `params.yaml`, and a link to ROOT's models: it is a ROOT for `bench/mini_study.py`. It prints how many labels are
+wrong, and how many of the few-shot sample of each cell of the grid that uses these data.
 """
 
 import argparse
@@ -12,6 +13,10 @@ import shutil
 from pathlib import Path
 
 from vrft_core import io
+from vrft_core.annotations import Annotations
+from vrft_core.cell import Layout
+from vrft_core.commands.cell_examples import Subject
+from vrft_core.tasks import load_params
 
 
 def spoiled(data: dict, share: float, seed: int) -> tuple[dict, int]:
@@ -29,6 +34,17 @@ def spoiled(data: dict, share: float, seed: int) -> tuple[dict, int]:
     return data, len(chosen)
 
 
+def samples(root: Path, data: str, truth: Annotations) -> dict[str, tuple[int, int]]:
+    """Cell → how many images of its few-shot sample have another label than in `truth`, and how many it has."""
+    layout, params, found = Layout(root), load_params(root / "params.yaml"), {}
+    for cell in params.cells():
+        if cell.at("data").key == data:
+            pairs = Subject(layout, params, cell).pairs
+            wrong = sum(truth.category_ids(image) != [said] for image, said in pairs)
+            found[cell.key] = wrong, len(pairs)
+    return found
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     options.add_argument("root", type=Path)
@@ -44,6 +60,9 @@ def main() -> None:
     data, wrong = spoiled(io.read_json(path), args.share, args.seed)
     io.write_json(path, data)
     print(f"{path}: {wrong} wrong labels")
+    truth = Annotations.load(args.root / "data/raw" / args.data / "annotations.json")
+    for key, (wrong, size) in samples(args.new, args.data, truth).items():
+        print(f"{key}: {wrong} of {size}")
 
 
 if __name__ == "__main__":

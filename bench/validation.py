@@ -29,7 +29,7 @@ def measure(layout: Layout, params: Params, cell: Cell, method: str) -> dict[str
     settings, benchmark = params.task_settings(cell), params.benchmark(cell)
     everything = Annotations.load(raw / "annotations.json")
     truth, categories = everything.split("val"), everything.chosen(benchmark.categories)
-    form = Form.of(recipe, settings, benchmark.subject)
+    form = Form.of(recipe, settings, benchmark)
     asked = task.prompts.validation(truth, categories, settings)
     examples = list(task.prompts.examples(asked, truth, raw / "images", form))
     model, processor = policy.load(layout.policy(cell), None if method == "base" else layout.model(cell, method))

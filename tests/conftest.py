@@ -12,6 +12,32 @@ settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
 
+pytest.register_assert_rewrite("served_sources")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """More would only wait for each other in models of this size."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A database with MLflow's tables, made once a process: it takes seconds."""
+    from vrft_core import tracking
+    from vrft_core.cell import Layout
+
+    root = tmp_path_factory.mktemp("store")
+    with tracking.open_store(Layout(root)) as client:
+        client.search_experiments()
+    return root / "mlflow.db"
+
+
 @pytest.fixture(scope="session")
 def by_dvc(tmp_path_factory, request) -> Path:
     """A project that `dvc repro` has made: once for all processes of a run, a copy for each."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,20 +57,35 @@ def detection_tokenizer(categories: Sequence[str]) -> PreTrainedTokenizerFast:
 
 def taught_policy(weights: Path, prompts: Path, categories: tuple[str, ...] = tuple(BOXES)) -> None:
     """Write the policy to `weights` and an example of each category to `prompts`, train and val alike."""
-    recipe = small_recipe()
-    examples = [example(recipe, name, number) for number, name in enumerate(categories, 1)]
+    torch.set_num_threads(1)
+    model, processor, examples = _taught(categories)
     prompts.mkdir(parents=True)
     for split in ("train", "val"):
         write_examples(prompts / split, examples)
+    weights.mkdir(parents=True)
+    policy.save(weights, model, processor)
+
+
+@cache
+def _taught(categories: tuple[str, ...]) -> tuple:
+    """Once a process: the model, its processor, the examples."""
+    recipe = small_recipe()
+    examples = [example(recipe, name, number) for number, name in enumerate(categories, 1)]
     tokenizer = detection_tokenizer(list(BOXES))
     processor = build_processor(tokenizer, PATCH_SIZE, 784, 12544)
-    torch.set_num_threads(1)
     model = build_model(
         tokenizer, 0, hidden_size=32, layers=1, heads=2, vision_size=24, vision_layers=1, vision_heads=2
     )
     teach(model, processor, examples)
-    weights.mkdir(parents=True)
-    policy.save(weights, model, processor)
+    return model, processor, examples
+
+
+def random_policy(directory: Path, categories: Sequence[str]) -> Path:
+    """Write a policy of random weights: what it answers means nothing, but it answers."""
+    tokenizer = detection_tokenizer(categories)
+    size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
+    policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
+    return directory
 
 
 def example(recipe: Recipe, category: str, number: int) -> Example:

@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_policy import detection_tokenizer
+from small_policy import random_policy
 
-from vrft_core import io, policy
+from vrft_core import io
 from vrft_core.cell import Layout
 from vrft_core.cli import main
 from vrft_core.commands.boxed import Mark, draw, lines
 from vrft_core.commands.predict import trained_by
 from vrft_core.errors import InputError
-from vrft_core.policy.model import PATCH_SIZE, build_model
-from vrft_core.policy.processor import build_processor
 from vrft_core.tasks import get_task, load_params
 
 pytestmark = pytest.mark.slow  # a policy is made, or a report
@@ -29,11 +27,7 @@ CATEGORIES = ["cat", "dog"]
 @pytest.fixture(scope="module")
 def small_policy(tmp_path_factory) -> Path:
     """Random weights: what it answers means nothing, but it answers."""
-    directory = tmp_path_factory.mktemp("policy")
-    tokenizer = detection_tokenizer(CATEGORIES)
-    size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
-    policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
-    return directory
+    return random_policy(tmp_path_factory.mktemp("policy"), CATEGORIES)
 
 
 @pytest.fixture

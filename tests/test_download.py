@@ -1,56 +1,25 @@
-"""Downloads arrive whole, verified and once, whatever the network, the server or the archive does."""
+"""Downloads arrive whole, verified and once, whatever the network or the server does; licences are accepted first."""
 
 import functools
-import gzip
 import hashlib
-import io
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from data_server import Server, answers, cut_after, drips, serving
+from data_server import answers, drips
+from downloads import DATA, FREE, QUICK, RESEARCH, file, nothing_half_written, server_of_one_file  # noqa: F401 - fixtures
 
 from vrft_core.errors import InputError
 from vrft_core.progress import Progress
-from vrft_core.sources import archives, transfer
+from vrft_core.sources import transfer
 from vrft_core.sources.download import fetch
-from vrft_core.sources.licences import Licence
 from vrft_core.sources.published import File
-from vrft_core.sources.transfer import Http
-
-FREE = Licence("free", "CC BY 4.0", "Somebody", "http://example.org/free", ask=False)
-RESEARCH = Licence("research", "non-commercial research only", "Somebody", "http://example.org/nc", ask=True)
-DATA = random.Random(0).randbytes(300_000)
-QUICK = Http(parallel=3, connect=2, read=1, stall=0.5, least=1000, tries=4, pause=0.02, longest_pause=3)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    for name in ("VRFT_DATA_DIR", "VRFT_ACCEPT_LICENCES", "VRFT_MIRROR_SET", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with serving() as running:
-        running.files["/a.bin"] = DATA
-        yield running
-
-
-def file(server: Server, name: str = "a.bin", data: bytes | None = DATA, **more) -> File:
-    known = {} if data is None else {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    return File("set", name, (f"{server.address}/{name}",), more.pop("licence", FREE), **(known | more))
-
-
-def nothing_half_written(cache: Path) -> bool:
-    """No file under a final name but what is right."""
-    return all(path.read_bytes() == DATA for path in cache.rglob("*.bin"))
 
 
 def test_a_file_is_fetched_once_and_recorded_with_its_licence(server, tmp_path):
@@ -78,81 +47,6 @@ def test_a_changed_file_in_the_cache_is_fetched_anew(server, tmp_path, capsys):
 
     assert path.read_bytes() == DATA
     assert "downloading it again" in capsys.readouterr().err
-
-
-def test_a_cut_connection_is_resumed_where_it_broke(server, tmp_path):
-    server.meets("/a.bin", cut_after(120_000))
-
-    fetch([file(server)], tmp_path, QUICK)
-
-    assert server.asked("/a.bin") == [None, "bytes=120000-"]
-    assert nothing_half_written(tmp_path)
-
-
-def test_a_server_without_ranges_sends_all_again(server, tmp_path):
-    server.ranges = False
-    server.meets("/a.bin", cut_after(120_000))
-
-    path = fetch([file(server)], tmp_path, QUICK)[file(server)]
-
-    assert path.read_bytes() == DATA
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("pinned", [True, False])
-def test_a_file_that_changed_between_two_attempts_is_not_glued_together(server, tmp_path, pinned):
-    new = random.Random(1).randbytes(len(DATA))
-
-    def cut_and_change(handler, data):
-        cut_after(120_000)(handler, data)
-        server.change("/a.bin", new)
-
-    server.meets("/a.bin", cut_and_change)
-    a = file(server, data=new if pinned else None)
-
-    path = fetch([a], tmp_path, QUICK)[a]
-
-    assert path.read_bytes() == new
-
-
-def test_without_validator_and_checksum_nothing_is_resumed(server, tmp_path):
-    server.validators = False
-    server.meets("/a.bin", cut_after(120_000))
-
-    fetch([file(server, data=None)], tmp_path, QUICK)
-
-    assert server.asked("/a.bin") == [None, None]
-
-
-def test_a_mirror_resumes_what_another_began_since_the_whole_is_verified(server, tmp_path):
-    server.files["/mirror/a.bin"] = DATA
-    server.meets("/a.bin", cut_after(120_000), *[answers(404)] * 9)
-    a = replace(file(server), urls=(f"{server.address}/a.bin", f"{server.address}/mirror/a.bin"))
-
-    path = fetch([a], tmp_path, QUICK)[a]
-
-    assert path.read_bytes() == DATA
-    assert server.asked("/mirror/a.bin") == ["bytes=120000-"]
-
-
-def test_a_wrong_part_from_before_does_not_spoil_the_file(server, tmp_path):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set/a.bin.part").write_bytes(b"?" * 1000)
-
-    path = fetch([file(server)], tmp_path, QUICK)[file(server)]
-
-    assert path.read_bytes() == DATA
-    assert server.asked("/a.bin") == ["bytes=1000-", None]
-
-
-def test_a_part_that_was_whole_is_only_verified(server, tmp_path):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set/a.bin.part").write_bytes(DATA)
-
-    path = fetch([file(server)], tmp_path, QUICK)[file(server)]
-
-    assert path.read_bytes() == DATA
-    assert server.requests == []
 
 
 @pytest.mark.parametrize("other", [b"x" * len(DATA), b"short", b"x" * (len(DATA) + 1)])
@@ -251,17 +145,6 @@ def test_503_is_tried_again_with_growing_pauses_and_not_for_ever(server, tmp_pat
     assert len(server.requests) == 4 + QUICK.tries
 
 
-def test_a_slow_drip_is_cut_and_resumed(server, tmp_path):
-    server.meets("/a.bin", drips(100_000, 20))
-
-    began = time.monotonic()
-    fetch([file(server)], tmp_path, QUICK)
-
-    assert time.monotonic() - began < 5
-    assert server.asked("/a.bin")[1].startswith("bytes=1000")
-    assert nothing_half_written(tmp_path)
-
-
 def test_without_a_network_it_says_so_at_once(tmp_path, monkeypatch):
     monkeypatch.delenv("VRFT_DATA_DIR", raising=False)
     files = [File("set", f"{i}.bin", ("http://127.0.0.1:1/x",), FREE, size=10, sha256="0" * 64) for i in range(50)]
@@ -353,33 +236,6 @@ def test_on_a_terminal_a_person_is_asked(server, tmp_path, typed, fetched):
     assert (tmp_path / "set/a.bin").exists() == fetched
 
 
-def test_a_killed_download_is_resumed_and_was_never_taken_for_whole(server, tmp_path):
-    server.meets("/a.bin", drips(150_000, 60))
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from vrft_core.sources.download import fetch; from vrft_core.sources.published import File\n"
-        "from vrft_core.sources.licences import Licence\n"
-        "free = Licence('free', 'CC BY 4.0', 'Somebody', 'http://example.org/free', False)\n"
-        f"a = File('set', 'a.bin', ('{server.address}/a.bin',), free, {len(DATA)}, '{file(server).sha256}')\n"
-        "fetch([a], Path(sys.argv[1]))\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, tmp_path])
-    part = tmp_path / "set/a.bin.part"
-    deadline = time.monotonic() + 20
-    while not (part.exists() and part.stat().st_size > 10_000) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    left = part.stat().st_size
-    assert 0 < left < len(DATA)
-    assert not (tmp_path / "set/a.bin").exists()
-
-    path = fetch([file(server)], tmp_path, QUICK)[file(server)]  # its lock died with it
-
-    assert path.read_bytes() == DATA
-    assert server.asked("/a.bin")[1] == f"bytes={left}-"
-
-
 def test_two_runs_do_not_fetch_one_file_twice(server, tmp_path, capsys):
     server.meets("/a.bin", drips(1000, 0.4))
     threads = [threading.Thread(target=fetch, args=([file(server)], tmp_path, QUICK)) for _ in range(3)]
@@ -422,110 +278,3 @@ def test_progress_tells_bytes_and_the_time_that_is_left(server, tmp_path, capsys
     assert "download set (MB): 1/3" in shown
     assert "left" in shown
     assert "download set (MB): 3/3, done in" in shown
-
-
-# Archives
-
-
-def tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> Path:
-    with tarfile.open(path, mode) as file:
-        for info, data in members:
-            info.size = len(data)
-            file.addfile(info, io.BytesIO(data))
-    return path
-
-
-def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, link
-    return member
-
-
-def zipped(path: Path, **members: bytes) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in members.items():
-            file.writestr(name, data)
-    return path
-
-
-def test_wanted_members_come_whole_from_zip_and_tar(tmp_path):
-    content = {"a/1.txt": b"one", "a/2.txt": b"two" * 1000}
-    for archive in (
-        zipped(tmp_path / "x.zip", **content),
-        tar(tmp_path / "x.tgz", *[(info(f"./{name}"), data) for name, data in content.items()]),
-        tar(tmp_path / "x.tar", *[(info(name), data) for name, data in content.items()], mode="w"),
-    ):
-        assert dict(archives.members(archive)) == content
-        assert dict(archives.members(archive, lambda name: name == "a/2.txt")) == {"a/2.txt": content["a/2.txt"]}
-        assert archives.read(archive, "a/1.txt") == b"one"
-        with pytest.raises(InputError, match="no file 'b'"):
-            archives.read(archive, "b")
-
-
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil", "C:evil"])
-def test_names_that_lead_outside_are_refused(tmp_path, name):
-    for archive in (tar(tmp_path / "x.tgz", (info(name), b"x")), zipped(tmp_path / "x.zip", **{name: b"x"})):
-        with pytest.raises(InputError, match="leads outside"):
-            list(archives.members(archive, lambda member: False))
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind):
-    archive = tar(tmp_path / "x.tgz", (info("innocent", kind, "/etc/passwd"), b""))
-
-    with pytest.raises(InputError, match="link or a device"):
-        list(archives.members(archive))
-
-
-def test_a_link_in_a_zip_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
-        member = zipfile.ZipInfo("innocent")
-        member.external_attr = 0o120777 << 16
-        file.writestr(member, "/etc/passwd")
-
-    with pytest.raises(InputError, match="link or a device"):
-        list(archives.members(tmp_path / "x.zip"))
-
-
-def test_a_name_that_is_there_twice_is_refused(tmp_path):
-    archive = tar(tmp_path / "x.tgz", (info("a"), b"1"), (info("a"), b"2"))
-
-    with pytest.raises(InputError, match="twice"):
-        list(archives.members(archive))
-
-
-def test_a_decompression_bomb_is_refused_before_it_goes_off(tmp_path):
-    bomb = bytes(200_000_000)
-    small = archives.Bounds(bytes=10**12, ratio=100, slack=1_000_000)
-    for archive in (zipped(tmp_path / "x.zip", a=bomb), tar(tmp_path / "x.tgz", (info("a"), bomb))):
-        assert archive.stat().st_size < 1_000_000
-        with pytest.raises(InputError, match="unpacks to"):
-            list(archives.members(archive, lambda name: False, small))  # skipping unpacks too
-
-
-@pytest.mark.parametrize("bounds", [archives.Bounds(bytes=999), archives.Bounds(bytes=10**6, ratio=0.5, slack=999)])
-def test_limits_on_total_size_hold_for_plain_archives_too(tmp_path, bounds):
-    noise = random.Random(0).randbytes(2000)
-    for archive in (zipped(tmp_path / "x.zip", a=noise), tar(tmp_path / "x.tgz", (info("a"), noise))):
-        with pytest.raises(InputError, match="unpacks to"):
-            list(archives.members(archive, bounds=bounds))
-
-
-def test_truncated_and_damaged_archives_end_in_one_line(tmp_path):
-    noise = random.Random(0).randbytes(100_000)
-    damaged = bytearray(zipped(tmp_path / "whole.zip", a=noise).read_bytes())
-    damaged[50_000] ^= 255
-    broken = {
-        "cut.tgz": tar(tmp_path / "whole.tgz", (info("a"), noise)).read_bytes()[:50_000],
-        "cut.zip": zipped(tmp_path / "whole2.zip", a=noise).read_bytes()[:50_000],
-        "damaged.zip": bytes(damaged),
-        "page.html": b"<html>quota exceeded</html>" * 50,
-        "empty.tgz": b"",
-        "gzip.tgz": gzip.compress(b"no tar"),
-    }
-    for name, data in broken.items():
-        (tmp_path / name).write_bytes(data)
-        with pytest.raises(InputError, match="damaged, truncated or not an archive") as refused:
-            list(archives.members(tmp_path / name))
-        assert name in str(refused.value)
-        assert "\n" not in str(refused.value)

@@ -18,15 +18,8 @@ from vrft_core.training.drafting import Drafting, obstacle
 from vrft_core.training.drafts import Drafts
 from vrft_core.training.grpo import ReusingGRPOTrainer
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROWS, PROMPT = 6, 10
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Earlier(LogitsProcessor):
@@ -37,40 +30,46 @@ class Earlier(LogitsProcessor):
 
 
 @torch.no_grad()
-def written(model, seed: int, known: Drafting | None = None, most: int = 14, **settings) -> tuple[list, float]:
-    """Rows of two questions, and the next random number after them; the first row's prompt is padded."""
-    torch.manual_seed(100)
-    ids = torch.randint(300, 400, (ROWS, PROMPT))
-    mask = torch.ones_like(ids)
-    mask[0, :3] = 0
+def sampled(
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    seed: int,
+    questions: list[str],
+    known: Drafting | None,
+    processor: LogitsProcessor | None = None,
+    **settings: Any,
+) -> list[list[int]]:
+    """Prompts and answers [N, T], from a cache of the prompts; with guesses from `known`, or without any."""
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     if hasattr(model.model, "get_rope_index"):
         places = places.expand(3, -1, -1)
     cache = new_cache(model.config)
     model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=places[..., :-1], past_key_values=cache)
-    way = shared_prompt.decode
-    if known is not None:
-        way = partial(drafting.decode, drafting=known, questions=[f"{row % 2}" for row in range(ROWS)])
-    processors = [settings.pop("processor")] if "processor" in settings else []
-    config = GenerationConfig(
-        max_new_tokens=most,
-        do_sample=True,
-        pad_token_id=0,
-        eos_token_id=model.generation_config.eos_token_id,
-        disable_compile=True,
-        **{"top_k": 0, **settings},
-    )
+    guessing = partial(drafting.decode, drafting=known, questions=questions)
     torch.manual_seed(seed)
-    found = model.generate(
+    return model.generate(
         ids,
         attention_mask=mask,
         position_ids=places,
         past_key_values=cache,
-        custom_generate=way,
-        generation_config=config,
-        logits_processor=LogitsProcessorList(processors),
-    )
-    return found.tolist(), torch.rand(1).item()
+        custom_generate=shared_prompt.decode if known is None else guessing,
+        generation_config=GenerationConfig(
+            do_sample=True, pad_token_id=0, disable_compile=True, **{"top_k": 0, **settings}
+        ),
+        logits_processor=LogitsProcessorList([processor] if processor else []),
+    ).tolist()
+
+
+def written(model: Any, seed: int, known: Drafting | None = None, **settings: Any) -> tuple[list, float]:
+    """Rows of two questions, and the next random number after them; the first row's prompt is padded."""
+    torch.manual_seed(100)
+    ids = torch.randint(300, 400, (ROWS, PROMPT))
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    settings = {"max_new_tokens": 14, "eos_token_id": model.generation_config.eos_token_id, **settings}
+    questions = [f"{row % 2}" for row in range(ROWS)]
+    return sampled(model, ids, mask, seed, questions, known, **settings), torch.rand(1).item()
 
 
 def answers(rows: list[list[int]]) -> list[list[int]]:
@@ -166,27 +165,11 @@ def test_a_taught_policy_that_spells_numbers_digit_by_digit_is_asked_half_as_oft
         loss.backward()
         optimizer.step()
 
-    @torch.no_grad()
     def ask(which: int, seed: int, known: Drafting | None) -> list[list[int]]:
         ids = torch.tensor([[1 + which, 9]] * 8)
-        cache, places = new_cache(model.config), torch.arange(2).expand(3, 8, 2)
-        mask = torch.ones_like(ids)
-        model(ids[:, :1], attention_mask=mask[:, :1], position_ids=places[..., :1], past_key_values=cache)
-        way = shared_prompt.decode
-        if known is not None:
-            way = partial(drafting.decode, drafting=known, questions=[f"{which}"] * 8)
-        settings = GenerationConfig(
-            max_new_tokens=60, do_sample=True, pad_token_id=0, eos_token_id=END, top_k=0, disable_compile=True
+        return sampled(
+            model, ids, torch.ones_like(ids), seed, [f"{which}"] * 8, known, max_new_tokens=60, eos_token_id=END
         )
-        torch.manual_seed(seed)
-        return model.generate(
-            ids,
-            attention_mask=mask,
-            position_ids=places,
-            past_key_values=cache,
-            custom_generate=way,
-            generation_config=settings,
-        ).tolist()
 
     model.eval()
     known = Drafting()

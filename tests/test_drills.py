@@ -7,15 +7,16 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import data_by_dagster
 import pytest
+from own_processes import ended, free_port, in_own_process
 from small_policy import small_recipe, taught_policy
 from small_project import CELL, ROOT, edit_params, run, small_project
 
@@ -70,25 +71,7 @@ def _append(path: Path, line: str) -> None:
         file.write(f"{line}\n")
 
 
-@pytest.fixture(scope="module")
-def start():
-    """start(root, stage, kill) → a process."""
-    context = multiprocessing.get_context("forkserver")
-    preloaded = ["vrft_core.training.rft", "vrft_core.training.sft", "peft", "mlflow.store.tracking.sqlalchemy_store"]
-    context.set_forkserver_preload(preloaded)
-
-    def call(*arguments, **options) -> multiprocessing.Process:
-        process = context.Process(target=_stage, args=arguments, kwargs=options)
-        process.start()
-        return process
-
-    return call
-
-
-def ended(*started: multiprocessing.Process) -> list[int | None]:
-    for process in started:
-        process.join(timeout=300)
-    return [process.exitcode for process in started]
+start = partial(in_own_process, _stage)
 
 
 def ready(root: Path, data: bool = False) -> Layout:
@@ -112,7 +95,7 @@ def asked(layout: Layout) -> int:
     return len((layout.root / ASKED).read_text().split())
 
 
-def test_an_evaluation_killed_twice_asks_nothing_again_and_ends_in_the_same_bytes(evaluated, start):
+def test_an_evaluation_killed_twice_asks_nothing_again_and_ends_in_the_same_bytes(evaluated):
     found = evaluated.evaluation(CELL_, "base")
     assert ended(start(evaluated.root, "base_eval", None)) == [0]
     whole, once = {path.name: path.read_bytes() for path in found.iterdir()}, asked(evaluated)
@@ -175,7 +158,7 @@ def test_what_dvcs_cache_brings_damaged_is_refused_and_made_again(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, start) -> tuple[Layout, Layout]:
+def trained(tmp_path_factory) -> tuple[Layout, Layout]:
     """Two equal projects; one has trained in peace."""
     layouts = [ready(tmp_path_factory.mktemp("training") / name) for name in ("whole", "broken")]
     assert ended(start(layouts[0].root, "rft", None)) == [0]
@@ -195,7 +178,7 @@ def same(one: Layout, other: Layout) -> bool:
     return weights[0] == weights[1] and rows[0] == rows[1] and rows[0].count(b"\n") == 4 * 8
 
 
-def test_told_to_end_by_the_death_of_its_orchestrator_and_killed_ten_seconds_later_it_goes_on(trained, start):
+def test_told_to_end_by_the_death_of_its_orchestrator_and_killed_ten_seconds_later_it_goes_on(trained):
     """Whoever read its lines is gone, too."""
     whole, broken = trained
     folder = fresh(broken)
@@ -219,7 +202,7 @@ def test_told_to_end_by_the_death_of_its_orchestrator_and_killed_ten_seconds_lat
 
 
 @pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed: apt-get install faketime")
-def test_a_clock_that_was_set_back_a_day_changes_nothing(trained, start):
+def test_a_clock_that_was_set_back_a_day_changes_nothing(trained):
     whole, broken = trained
     folder = fresh(broken)
     assert ended(start(broken.root, "rft", ("transformers.Trainer", "training_step", 3))) == [-signal.SIGKILL]
@@ -230,15 +213,13 @@ def test_a_clock_that_was_set_back_a_day_changes_nothing(trained, start):
     assert same(whole, broken)
 
 
-def test_one_of_two_processes_killed_ends_both_and_the_rest_is_as_if_it_had_not_been(tmp_path_factory, start):
+def test_one_of_two_processes_killed_ends_both_and_the_rest_is_as_if_it_had_not_been(tmp_path_factory):
     whole, broken = (ready(tmp_path_factory.mktemp("two") / name) for name in ("whole", "broken"))
     for layout in (whole, broken):
         edit_params(layout.root, lambda params: params["recipes"]["mini"]["sft"].update(batch_size=2))
 
     def both(layout: Layout, kill: tuple | None) -> list[int | None]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         return ended(*(start(layout.root, "sft", kill if rank else None, rank, 2, port) for rank in (0, 1)))
 
     assert both(whole, None) == [0, 0]

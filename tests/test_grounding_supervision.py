@@ -29,7 +29,7 @@ def pretraining(negatives: float):
 
 
 def drawn(pool, negatives: float) -> list[tuple[int, str, str]]:
-    form = Form.of(RECIPE, RECIPE.tasks["grounding"], PARAMS.benchmarks["phrases"].subject)
+    form = Form.of(RECIPE, RECIPE.tasks["grounding"], PARAMS.benchmarks["phrases"])
     lesson = get_task("grounding").supervision.lesson(pool, 0, SCENES, form, pretraining(negatives), 1.0)
     rng, found = random.Random(0), []
     while len(found) < DRAWN:

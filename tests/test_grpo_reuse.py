@@ -43,18 +43,11 @@ from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.shared_prompt import read_prompt
 from vrft_core.training.vision_cache import FeatureCache, Memory, PatchCache, tower
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NOTHING = Reuse(vision_features=False, image_preprocessing=False, shared_prompt=False)
 ALONE = {name: NOTHING.model_copy(update={name: True}) for name in Reuse.model_fields}
 STEPS, LEARNING_RATE = 5, 5e-3
 LANGUAGE = r".*language_model.*\.(q_proj|v_proj|up_proj)"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

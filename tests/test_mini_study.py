@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from vrft_core import io
+from vrft_core.annotations import Annotations
 from vrft_core.cell import Layout
 
 ROOT = Path(__file__).parents[1]
@@ -81,3 +83,29 @@ def test_the_share_of_training_labels_is_wrong_and_no_other():
     assert count == len(wrong) == 2 and max(wrong) < 8
     for image, row in zip(found["images"], found["annotations"], strict=True):
         assert sorted([*image["neg_category_ids"], row["category_id"]]) == [1, 2, 3]
+
+
+def test_wrong_labels_are_counted_in_the_sample_of_every_cell_of_the_data(tmp_path):
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    params = mini_study.load_params(tmp_path / "params.yaml")
+    names, images = params.benchmarks["icons"].embedded.names, range(1, 81)
+    truth: Any = {
+        "images": [
+            {"id": i, "split": "train", "sha256": f"{i}", "neg_category_ids": [], "not_exhaustive_category_ids": []}
+            for i in images
+        ],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1 + i % len(names)} for i in images],
+        "categories": [{"id": k, "name": name, "frequency": "c"} for k, name in enumerate(names, 1)],
+    }
+
+    def counted(labels: dict[int, int]) -> set[tuple[int, int]]:
+        rows = [row | {"category_id": labels.get(row["image_id"], row["category_id"])} for row in truth["annotations"]]
+        io.write_json(tmp_path / "data/raw/icons-embedded/annotations.json", truth | {"annotations": rows})
+        found = noisy_labels.samples(tmp_path, "icons-embedded", Annotations.from_dict(truth))
+        assert set(found) == {f"icons-mini-1shot-s{seed}" for seed in (0, 1, 2)}
+        return set(found.values())
+
+    assert counted({}) == {(0, 16)}
+    assert counted({i: 1 + (i + 1) % len(names) for i in images}) == {(16, 16)}
+    first, second = ([i for i in images if 1 + i % len(names) == label] for label in (1, 2))
+    assert counted(dict.fromkeys(first, 2) | dict.fromkeys(second, 1)) == {(2, 16)}

@@ -184,7 +184,7 @@ def test_options_of_the_other_way_to_measure_are_refused(project, own, options, 
 def test_a_name_needs_a_cell_and_something_must_be_measured(project, capsys):
     assert "--name: needs --cell" in refused(capsys, cli.main(["evaluate", "--rules", "coco", "--name", "x"]))
     assert "--rules, --cell: are missing" in refused(capsys, cli.main(["evaluate"]))
-    assert "--detections: is missing" in refused(
+    assert "--detections, --presence: are both missing" in refused(
         capsys, cli.main(["--root", str(project.root), "evaluate", "--cell", CELL])
     )
 

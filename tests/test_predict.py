@@ -30,21 +30,13 @@ from vrft_core.tasks import get_task
 from vrft_core.tasks.detection.prompts.questions import question
 from vrft_core.tasks.task import Example
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 FAMILIES = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl")
 TOKENIZER = detection_tokenizer(["cat", "hog"])
 PROCESSOR = build_processor(TOKENIZER, PATCH_SIZE, 784, 12544)
 LIMITS = {"batch_size": 64, "max_new_tokens": 20}
 ASKED = {0: ["cat", "zebra crossing"], 1: ["hog"], 2: ["cat", "hog", "猫"]}
 SIZES = {0: (112, 112), 1: (140, 84), 2: (56, 112)}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """More would only wait for each other at this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_policy import BOXES, detection_tokenizer, example, small_recipe, taught_policy, teach
+from small_policy import BOXES, detection_tokenizer, example, random_policy, small_recipe, taught_policy, teach
 
 from vrft_core import io, policy
 from vrft_core.annotations import Annotations
@@ -29,11 +29,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def small_policy(tmp_path_factory) -> Path:
     """Random weights: what it answers means nothing, but it answers."""
-    directory = tmp_path_factory.mktemp("policy")
-    tokenizer = detection_tokenizer(["cat", "dog"])
-    size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
-    policy.save(directory, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
-    return directory
+    return random_policy(tmp_path_factory.mktemp("policy"), ["cat", "dog"])
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """One training over several processes: the same numbers as in one, groups whole, and one process that writes."""
 
 import json
-import multiprocessing
 import os
-import socket
 from pathlib import Path
 
 import pytest
+from own_processes import ended, free_port, in_own_process
 from safetensors.torch import load_file
 from small_policy import drawn_by_question, small_recipe, taught_policy
 from small_project import CELL, edit_params, run, small_project
@@ -48,23 +47,10 @@ def _stage(root: Path, method: str, rank: int, count: int, port: int) -> None:
     raise SystemExit(cli.main(["--root", str(root), "stage", method, "--cell", CELL]))
 
 
-@pytest.fixture(scope="module")
-def stage():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vrft_core.training.rft", "vrft_core.training.sft", "peft"])
-
-    def call(root: Path, method: str, count: int) -> list[int]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        started = [context.Process(target=_stage, args=(root, method, rank, count, port)) for rank in range(count)]
-        for process in started:
-            process.start()
-        for process in started:
-            process.join(timeout=300)
-        return [process.exitcode for process in started]
-
-    return call
+def stage(root: Path, method: str, count: int) -> list[int | None]:
+    """The exit codes of as many processes that train together."""
+    port = free_port()
+    return ended(*[in_own_process(_stage, root, method, rank, count, port) for rank in range(count)])
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +70,7 @@ def projects(tmp_path_factory) -> dict[int, Layout]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["sft", "rft"])
-def test_two_processes_learn_what_one_learns(method, projects, stage):
+def test_two_processes_learn_what_one_learns(method, projects):
     assert stage(projects[1].root, method, 1) == [0]
     if method == "sft":  # by the launcher itself, as any door would start it
         launcher = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --main_process_port 0"
@@ -112,7 +98,7 @@ def test_two_processes_learn_what_one_learns(method, projects, stage):
 
 
 @pytest.mark.slow
-def test_groups_larger_than_what_a_process_computes_at_once_are_not_mixed(projects, stage):
+def test_groups_larger_than_what_a_process_computes_at_once_are_not_mixed(projects):
     for layout in projects.values():
         halves = {"batch_size": 16, "micro_batch_size": 2}  # two groups of 4 for each of two processes
         edit_params(layout.root, lambda params, halves=halves: params["recipes"]["mini"]["rft"].update(halves))

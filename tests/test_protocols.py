@@ -6,9 +6,9 @@ from pathlib import Path
 
 import official_layouts as layouts
 import pytest
+from served_sources import official_server, server_with_photos, sizes  # noqa: F401 - fixtures
 from small_policy import STEPS, small_recipe, taught_policy
 from small_project import edit_params
-from test_sources import photos, server, sizes  # noqa: F401 - fixtures
 
 from pipelines.checks.contracts import CONTRACTS
 from pipelines.checks.validation import validate
@@ -108,7 +108,7 @@ def stage(root: Path, name: str, cell: str) -> int:
 
 
 @pytest.fixture
-def flowers(server, monkeypatch):  # noqa: F811
+def flowers(server, monkeypatch):
     layouts.publish(monkeypatch, server, flowers102, layouts.flowers())
     monkeypatch.setattr(flowers102, "CLASSES", flowers102.CLASSES[:3])
     return server
@@ -165,7 +165,7 @@ def test_a_recipe_for_published_sets_refuses_others_and_names_those_there_are(ro
         add(root, "coco", "qwen2-vl-2b-published", [4], [0])
 
 
-def test_an_open_vocabulary_trains_on_cocos_categories_and_evaluates_lviss(photos, tmp_path, monkeypatch):  # noqa: F811
+def test_an_open_vocabulary_trains_on_cocos_categories_and_evaluates_lviss(photos, tmp_path, monkeypatch):
     layouts.publish(monkeypatch, photos, lvis, layouts.lvis())
     names = ["horse_buggy", "die"]
     settings = lvisovd.Settings(taught=["person", "cat"], categories=names, validation=0.25)
@@ -192,7 +192,7 @@ def _written(source, settings, directory: Path, tmp_path: Path) -> Path:
     return directory / "annotations.json"
 
 
-def test_no_photo_of_lviss_evaluation_is_trained_on(photos, tmp_path, monkeypatch):  # noqa: F811
+def test_no_photo_of_lviss_evaluation_is_trained_on(photos, tmp_path, monkeypatch):
     """LVIS's val has photos of COCO's train2017."""
     layouts.publish(monkeypatch, photos, lvis, layouts.lvis())
     content = coco.content

@@ -1,14 +1,14 @@
 """Groups without variance give way to other questions; everything else stays as it was."""
 
 import json
-import multiprocessing
 import os
 import signal
-import socket
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from own_processes import ended, free_port, in_own_process
 from small_policy import BOXES, STEPS, small_recipe, taught_policy
 
 from vrft_core.params import Recipe
@@ -127,27 +127,11 @@ def _in_a_process(root: Path, run: Path, kill_at: int | None = None, rank: int =
     run_training(root, run, recipe_with(2), log)
 
 
-@pytest.fixture(scope="module")
-def start():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vrft_core.training.rft", "peft"])
-
-    def call(*arguments, **options) -> multiprocessing.Process:
-        process = context.Process(target=_in_a_process, args=arguments, kwargs=options)
-        process.start()
-        return process
-
-    return call
-
-
-def ended(*started: multiprocessing.Process) -> list[int]:
-    for process in started:
-        process.join(timeout=300)
-    return [process.exitcode for process in started]
+start = partial(in_own_process, _in_a_process)
 
 
 @pytest.mark.slow
-def test_killed_and_taken_up_again_it_draws_the_same_questions(project, tmp_path, start):
+def test_killed_and_taken_up_again_it_draws_the_same_questions(project, tmp_path):
     assert ended(start(project, tmp_path / "whole")) == [0]
     assert ended(start(project, tmp_path / "broken", kill_at=3)) == [-signal.SIGKILL]
     assert [step for step, *_ in complete_checkpoints(tmp_path / "broken")] == [2]
@@ -162,10 +146,8 @@ def test_killed_and_taken_up_again_it_draws_the_same_questions(project, tmp_path
 
 
 @pytest.mark.slow
-def test_two_processes_of_which_one_needs_another_question_do_not_wait_for_each_other(project, tmp_path, start):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def test_two_processes_of_which_one_needs_another_question_do_not_wait_for_each_other(project, tmp_path):
+    port = free_port()
     assert ended(*(start(project, tmp_path / "run", rank=rank, count=2, port=port) for rank in (0, 1))) == [0, 0]
 
     rows = rollouts(tmp_path / "run")

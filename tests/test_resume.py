@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from own_processes import ended, in_own_process
 from small_policy import small_recipe, taught_policy
 from small_project import CELL, edit_params, small_project
 
@@ -53,20 +53,9 @@ def _kill_in(place: str, name: str, global_step: int, delay: float) -> None:
     setattr(owner, name, interrupted)
 
 
-@pytest.fixture(scope="module")
-def stage():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["vrft_core.training.rft", "vrft_core.training.sft", "peft", "mlflow.store.tracking.sqlalchemy_store"]
-    )
-
-    def call(*arguments) -> int:
-        process = context.Process(target=_stage, args=arguments)
-        process.start()
-        process.join(timeout=300)
-        return process.exitcode
-
-    return call
+def stage(*arguments) -> int | None:
+    """The exit code of `_stage` in a process of its own."""
+    return ended(in_own_process(_stage, *arguments))[0]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +80,7 @@ def projects(tmp_path_factory) -> tuple[Layout, Layout]:
         ("sft", [("update", 1), ("checkpoint", 2), ("update", 4), ("checkpoint", 4)]),
     ],
 )
-def test_a_stage_killed_anywhere_again_and_again_leaves_the_bytes_of_one_left_in_peace(method, phases, projects, stage):
+def test_a_stage_killed_anywhere_again_and_again_leaves_the_bytes_of_one_left_in_peace(method, phases, projects):
     whole, broken = projects
     cell, lot = Cell("mini", "lvis", 1, 0), random.Random(f"drill/{method}")
     assert stage(whole.root, method, None) == 0

@@ -18,18 +18,11 @@ from vrft_core.training.model_inputs import TRIED, WHOLE_PROMPTS, obstacle, posi
 from vrft_core.training.shared_prompt import Prompt, image_grid, text_inputs
 from vrft_core.training.vision_cache import FeatureCache, PatchCache, Patches, encode, tower
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 PICTURES = [tiny_families.picture(84, 56, 1), tiny_families.picture(56, 112, 2)]
 IN_ONE_LIST = ("idefics3", "smolvlm", "minicpmv4_6")  # image processors that want a row's images in a list
 ROUNDED = ("mistral3", "minicpmv4_6")  # families whose towers compute several images as one: no bit for bit
 GROUP, LENGTH = 3, 9
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def size(features: Any) -> int:

@@ -14,16 +14,14 @@ from pathlib import Path
 
 import chromium
 import pytest
+from own_processes import free_port
 from PIL import Image
-from small_policy import detection_tokenizer
+from small_policy import random_policy
 from starlette.testclient import TestClient
 
-from vrft_core import policy
 from vrft_core.cell import Layout
 from vrft_core.cli import main
 from vrft_core.errors import InputError
-from vrft_core.policy.model import PATCH_SIZE, build_model
-from vrft_core.policy.processor import build_processor
 from vrft_core.serving import app
 from vrft_core.serving.app import build
 from vrft_core.serving.models import Models
@@ -57,9 +55,7 @@ def project(tmp_path_factory) -> Path:
     shutil.copy(ROOT / "params.yaml", root)
     weights = Layout(root).policy(load_params(root / "params.yaml").parse_cell(CELL))
     weights.mkdir(parents=True)
-    tokenizer = detection_tokenizer(["cat", "dog"])
-    size = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 2, "vision_heads": 2}
-    policy.save(weights, build_model(tokenizer, 0, **size), build_processor(tokenizer, PATCH_SIZE, 784, 12544))
+    random_policy(weights, ["cat", "dog"])
     return root
 
 
@@ -189,9 +185,7 @@ def test_no_cell_but_a_whole_one_is_served(project):
 @pytest.fixture
 def served(project):
     """(process, address) of the real server."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "vrft_core.cli", "--root", str(project), "serve", CELL, "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

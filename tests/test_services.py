@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from own_processes import free_port, processes_for
 from small_policy import small_recipe, taught_policy
 from small_project import CELL, ROOT, edit_params, run, small_project
-from test_ui import free_port
 
 from pipelines import postgres
 from pipelines.children import answers
@@ -126,24 +126,14 @@ class Services:
     def ended(self, run_id: str) -> str:
         return wait(lambda: (status := self.runs().get(run_id)) in ENDED and status)
 
-    def processes(self) -> dict[int, str]:
-        """All that was started for this project."""
-        wanted, found = f"VRFT_ROOT={self.root}".encode(), {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-        return {pid: line for pid, line in found.items() if line}
-
     def part(self, words: str) -> int:
         """The process that was started with these words by the command itself."""
-        (pid,) = (pid for pid, line in self.processes().items() if words in line and parent(pid) == self.process.pid)
+        started = processes_for(self.root).items()
+        (pid,) = (pid for pid, line in started if words in line and parent(pid) == self.process.pid)
         return pid
 
     def stages(self) -> list[int]:
-        return [pid for pid, line in self.processes().items() if "vrft stage" in line]
+        return [pid for pid, line in processes_for(self.root).items() if "vrft stage" in line]
 
 
 def tags(run_of_mlflow: dict) -> dict[str, str]:
@@ -195,7 +185,7 @@ def test_both_stores_are_in_postgresql_which_nobody_else_can_reach(services):
     left = [path.name for path in services.root.rglob("*.db")]
     assert not left, "SQLite keeps nothing"
     password = (services.state / "postgres/password").read_text()
-    assert len(password) > 30 and not any(password in line for line in services.processes().values())
+    assert len(password) > 30 and not any(password in line for line in processes_for(services.root).values())
     assert not any(password in log.read_text() for log in (services.state / "logs").iterdir())
     assert (services.state / "postgres/password").stat().st_mode & 0o077 == 0
 
@@ -354,6 +344,6 @@ def test_a_backfill_over_seeds_makes_every_partition_and_shared_data_once(servic
 
 @LONG
 def test_when_it_is_killed_nothing_stays_behind(services):
-    assert len(services.processes()) >= 5
+    assert len(processes_for(services.root)) >= 5
     os.kill(services.process.pid, signal.SIGKILL)
-    wait(lambda: not services.processes(), 300)
+    wait(lambda: not processes_for(services.root), 300)

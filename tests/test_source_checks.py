@@ -9,7 +9,7 @@ from pathlib import Path
 import official_layouts as layouts
 import pytest
 from own_data import init, project
-from test_sources import photos, server, tables  # noqa: F401 - fixtures
+from served_sources import official_server, server_with_photos, server_with_tables  # noqa: F401 - fixtures
 
 from pipelines.checks.contracts import _descriptions
 from pipelines.checks.suites import suites

@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from served_sources import official_server, server_with_photos, server_with_tables  # noqa: F401 - fixtures
 from small_project import ROOT, edit_params, run, small_project
 from test_doors import tree
 from test_source_checks import SOURCES
-from test_sources import photos, server, tables  # noqa: F401 - fixtures
 
 from pipelines.checks.contracts import CONTRACTS
 from pipelines.checks.validation import validate

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from own_processes import free_port, processes_for
 from small_project import ROOT, run, small_project
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -26,12 +26,6 @@ pytestmark = [
 ]
 JSON = {"Content-Type": "application/json"}
 WRITES = "mutation { setConcurrencyLimit(concurrencyKey: %s, limit: 7) }"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Ui:
@@ -75,14 +69,7 @@ class Ui:
 
     def processes(self) -> dict[int, str]:
         """Descendants of the command, by their number; found by the project they were started for."""
-        mine, wanted = {}, f"VRFT_ROOT={self.root}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if wanted in (folder / "environ").read_bytes().split(b"\0") and int(folder.name) != os.getpid():
-                    mine[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-        return {pid: line for pid, line in mine.items() if line}
+        return {pid: line for pid, line in processes_for(self.root).items() if pid != os.getpid()}
 
 
 @pytest.fixture(scope="module")

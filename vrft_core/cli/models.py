@@ -175,7 +175,11 @@ def _request(
 @click.option("--published-lvis", is_flag=True, help="Also the number as Visual-RFT's notebook counted it.")
 @click.option(
     "--cell", metavar="CELL", type=CellKey(),
-    help="Beside the models of this cell or study, on its evaluation images; with --detections alone.",
+    help="Beside the models of this cell or study, on its evaluation images; with --detections or --presence alone.",
+)  # fmt: skip
+@click.option(
+    "--presence", metavar="NAME",
+    help="With --cell: score its own models' answers again, those to the questions of this protocol, such as oracle.",
 )  # fmt: skip
 @click.option("--name", metavar="TEXT", help="With --cell: keep the result for `vrft overview`, under this name.")
 @as_json
@@ -187,6 +191,7 @@ def evaluate(
     \b
     vrft evaluate --rules coco --ground-truth instances_val.json --detections found.json
     vrft evaluate --cell lvis-mini-1shot --detections detector.json --name "tuned detector"
+    vrft evaluate --cell lvis-mini-1shot --presence oracle
     """
     from vrft_core.commands.evaluate import Measurement
     from vrft_core.tasks import task_of_rules
@@ -194,9 +199,11 @@ def evaluate(
     if cell:
         _beside(project, cell, name, as_json, {**asked, "categories": categories})
         return
-    if name or not asked["rules"]:
-        option, remedy = ("--name", "give the cell") if name else ("--rules, --cell", "give one of the two")
-        raise InputError(option, "needs --cell" if name else "are missing", remedy)
+    for option, value in (("--name", name), ("--presence", asked.pop("presence"))):
+        if value:
+            raise InputError(option, "needs --cell", "give the cell")
+    if not asked["rules"]:
+        raise InputError("--rules, --cell", "are missing", "give one of the two")
     wanted = Measurement(categories=list(categories) or None, **asked)
     result, table = task_of_rules(wanted.rules).commands.evaluate(wanted)
     if as_json:
@@ -206,17 +213,25 @@ def evaluate(
 
 
 def _beside(project: Project, cell: str, name: str | None, as_json: bool, asked: dict[str, Any]) -> None:
-    from vrft_core.commands import outside
+    from vrft_core.commands import outside, rescored
 
-    detections = asked.pop("detections")
+    detections, presence = asked.pop("detections"), asked.pop("presence")
     if asked.pop("ranked_by") != "stated" or any(asked.values()):
         option = next((one for one, value in asked.items() if value), "ranked_by")
         raise InputError(
             f"--{option.replace('_', '-')}", "belongs to --rules, and a cell has its own", "give one of the two"
         )
-    if not detections:
-        raise InputError("--detections", "is missing", "name the file of answers to measure")
+    if bool(detections) == bool(presence) or (presence and name):
+        problem = "are there together" if presence else "are both missing"
+        raise InputError("--detections, --presence", problem, "name a file of answers to measure, or a protocol")
     found = project.cell(cell, "cell", "study")
+    if presence:
+        rescore = rescored.measure(project.layout, project.params, found, presence)
+        if as_json:
+            print_json(rescore)
+        else:
+            click.echo("\n".join(rescored.lines(rescore)))
+        return
     result = outside.measure(project.layout, project.params, found, detections, name)
     if as_json:
         print_json(result)

@@ -52,7 +52,7 @@ class Subject:
 
     @property
     def form(self) -> Form:
-        return Form.of(self.recipe, self.settings, self.benchmark.subject)
+        return Form.of(self.recipe, self.settings, self.benchmark)
 
     @property
     def images(self) -> Path:

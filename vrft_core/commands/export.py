@@ -78,7 +78,7 @@ def card(layout: Layout, params: Params, cell: Cell, method: str) -> str:
     recipe, record = params.recipe(cell), io.read_json(layout.training(cell, method))
     task = get_task(params.task(cell))
     selection = io.read_json(layout.few_shot(cell) / "selection.json")
-    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell).subject)
+    form = Form.of(recipe, params.task_settings(cell), params.benchmark(cell))
     asked, _ = task.prompts.longest(form, selection["categories"][0]["name"])
     came = provenance.provenance(layout.root, params, cell)
     hub = recipe.policy.hub

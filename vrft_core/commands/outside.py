@@ -33,13 +33,7 @@ def measure(layout: Layout, params: Params, cell: Cell, path: Path, name: str | 
     """
     if name is not None:
         _refuse_name(name)
-    task = get_task(params.task(cell))
-    cells = [one for one in params.cells() if one.at(cell.scope) == cell]
-    for one in cells:
-        for model in MODELS:
-            if not (made := layout.evaluation(one, model) / "predictions.jsonl").is_file():
-                raise InputError(made, "no such file", f"evaluate the cell's own models first: vrft run {one.key}")
-    inputs = [Inputs.read(layout, params, one, task) for one in cells]
+    task, inputs = get_task(params.task(cell)), evaluated(layout, params, cell)
     first = inputs[0]
     answers = task.commands.outside(path, list(first.rows["base"].values()), first.truth, first.settings)
     scores = [dict(one.scores()) for one in inputs]
@@ -67,6 +61,17 @@ def measure(layout: Layout, params: Params, cell: Cell, path: Path, name: str | 
     if name is not None:
         io.write_json(kept_as(layout, cell, name), result)
     return result
+
+
+def evaluated(layout: Layout, params: Params, cell: Cell) -> list[Inputs]:
+    """What the models of a cell, or of each cell of a study, answered. Raises InputError where they did not."""
+    cells = [one for one in params.cells() if one.at(cell.scope) == cell]
+    for one in cells:
+        for model in MODELS:
+            if not (made := layout.evaluation(one, model) / "predictions.jsonl").is_file():
+                raise InputError(made, "no such file", f"evaluate the cell's own models first: vrft run {one.key}")
+    task = get_task(params.task(cell))
+    return [Inputs.read(layout, params, one, task) for one in cells]
 
 
 def kept_as(layout: Layout, cell: Cell, name: str) -> Path:

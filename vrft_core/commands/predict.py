@@ -19,7 +19,7 @@ from vrft_core.errors import InputError
 from vrft_core.evaluation.asking import answered
 from vrft_core.families.form import Form
 from vrft_core.images import SUFFIXES, size
-from vrft_core.params import Params, Recipe
+from vrft_core.params import Benchmark, Params, Recipe
 from vrft_core.policy.loading import is_adapter
 from vrft_core.sources import coco_json, files
 from vrft_core.tasks import Task, get_task
@@ -38,14 +38,14 @@ class Request:
     images: Path
     categories: list[int]
     known: bool = True
-    subject: str | None = None  # what every image shows
+    benchmark: Benchmark | None = None  # of the cell, where the question follows it
 
     def examples(self, protocol: str | None) -> list[Example]:
         """What to ask, as `pairs`, with each image's file.
 
         Raises InputError for one that is not there, or not of the size that the annotations give.
         """
-        pairs, form = self.pairs(protocol), Form.of(self.recipe, self.recipe.tasks.get(self.task.name), self.subject)
+        pairs, form = self.pairs(protocol), Form.of(self.recipe, self.recipe.tasks.get(self.task.name), self.benchmark)
         names = {image: self.annotations.images[image]["file_name"] for image, _ in pairs}
         found = {image: files.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
@@ -69,8 +69,8 @@ def cell_request(layout: Layout, params: Params, cell: Cell, method: str, catego
     truth = Annotations.load(raw / "annotations.json").split("eval")
     chosen = _ids(truth, categories) if categories else truth.chosen(params.benchmark(cell).categories)
     task = get_task(params.task(cell))
-    subject = params.benchmark(cell).subject
-    return Request(task, params.recipe(cell), weights, adapter, truth, raw / "images", chosen, subject=subject)
+    benchmark = params.benchmark(cell)
+    return Request(task, params.recipe(cell), weights, adapter, truth, raw / "images", chosen, benchmark=benchmark)
 
 
 def cell_on_files_request(
@@ -93,7 +93,8 @@ def cell_on_files_request(
         named = [row["name"] for row in Annotations.load(raw / "annotations.json").categories.values()]
     task = get_task(params.task(cell))
     request = files_request(task, params.recipe(cell), weights, adapter, images, annotations, named)
-    return replace(request, subject=params.benchmark(cell).subject)
+    one_list = {"taught": "all", "categories": None}  # these images may show other categories than the cell's
+    return replace(request, benchmark=params.benchmark(cell).model_copy(update=one_list))
 
 
 def _weights(layout: Layout, cell: Cell, method: str, *data: Path) -> tuple[Path, Path | None]:

@@ -116,7 +116,7 @@ def _diagnostics(layout: Layout, params: Params, cell: Cell) -> tuple[bool, str]
 
 def _register(layout: Layout, params: Params, cell: Cell) -> registry.Version:
     trained = layout.model(cell, METHOD)
-    form = Form.of(params.recipe(cell), params.task_settings(cell), params.benchmark(cell).subject)
+    form = Form.of(params.recipe(cell), params.task_settings(cell), params.benchmark(cell))
     if form.native:
         raise InputError(
             f"recipes.{cell.recipe}.prompts.format",
@@ -169,7 +169,7 @@ def _show(layout: Layout, params: Params, cell: Cell, version: registry.Version)
     raw, task, settings = layout.raw(cell), get_task(params.task(cell)), params.task_settings(cell)
     everything = Annotations.load(raw / "annotations.json")
     truth, categories = everything.split("eval"), everything.chosen(params.benchmark(cell).categories)
-    form = Form.of(params.recipe(cell), settings, params.benchmark(cell).subject)
+    form = Form.of(params.recipe(cell), settings, params.benchmark(cell))
     pairs = task.prompts.questions(truth, categories, settings, layout.root)
     examples = list(task.prompts.examples(pairs, truth, images=raw / "images", form=form))
     rows, before = (io.read_jsonl(path) for path in files)

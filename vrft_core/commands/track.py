@@ -1,7 +1,7 @@
 """`vrft track --rebuild`: MLflow's runs from the files that the stages left, as after a clone and `dvc pull`.
 
-Runs that MLflow has already are not changed. Times are the present ones; curves, settings, results and reports are the
-original ones.
+Runs that MLflow has already are not changed. A model that version 0.1 recorded, in shares of 1 under the same names,
+gets a run in points. Times are the present ones; curves, settings, results and reports are the original ones.
 """
 
 from vrft_core import io, provenance, tracking

@@ -1,6 +1,6 @@
 """How a policy is asked and how its answers are written: its family's coordinate frame, and whether it thinks aloud.
 
-What the question is about comes with it: the noun for what the images show, and what the recipe says of the task.
+What the question is about comes with it: what the benchmark and the recipe say of the task.
 """
 
 from dataclasses import dataclass
@@ -8,28 +8,34 @@ from dataclasses import dataclass
 from vrft_core.families import registry
 from vrft_core.families.formats import Native
 from vrft_core.families.frames import Frame, frame, units
-from vrft_core.params import Policy, Recipe, TaskSettings
+from vrft_core.params import Benchmark, FewShot, Policy, Recipe, TaskSettings
 
 
 @dataclass(frozen=True)
 class Form:
     """What questions, answers and rewards of every task need to know of the policy.
 
-    `native`: its own way of writing boxes, where the recipe asks for that; None: the paper's. `subject`: what every
-    image shows, where the benchmark says so. `settings`: the task's, which questions may follow.
+    `native`: its own way of writing boxes, where the recipe asks for that; None: the paper's. `settings`, of the task,
+    `benchmark` and `few_shot`: what questions may follow.
     """
 
     policy: Policy
     thinking: bool
-    subject: str | None = None
     settings: TaskSettings | None = None
     native: Native | None = None
+    benchmark: Benchmark | None = None
+    few_shot: FewShot | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe, settings: TaskSettings | None = None, subject: str | None = None) -> "Form":
-        """Who only reads answers needs neither settings nor subject."""
+    def of(cls, recipe: Recipe, settings: TaskSettings | None = None, benchmark: Benchmark | None = None) -> "Form":
+        """Who only reads answers needs neither settings nor benchmark."""
         native = native_of(recipe.policy) if recipe.prompts.format == "native" else None
-        return cls(recipe.policy, recipe.prompts.thinking, subject, settings, native)
+        return cls(recipe.policy, recipe.prompts.thinking, settings, native, benchmark, recipe.few_shot)
+
+    @property
+    def subject(self) -> str | None:
+        """What every image shows, where the benchmark says so."""
+        return self.benchmark.subject if self.benchmark else None
 
     @property
     def family(self) -> str:

@@ -1,6 +1,6 @@
 """Recipes: how a benchmark is run. What differs between tasks stands under `tasks` and is handed in by the tasks."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -175,6 +175,10 @@ class TaskSettings(Strict):
     def unsuited(self, prompts: Prompts) -> str | None:
         """What of these settings such questions cannot give, in a few words; None where all is well."""
         return None
+
+    def asking(self, protocol: str) -> Self:
+        """These settings with another protocol of questions; a task that has one protocol stays as it is."""
+        return self
 
     @property
     def validation_samples(self) -> int:

@@ -29,7 +29,7 @@ def subjects(params: Params, recipe: Recipe) -> list[Subject]:
     found = []
     for name, share in wanted.items():
         benchmark = params.benchmarks[name]
-        form = Form.of(recipe, recipe.tasks.get(benchmark.task), benchmark.subject)
+        form = Form.of(recipe, recipe.tasks.get(benchmark.task), benchmark)
         found.append(Subject(get_task(benchmark.task), benchmark.embedded, share, form))
     return found
 

@@ -107,7 +107,7 @@ class Inputs:
         return cls(
             task=task,
             settings=settings,
-            form=Form.of(params.recipe(cell), settings, params.benchmark(cell).subject),
+            form=Form.of(params.recipe(cell), settings, params.benchmark(cell)),
             truth=truth,
             source={key: data.get(key) for key in ("info", "licenses")},
             categories=truth.chosen(params.benchmark(cell).categories),

@@ -82,7 +82,7 @@ def answers(
         answered, task=task, recipe=recipe, model=layout.policy(cell), adapter=adapter,
         images=io.sha256(raw / "annotations.json"),
     )  # fmt: skip
-    form = Form.of(recipe, settings, params.benchmark(cell).subject)
+    form = Form.of(recipe, settings, params.benchmark(cell))
     examples = partial(task.prompts.examples, images=raw / "images", form=form)
     questions = list(examples(task.prompts.questions(truth, categories, settings, layout.root), truth))
     with ask(run, questions, what=f"{cell.key} {method}: questions answered") as rows:

@@ -20,7 +20,7 @@ def prompts(layout: Layout, params: Params, cell: Cell) -> dict:
         "train": task.prompts.training(io.read_json(layout.few_shot(cell) / "selection.json")),
         "val": task.prompts.validation(validation, categories, settings),
     }
-    form, counts = Form.of(recipe, settings, params.benchmark(cell).subject), {}
+    form, counts = Form.of(recipe, settings, params.benchmark(cell)), {}
     with io.new_directory(layout.prompts(cell)) as directory:
         for split, asked in pairs.items():
             examples = list(task.prompts.examples(asked, annotations, raw / "images", form))

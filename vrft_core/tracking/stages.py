@@ -127,12 +127,18 @@ def log_report(layout: Layout, cell: Cell, methods: Sequence[str]) -> None:
 
 
 def recorded(layout: Layout, cell: Cell, method: str) -> bool:
-    """Whether a run of this very model is known with its evaluation."""
+    """Whether a run of this very model is known with its evaluation in points: version 0.1 recorded shares."""
     digest = provenance.directory_digest(layout.model(cell, method))
     with open_store(layout) as client:
         where = experiment_of(client, layout, cell)
         found = client.search_runs([where], f"tags.`{MODEL}` = '{digest}'", order_by=["start_time DESC"])
-    return any(name.startswith(INTERVAL) for run in found for name in run.data.metrics)
+    return any(_in_points(run.data.metrics) for run in found)
+
+
+def _in_points(metrics: Mapping[str, float]) -> bool:
+    """Upper ends of intervals tell: as shares none is above 1, as points they are, unless all is 0."""
+    ends = [value for name, value in metrics.items() if name.startswith(INTERVAL) and name.endswith("/high")]
+    return bool(ends) and (max(ends) > 1 or not any(ends))
 
 
 def find_or_create(client, layout: Layout, cell: Cell, stage: str, key: str) -> tuple[object, bool]:

@@ -1,9 +1,10 @@
 """What a recipe says of detection: what is asked, what boxes are ranked by, what answers are paid for."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from vrft_core.errors import InputError
 from vrft_core.params import Natural, Prompts, Strict, TaskSettings
 
 VERSION = 1
@@ -36,6 +37,12 @@ class Settings(TaskSettings):
     def asked_by(self) -> str:
         """oracle, self or map"""
         return self.presence if isinstance(self.presence, str) else "map"
+
+    def asking(self, protocol: str) -> Self:
+        """`protocol`: oracle or self, about all categories. Raises InputError for another one."""
+        if protocol not in ("oracle", "self"):
+            raise InputError("--presence", f"no {protocol!r} here", "give oracle or self")
+        return self.model_copy(update={"presence": protocol, "absent_share": 1.0})
 
     @model_validator(mode="after")
     def _ranking_can_be_had(self):

@@ -145,7 +145,7 @@ ClassDetails = TypedDict(
 class Details(TypedDict):
     per_class: dict[str, ClassDetails]  # by name
     confusions: list[Confusion]
-    class_list: bool
+    class_list: bool | str  # what the question named: nothing, all classes, or the image's half
     samples: int
 
 

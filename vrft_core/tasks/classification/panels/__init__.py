@@ -31,20 +31,27 @@ SMALL_PRINT = (
     "alone."
 )
 
+LISTED = {  # what the question named → the small print of a summary, the same in a sentence
+    False: (
+        "Open questions: no list of classes.",
+        "The question names no class: the model has to find the name itself.",
+    ),
+    True: ("The question listed all classes.", "The question listed the names of all classes."),
+    "halves": (
+        "The question listed one half: the taught classes or the others.",
+        "Asked about an image of a taught class, the question listed the taught classes, else the others.",
+    ),
+}
+
 
 def note(details: Details) -> str:
     """One line for the small print of a summary."""
-    asked = "The question listed all classes." if details["class_list"] else "Open questions: no list of classes."
-    return f"{asked} Strict accuracy; the lenient one is the published rule."
+    return f"{LISTED[details['class_list']][0]} Strict accuracy; the lenient one is the published rule."
 
 
 def how(details: Details) -> list[str]:
     """How it was measured, in sentences."""
-    told = (
-        "The question listed the names of all classes."
-        if details["class_list"]
-        else "The question names no class: the model has to find the name itself."
-    )
+    told = LISTED[details["class_list"]][1]
     lines = [
         f"Each model was asked once about each image, what it shows. {told}",
         "An answer is right (strictly) if all of it is the class's name or one of its synonyms, whatever the capitals, "

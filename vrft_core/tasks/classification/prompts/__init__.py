@@ -1,7 +1,7 @@
 """Classification questions: one an image, as examples; their texts are in `questions`."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vrft_core import sampling
@@ -68,7 +68,7 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
 
     The label is the category's name as one says it (`annotations.spoken`). A pair of an UNKNOWN class has no names.
     """
-    asked = question(form.subject, _listed(annotations, form), thinking=form.thinking)
+    listed = _listed(annotations, form)
     for image_id, category_id in pairs:
         image = annotations.images[image_id]
         names = spoken(annotations.categories[category_id]) if category_id != UNKNOWN else []
@@ -80,7 +80,7 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
             height=image["height"],
             image=images / image["file_name"],
             label=label,
-            question=asked,
+            question=question(form.subject, listed.get(category_id, listed[UNKNOWN]), thinking=form.thinking),
             answer=answer(label, thinking=form.thinking),
             truth=json.dumps({"category_id": category_id, "names": names}, ensure_ascii=False),
         )
@@ -88,16 +88,29 @@ def examples(pairs: Sequence[Pair], annotations: Annotations, images: Path, form
 
 def longest(form: Form, name: str) -> tuple[str, str]:
     """A question, with MANY classes where it lists them, and the answer `name`."""
-    listed = [name] * MANY if _lists(form) else []
+    listed = [name] * MANY if _way(form) else []
     return question(form.subject, listed, thinking=form.thinking), answer(name, thinking=form.thinking)
 
 
-def _listed(annotations: Annotations, form: Form) -> list[str]:
-    """The labels that a question names, in alphabetical order: the order of ids may tell which are related."""
-    return sorted(spoken(category)[0] for category in annotations.categories.values()) if _lists(form) else []
+def _listed(annotations: Annotations, form: Form) -> dict[int, list[str]]:
+    """Category id → the labels that the question about an image of it names; UNKNOWN: about any other image."""
+    way, everything = _way(form), annotations.categories
+    if not way:
+        return {UNKNOWN: []}
+    found = {UNKNOWN: _labels(annotations, everything)}
+    if way == "halves" and form.benchmark and form.few_shot:
+        taught = sampling.taught(annotations, form.few_shot, form.benchmark.sampled)
+        for half in (taught, set(annotations.chosen(form.benchmark.categories)) - taught):
+            found |= dict.fromkeys(half, _labels(annotations, half))
+    return found
 
 
-def _lists(form: Form) -> bool:
+def _labels(annotations: Annotations, categories: Iterable[int]) -> list[str]:
+    """In alphabetical order: the order of ids may tell which are related."""
+    return sorted(spoken(annotations.categories[category])[0] for category in categories)
+
+
+def _way(form: Form) -> bool | str:
     return isinstance(form.settings, Settings) and form.settings.class_list
 
 

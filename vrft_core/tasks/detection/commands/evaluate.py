@@ -8,6 +8,7 @@ import numpy as np
 
 from vrft_core.errors import InputError
 from vrft_core.tasks.detection.answers import Row
+from vrft_core.tasks.detection.commands import silence
 from vrft_core.tasks.detection.metrics import splits
 from vrft_core.tasks.detection.metrics.average_precision import Matches, published_lvis, summary
 from vrft_core.tasks.detection.metrics.columns import Detections, Truth, positions, read
@@ -32,19 +33,21 @@ def evaluate_files(
     latter's scores count. `split`: which images of the ground truth count, see `splits.chosen`.
 
     Object: AP, AP50, … , AR@100 or AR@300 in [0, 1], None where the references say -1, and `per_category`
-    {name: AP}; `split` where not all images count; for the rows of `vrft predict`, `unanswered_images` where images
-    with objects have no row; with `published`, `published_lvis` {"AP", "per_category"} as Visual-RFT's notebook counts
-    it. Raises InputError on unreadable or malformed files and on unknown names of categories and splits.
+    {name: AP}; `split` where not all images count; for the rows of `vrft predict`, `silence` (see there), and
+    `unanswered_images` where images with objects have no row; with `published`, `published_lvis` {"AP",
+    "per_category"} as Visual-RFT's notebook counts it. Raises InputError on unreadable or malformed files and on
+    unknown names of categories and splits.
     """
     if published and rules != "lvis":
         raise InputError("--published-lvis", "is another way to count LVIS AP", "use it with --rules lvis")
     data = read(ground_truth)
     truth = Truth.of(data, rules, ground_truth)
-    found, answered, asked = _detections(detections, ranking, data)
-    notes = []
+    found, answered, rows = _detections(detections, ranking, data)
+    notes, counted = [], data
     if name := splits.chosen(data, answered, split, ground_truth):
         positions(found.image_id, truth.image_ids, str(detections), "image_id", "images")
-        truth, everything = Truth.of(splits.only(data, name), rules, ground_truth), found
+        counted = splits.only(data, name)
+        truth, everything = Truth.of(counted, rules, ground_truth), found
         found = found.of_images(truth.image_ids)
         notes.append(f"  split {name} alone" + ("" if split else ": all detections are of it; --split takes another"))
         if others := len(everything.score) - len(found.score):
@@ -54,24 +57,27 @@ def evaluate_files(
     if name:
         result["split"] = name
     if unanswered := len(np.setdiff1d(matches.image_ids[np.unique(matches.truth_image)], answered)):
-        notes.append(f"  {unanswered} images with objects have no {'answer' if asked else 'detection'}: all missed")
-        if asked:
+        notes.append(f"  {unanswered} images with objects have no {'answer' if rows else 'detection'}: all missed")
+        if rows:
             result["unanswered_images"] = unanswered
+    if rows:
+        result["silence"] = silence.silence(rows, counted, rules)
+        notes += silence.lines(result["silence"])
     result["per_category"] = matches.average_precision()["per_category"]
     if published:
         result["published_lvis"] = published_lvis(matches)
     return result, _table(result, matches, found, truth, notes)
 
 
-def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detections, np.ndarray, bool]:
-    """Detections, ids of the images they speak of, and whether the file says so of images without any box."""
+def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detections, np.ndarray, list[Row]]:
+    """Detections, ids of the images they speak of, and the answers of `vrft predict`, where these are some."""
     rows = read(path)
     rows = [rows] if isinstance(rows, dict) and "boxes" in rows else rows
     if not (isinstance(rows, list) and rows and isinstance(rows[0], dict) and "boxes" in rows[0]):
         if ranking != "stated":
             raise InputError("--ranked-by", f"{path} holds one score a box", "it is for the rows of `vrft predict`")
         found = Detections.of(rows, path)
-        return found, np.unique(found.image_id), False
+        return found, np.unique(found.image_id), []
     names = {
         field: {row["id"]: row.get(name) for row in ground_truth[table]}
         for field, table, name in (("file_name", "images", "file_name"), ("category", "categories", "name"))
@@ -98,7 +104,7 @@ def _detections(path: Path, ranking: str, ground_truth: dict) -> tuple[Detection
                     "predict with --annotations, which gives the ids",
                 )  # fmt: skip
     answered = np.array(sorted({row["image_id"] for row in rows}), dtype=np.int64)
-    return Detections.of(found, f"{path}: boxes"), answered, True
+    return Detections.of(found, f"{path}: boxes"), answered, cast(list[Row], rows)
 
 
 def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None:
