@@ -56,6 +56,10 @@ class Item:
     absent: frozenset[str] | None = None
     partly: frozenset[str] = frozenset()  # names of which some objects may lack a label
 
+    @property
+    def data(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
 
 class Tree:
     """The files under a folder, hidden ones left out, and what a format reader finds in them.
