@@ -89,7 +89,9 @@ def test_columns_of_objects_that_differ_in_length_are_refused(tmp_path, photos):
     row = {"file_name": photos[0].file.name, "objects": {"bbox": [[1, 2, 3, 4]], "category": ["mug", "tin"]}}
     (tmp_path / "set/metadata.jsonl").write_text(json.dumps(row))
 
-    with pytest.raises(InputError, match=r"metadata\.jsonl: row 0: .*columns of objects of one length"):
+    with pytest.raises(
+        InputError, match=r"metadata\.jsonl: row 0: its objects must have boxes of four finite.*one length"
+    ):
         read(tmp_path / "set")
 
 

@@ -30,11 +30,12 @@ def read(tree: Tree) -> None:
         for number, row in enumerate(_rows(tree.root / file)):
             where, item = f"{tree.root / file}: row {number}", None
             with tree.problems.caught(where, "must hold an image's bytes, or name an image of the folder", remedy):
-                image: Any = next((row[key] for key in rows.SAME["image"] if row.get(key)), None)
-                held, said = (image["bytes"], image.get("path")) if isinstance(image, dict) else (image, None)
-                if isinstance(held, str):
-                    held, said = None, held
-                if not held and (found := tree.image(said or "", file)):
+                held: Any = next((row[key] for key in rows.SAME["image"] if row.get(key)), None)
+                said = held if isinstance(held, str) else ""
+                if isinstance(held, dict):
+                    held, said = held["bytes"], held.get("path") or ""
+                held = None if isinstance(held, str) else held
+                if not held and (found := tree.image(said, file)):
                     held = (tree.root / found).read_bytes()
                 data = memoryview(held).tobytes()
                 key = hashlib.sha256(data).hexdigest()
