@@ -76,7 +76,7 @@ def _add(tree: Tree, item: Item, result: dict[str, Any], where: str) -> None:
             (name,) = value["choices"]
             item.labels.append(Label(str(name), None, where))
         else:
-            remedy = "give it a label" if kind in BARE else "export rectangles, polygons, ellipses or choices"
+            remedy = "give it a label" if kind in BARE else "use boxes, polygons or ellipses; export brushes to COCO"
             tree.problems.add(where, f"of type {str(kind)[:40]!r} is not read here", remedy)
 
 

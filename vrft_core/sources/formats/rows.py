@@ -11,7 +11,7 @@ A row names an image, and has
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ CATEGORY = re.compile(r"belonging to the category '(.+?)' in the image")
 ASKED = re.compile(r"corresponding to the instruction: (.+?)\. (?:Output|If nothing)", re.DOTALL)
 
 
-def mine(columns: Sequence[str]) -> bool:
+def mine(columns: Iterable[str]) -> bool:
     """Whether rows with these columns name an image and say something of it."""
-    said = {"objects", *SAME["expression"], *SAME["label"]} & set(columns) or set(SOLVED) <= set(columns)
-    return bool(said) and bool(set(SAME["image"]) & set(columns))
+    has = set(columns)
+    return bool(has & set(SAME["image"])) and (
+        bool(has & {"objects", *SAME["expression"], *SAME["label"]}) or has >= set(SOLVED)
+    )
 
 
 def lower(row: Mapping[Any, Any]) -> dict[str, Any]:

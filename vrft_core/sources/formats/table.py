@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from vrft_core.errors import InputError
@@ -10,16 +11,17 @@ from vrft_core.sources.formats import rows
 from vrft_core.sources.formats.labels import Tree, split_of
 
 TITLE = "a CSV or JSON table"
+LOOKED_AT = 100  # rows
 
 
 def mine(tree: Tree, name: str) -> bool:
-    """Whether the first row names an image and says something of it."""
+    """Whether its first rows name an image and say something of it: in JSON those without labels may lack the key."""
     try:
-        row = next(_rows(tree, name), ("", {}))[1]
+        columns = {key for _, row in islice(_rows(tree, name), LOOKED_AT) for key in row}
     except InputError as error:
         tree.broken += [error] if tree.json(name) is None else []
         return False
-    return rows.mine(list(row))
+    return rows.mine(columns)
 
 
 def read(tree: Tree) -> None:
