@@ -129,3 +129,13 @@ def test_problems_and_solutions_in_json_lines_name_their_images(tmp_path, photos
     assert {row["expression"] for row in source.data["annotations"]} == {f"the {p.boxes[0][0]}" for p in photos}
     boxes = sorted(row["bbox"] for row in source.data["annotations"])
     assert boxes == [pytest.approx(box) for box in sorted(list(p.boxes[0][1]) for p in photos)]
+
+
+def test_boxes_in_parts_of_the_image_are_not_taken_for_pixels(tmp_path, photos):
+    for photo in photos:
+        own_formats.place(photo, tmp_path / "set")
+    rows = [[photo.file.name, "mug", 0.25, 0.25, 0.5, 1.0] for photo in photos]
+    own_formats.write_csv(tmp_path / "set/boxes.csv", ["image", "label", "xmin", "ymin", "xmax", "ymax"], rows)
+
+    with pytest.raises(InputError, match=r"boxes\.csv: line 2: this box, like all others, lies within one pixel; give"):
+        read(tmp_path / "set")

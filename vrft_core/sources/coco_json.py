@@ -84,10 +84,10 @@ def checked(path: Path, data: Any, problems: Problems) -> Dataset:
     if twice := sorted(name for name, count in names.items() if count > 1):
         problems.add(path, f"categories.name: {twice[0]!r} is used twice", "give each category its own name")
     images = _checked(path, "images", data["images"], lambda row: _image(row, categories, lvis == {True}), problems)
-    known = {row.get("id") for row in data["images"] if _is_id(row.get("id"))}
-    annotations = _checked(
-        path, "annotations", data["annotations"], lambda row: _annotation(row, images, known, categories), problems
-    )
+    known, rows = {row.get("id") for row in data["images"] if _is_id(row.get("id"))}, data["annotations"]
+    if not any("id" in row for row in rows):  # some tools leave it out
+        rows = [{**row, "id": number} for number, row in enumerate(rows, 1)]
+    annotations = _checked(path, "annotations", rows, lambda row: _annotation(row, images, known, categories), problems)
     if not any(not row["iscrowd"] for row in annotations.values()) and not problems.found:
         problems.add(path, "annotations: no image has an object", "a split needs at least one annotated image")
     if lvis == {False}:
