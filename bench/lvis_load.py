@@ -126,6 +126,7 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"{args.way:6} {time.process_time() - began:6.1f} s of CPU, {peak:.2f} GB at most, {count:,} annotations")
         return
+    args.folder.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         make(path)
     if not path.with_suffix(".json.zip").exists():

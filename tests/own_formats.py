@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ def drawn(folder: Path, count: int = 24, splits: bool = True) -> list[Photo]:
     return found
 
 
-def place(photo: Photo, *folders: Path) -> None:
+def place(photo: Photo, *folders: Path | str) -> None:
     target = Path(*folders)
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(photo.file, target / photo.file.name)
@@ -112,26 +113,40 @@ def voc(root: Path, photos: list[Photo]) -> None:
         )
 
 
+def uploaded(photo: Photo) -> str:
+    """The name under which Label Studio 1.23.2 stores `photo 0 ünd 'so'.png`."""
+    return f"0a1b2c3d-{re.sub(r'[^-.a-zA-Z0-9_äöü]', '', photo.file.name.replace(' ', '_'))}"
+
+
+def address(photo: Photo) -> str:
+    return f"/data/upload/3/{quote(uploaded(photo))}"
+
+
 def label_studio(root: Path, photos: list[Photo]) -> None:
-    """One file; splits, which it does not know, by the images' folders."""
+    """One file, as Label Studio 1.23.2 exports JSON; splits, which it does not know, by the images' folders."""
     tasks = []
     for number, photo in enumerate(photos, 1):
         place(photo, root, photo.split, "images")
         wide, high = photo.size
         results = [
             {
+                "id": f"r{place}",
                 "type": "rectanglelabels",
+                "from_name": "label",
+                "to_name": "image",
                 "original_width": wide,
                 "original_height": high,
+                "image_rotation": 0,
                 "value": {
                     "x": 100 * x / wide, "y": 100 * y / high, "width": 100 * w / wide, "height": 100 * h / high,
                     "rotation": 0, "rectanglelabels": [name],
                 },
             }
-            for name, (x, y, w, h) in photo.boxes
+            for place, (name, (x, y, w, h)) in enumerate(photo.boxes)
         ]  # fmt: skip
-        image = f"/data/upload/3/0a1b2c3d-{quote(photo.file.name)}"
-        tasks.append({"id": number, "data": {"image": image}, "annotations": [{"id": number, "result": results}]})
+        annotation = {"id": number, "result": results, "was_cancelled": False, "prediction": {}}
+        task = {"id": number, "annotations": [annotation], "drafts": [], "predictions": [], "meta": {}}
+        tasks.append({**task, "file_upload": uploaded(photo), "data": {"image": address(photo)}})
     (root / "project-1.json").write_text(json.dumps(tasks))
 
 

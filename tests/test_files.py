@@ -329,8 +329,8 @@ BROKEN = {
     "rows that are no objects": (
         lambda r: edit(r, "train", lambda d: d.update(images=[1])), "train.json", "images", "list of objects"
     ),
-    "a name that climbs out": image(0, "images[0].file_name", "out", file_name="../x.jpg"),
-    "an absolute name": image(0, "images[0].file_name", "out", file_name="/etc/x.jpg"),
+    "a name that climbs out": image(0, "images.file_name (id 1)", "leads out", file_name="../x.jpg"),
+    "an absolute name": image(0, "images.file_name (id 1)", "leads out", file_name="/etc/x.jpg"),
     "a name longer than any file's": image(0, "images.file_name", "no file", file_name="x" * 5000),
     "no name": image(0, "images[0].file_name", "missing", file_name=None),
     "two rows of one file": image(1, "images.file_name", "1.jpg", file_name="train/1.jpg"),

@@ -248,7 +248,7 @@ FAULTS = [
     ("voc", "*.xml", "<name>", "<name>" + "long" * 30, "line 4: label"),
     ("coco", "*.json", '"category_id": 1', '"category_id": 99', "category_id"),
     ("coco", "*.json", '.png"', '.gif"', "no one image"),
-    ("label-studio", "*.json", '"rotation": 0', '"rotation": 12', "task 1: result 0: is a rotated rectangle"),
+    ("label-studio", "*.json", '"rotation": 0', '"rotation": 12', "task 1: result 0: is rotated; draw it upright"),
     ("label-studio", "*.json", '"x": ', '"x": "left", "z": ', "task 1: result 0: must have"),
     ("label-studio", "*.json", '"original_width": ', '"original_width": 1e999, "w": ', "task 1: result 0: must have"),
     ("voc", "*.xml", "<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>', "is not XML that is read"),

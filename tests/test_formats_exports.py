@@ -294,3 +294,35 @@ def test_twenty_thousand_categories_and_licences_are_read(tmp_path, photos):
     file.write_text(json.dumps(data))
     with pytest.raises(InputError, match="id: 1 is used twice"):
         read(path)
+
+
+# Converters
+
+
+def test_coco_annotations_without_ids_are_counted(tmp_path, photos):
+    """As labelformat 0.1.17 writes them. Where only some lack the id, one was lost."""
+    path = folder(tmp_path, "coco", photos)
+    before = read(path).data
+    for file in path.rglob("*.json"):
+        data = json.loads(file.read_text())
+        for row in data["annotations"]:
+            del row["id"]
+        file.write_text(json.dumps(data))
+
+    assert read(path).data == before
+
+    data["annotations"][0]["id"] = 1
+    file.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"annotations\[1\]\.id: is missing"):
+        read(path)
+
+
+def test_xml_of_cvat_is_told_what_to_export(tmp_path, photos):
+    """`annotations.xml` of CVAT for images 1.1: one file for all images."""
+    own_formats.place(photos[0], tmp_path / "cvat/images")
+    box = '<box label="mug" xtl="1" ytl="2" xbr="30" ybr="40" occluded="0"/>'
+    text = f'<annotations><version>1.1</version><image id="0" name="{photos[0].file.name}">{box}</image></annotations>'
+    (tmp_path / "cvat/annotations.xml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(InputError, match=r"no <annotation> at the top; export Pascal VOC, COCO or YOLO"):
+        read(tmp_path / "cvat")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from vrft_core import io
+from vrft_core import io, lettering
 from vrft_core.images import open_rgb
 
 COLOURS = ("#d1495b", "#00798c", "#edae49", "#66a182", "#6a4c93", "#f4713f", "#2e4057", "#8d96a3")
@@ -50,7 +50,7 @@ def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
     unit = max(max(image.size) / 400, 1.0)
-    font = ImageFont.load_default(size=round(11 * unit))
+    font = lettering.font(round(11 * unit))
     colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(m.label for m in marks))}
     top = 0.0
     for mark in marks[:MOST]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from vrft_core import io
+from vrft_core import io, lettering
 from vrft_core.annotations import xyxy
 from vrft_core.images import open_rgb
 from vrft_core.sources.folders import Source
@@ -51,7 +51,7 @@ def _tile(image: dict, rows: list[dict], content: Path | bytes, names: dict[int,
     tile = Image.new("RGB", (TILE, TILE + TEXT), "white")
     left, top = (TILE - shown.width) // 2, (TILE - shown.height) // 2
     tile.paste(shown, (left, top))
-    pen, font = ImageDraw.Draw(tile), ImageFont.load_default(13)
+    pen, font = ImageDraw.Draw(tile), lettering.font(12)
     said: dict[str, str] = {}
     for row in rows:
         name = row.get("expression") or names[row["category_id"]]

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from vrft_core import io
+from vrft_core import io, lettering
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.cell_examples import Subject, spread
 from vrft_core.errors import InputError
@@ -131,7 +131,7 @@ def _tile(example: Example, boxes: list[list[float]]) -> Image.Image:
 
 
 def _text(lines: list[str], size: int) -> Image.Image:
-    font = ImageFont.load_default(size)
+    font = lettering.font(size)
     wide = max((round(font.getlength(line)) for line in lines), default=1)
     image = Image.new("RGB", (max(1, wide), max(1, len(lines) * (size + 4))), "white")
     draw = ImageDraw.Draw(image)

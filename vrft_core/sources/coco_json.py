@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from vrft_core import io
@@ -84,10 +84,10 @@ def checked(path: Path, data: Any, problems: Problems) -> Dataset:
     if twice := sorted(name for name, count in names.items() if count > 1):
         problems.add(path, f"categories.name: {twice[0]!r} is used twice", "give each category its own name")
     images = _checked(path, "images", data["images"], lambda row: _image(row, categories, lvis == {True}), problems)
-    known = {row.get("id") for row in data["images"] if _is_id(row.get("id"))}
-    annotations = _checked(
-        path, "annotations", data["annotations"], lambda row: _annotation(row, images, known, categories), problems
-    )
+    known, rows = {row.get("id") for row in data["images"] if _is_id(row.get("id"))}, data["annotations"]
+    if not any("id" in row for row in rows):  # some tools leave it out
+        rows = [{**row, "id": number} for number, row in enumerate(rows, 1)]
+    annotations = _checked(path, "annotations", rows, lambda row: _annotation(row, images, known, categories), problems)
     if not any(not row["iscrowd"] for row in annotations.values()) and not problems.found:
         problems.add(path, "annotations: no image has an object", "a split needs at least one annotated image")
     if lvis == {False}:
@@ -145,8 +145,6 @@ def _image(row: dict, categories: dict[int, dict], lvis: bool) -> dict:
         name = "/".join(row["coco_url"].split("/")[-2:])
     if not isinstance(name, str) or not name or "\0" in name:
         raise _Wrong("file_name", "is missing", "give the path relative to the image folder")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise _Wrong("file_name", f"{show(name)} leads out of the image folder", "give a path inside it")
     lists = {}
     for key in ("neg_category_ids", "not_exhaustive_category_ids"):
         lists[key] = row.get(key, []) if lvis else []

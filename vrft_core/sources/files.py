@@ -129,6 +129,11 @@ def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Pat
     located: dict[int, Path] = {}
     owner: dict[Path, int] = {}
     for i, image in dataset.images.items():
+        name = PurePosixPath(image["file_name"])
+        if name.is_absolute() or ".." in name.parts:
+            problem = f"images.file_name (id {i}): {coco_json.show(str(name))} leads out of the image folder"
+            problems.add(dataset.path, problem, "give a path inside it")
+            continue
         path = find(folder, image["file_name"])
         if path is None:
             problems.add(

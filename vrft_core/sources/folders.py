@@ -85,6 +85,9 @@ def read(folder: Path, format: str) -> Source:
     for image in images:
         _check(image, kind, problems)
     problems.refuse()
+    boxed = [(label.box, label.where) for image in images for label in image.item.labels if label.box]
+    if boxed and max(max(x + w, y + h) for (x, y, w, h), _ in boxed) <= 1:
+        raise InputError(boxed[0][1], "this box, like all others, lies within one pixel", "give boxes in pixels")
     images, remarks = divide(sorted(images, key=lambda image: image.item.name), folder)
     if empty := sum(not image.item.labels for image in images):
         remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")

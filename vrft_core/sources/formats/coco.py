@@ -22,7 +22,8 @@ def read(tree: Tree) -> None:
             if not (item := tree.named(row["file_name"], file, where, split_of(file, last=True))):
                 continue
             if item.size:
-                tree.problems.add(where, f"{row['file_name']!r} is also listed in {item.where}", "list each image once")
+                problem = f"{row['file_name'][:100]!r} is also listed in {item.where}"
+                tree.problems.add(where, problem, "list each image once; Label Studio, several annotators: export JSON")
             item.size, items[i] = (row["width"], row["height"]), item
             item.absent = frozenset(names[i] for i in row["neg_category_ids"])
             item.partly = frozenset(names[i] for i in row["not_exhaustive_category_ids"])

@@ -1,12 +1,15 @@
-"""Label Studio's JSON export, a list of tasks: rectangles, polygons (their boxes), choices of one class an image."""
+"""Label Studio's JSON export, a list of tasks: boxes, shapes (of which the box is taken), or one class an image."""
 
-import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from vrft_core.sources.formats.labels import Item, Label, Tree, around, box
 
 TITLE = "Label Studio JSON"
+SHAPES = ("rectanglelabels", "polygonlabels", "ellipselabels", "labels")
+BARE = ("rectangle", "polygon", "ellipse")  # with `labels` a result of its own
+NOTES = ("relation", "textarea", "taxonomy", "rating", "number", "datetime")
 
 
 def mine(tree: Tree, name: str) -> bool:
@@ -17,27 +20,53 @@ def mine(tree: Tree, name: str) -> bool:
 
 
 def read(tree: Tree) -> None:
-    """Of several annotations of a task the last that was not cancelled counts."""
+    """Of several annotations of a task the last that was not cancelled counts.
+
+    Choices that are made beside boxes say something of them, or of the image: they are no classes.
+    """
     for file in tree.of(mine):
-        for number, task in enumerate(tree.json(file)):
-            where = f"{tree.root / file}: task {task.get('id', number) if isinstance(task, dict) else number}"
-            problem = "must have annotations, and name one image of the folder in `data`"
-            with tree.problems.caught(where, problem, "export again"):
-                done = [list(one["result"]) for one in task["annotations"] if not one.get("was_cancelled")]
-                [name] = filter(None, (_image(said, tree, file) for said in task["data"].values()))
-                if not done:
-                    continue  # nobody has labelled it yet
-                item = tree.item(name, where)
-                for place, result in enumerate(done[-1]):
+        tasks = list(_tasks(tree, file))
+        beside = {
+            result.get("from_name")
+            for _, results, _ in tasks
+            if any(one.get("type") in SHAPES for one in results)
+            for result in results
+        }
+        for item, results, where in tasks:
+            labelled = {result.get("id") for result in results if result.get("type") == "labels"}
+            for place, result in enumerate(results):
+                kind, name = result.get("type"), result.get("from_name")
+                noted = kind in NOTES or (kind == "choices" and name in beside and name is not None)
+                if not noted and not (kind in BARE and result.get("id") in labelled):
                     _add(tree, item, result, f"{where}: result {place}")
 
 
-def _add(tree: Tree, item: Item, result: Any, where: str) -> None:
+def _tasks(tree: Tree, file: str) -> Iterator[tuple[Item, list[dict[str, Any]], str]]:
+    """(image, results, place) of each task that somebody has labelled."""
+    for number, task in enumerate(tree.json(file)):
+        where = f"{tree.root / file}: task {task.get('id', number) if isinstance(task, dict) else number}"
+        with tree.problems.caught(where, "must have data and annotations", "export again"):
+            done = [list(map(dict, one["result"])) for one in task["annotations"] if not one.get("was_cancelled")]
+            said = [unquote(text.partition("?d=")[2] or text.partition("?")[0]) for text in _texts(task["data"])]
+            found = {name for text in said if (name := tree.image(text, file))}
+            if len(found) != 1:
+                problem = f"{'several images' if found else 'no one image'} {', '.join(said)[:100]!r} in {tree.root}"
+                tree.problems.add(where, problem, "add the images under the names that they were uploaded with")
+            elif done:
+                yield tree.item(found.pop(), where), done[-1], where
+
+
+def _texts(data: dict[str, Any]) -> list[str]:
+    return [value for value in data.values() if isinstance(value, str)]
+
+
+def _add(tree: Tree, item: Item, result: dict[str, Any], where: str) -> None:
     with tree.problems.caught(where, "must have a type, one label, and its place in per cent", "export again"):
         kind, value = result["type"], result["value"]
-        if value.get("rotation"):
-            tree.problems.add(where, "is a rotated rectangle", "draw it upright: boxes here are parallel to the edges")
-        elif kind in ("rectanglelabels", "polygonlabels"):
+        if value.get("rotation") or result.get("image_rotation"):
+            problem = "is rotated" if value.get("rotation") else "was drawn on a rotated image"
+            tree.problems.add(where, problem, "draw it upright: boxes here are parallel to the edges")
+        elif kind in SHAPES:
             (name,) = value[kind]
             wide, high = item.size = int(result["original_width"]), int(result["original_height"])
             edges = around((float(x), float(y)) for x, y in _points(value))
@@ -47,18 +76,15 @@ def _add(tree: Tree, item: Item, result: Any, where: str) -> None:
             (name,) = value["choices"]
             item.labels.append(Label(str(name), None, where))
         else:
-            problem = f"of type {str(kind)[:40]!r} is not read here"
-            tree.problems.add(where, problem, "export rectangles, polygons or choices")
+            remedy = "give it a label" if kind in BARE else "use boxes, polygons or ellipses; export brushes to COCO"
+            tree.problems.add(where, f"of type {str(kind)[:40]!r} is not read here", remedy)
 
 
 def _points(value: dict[str, Any]) -> list[list[float]]:
-    x, y = value.get("x", 0), value.get("y", 0)
-    return value["points"] if "points" in value else [[x, y], [x + value["width"], y + value["height"]]]
-
-
-def _image(said: Any, tree: Tree, file: str) -> str | None:
-    """`/data/upload/3/1a2b3c4d-my%20cat.jpg` → the image, under the name it was exported or uploaded with."""
-    if not isinstance(said, str):
-        return None
-    plain = unquote(said.partition("?d=")[2] or said.partition("?")[0])
-    return tree.image(plain, file) or tree.image(re.sub(r"(^|/)[0-9a-f]{8}-([^/]+)$", r"\1\2", plain), file)
+    if "points" in value:
+        return value["points"]
+    x, y = value["x"], value["y"]
+    if "radiusX" in value:
+        wide, high = value["radiusX"], value["radiusY"]
+        return [[x - wide, y - high], [x + wide, y + high]]
+    return [[x, y], [x + value["width"], y + value["height"]]]

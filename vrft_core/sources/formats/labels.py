@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from vrft_core import io
 from vrft_core.errors import InputError
@@ -56,6 +57,10 @@ class Item:
     absent: frozenset[str] | None = None
     partly: frozenset[str] = frozenset()  # names of which some objects may lack a label
 
+    @property
+    def data(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
 
 class Tree:
     """The files under a folder, hidden ones left out, and what a format reader finds in them.
@@ -92,8 +97,9 @@ class Tree:
         self.files.sort()
         self.images = self.ending(*SUFFIXES)
         self._images = frozenset(self.images)
-        self._by_last = defaultdict[str, list[str]](list)
+        self._by_last, self._by_uploaded = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
         for name in self.images:
+            self._by_uploaded[_as_uploaded(PurePosixPath(name).name)].append(name)
             for key in {PurePosixPath(name).name, PurePosixPath(name).stem}:
                 self._by_last[key].append(name)
 
@@ -139,17 +145,26 @@ class Tree:
         """The image that a label file `near` means by `said`: a path from anywhere, perhaps another machine's.
 
         The one with the longest common end; of equals the one nearest to the label file. None where there is none.
+        Where none has that name: the one that Label Studio calls `/data/upload/1/1a2b3c4d-my_c%C3%A4t.jpg`.
         """
+        return self._image(said, near) or self._image(unquote(said), near) or self._uploaded(unquote(said), near)
+
+    def _image(self, said: str, near: str) -> str | None:
         wanted, here = said.replace("\\", "/").split("/"), near.split("/")[:-1]
         if (beside := "/".join([*here, *wanted])) in self._images:
             return beside
+        return _only(
+            self._by_last.get(wanted[-1], ()),
+            lambda parts: (_common(wanted[-2::-1], parts[-2::-1]), _common(here, parts)),
+        )
 
-        def fit(name: str) -> tuple[int, int]:
-            parts = name.split("/")
-            return _common(wanted[-2::-1], parts[-2::-1]), _common(here, parts)
-
-        *others, best = [None, *sorted(self._by_last.get(wanted[-1], ()), key=fit)]
-        return None if best and others[-1] and fit(best) == fit(others[-1]) else best
+    def _uploaded(self, said: str, near: str) -> str | None:
+        folder, _, name = said.rpartition("/")
+        if "upload" not in folder.split("/"):
+            return None
+        here, plain = near.split("/")[:-1], re.sub(r"^[0-9a-f]{8}-", "", name)
+        found = self._image(plain, near)
+        return found or _only(self._by_uploaded.get(plain, ()), lambda parts: (_common(here, parts),))
 
     def item(self, name: str, where: str, split: str | None = None) -> Item:
         """The item of an image, made when it is first asked for."""
@@ -191,6 +206,17 @@ def split_of(name: str, last: bool = False) -> str | None:
         if word in SPLIT_OF:
             return SPLIT_OF[word]
     return None
+
+
+def _as_uploaded(name: str) -> str:
+    """A file's name as Django, and so Label Studio, stores it: no spaces, of other signs only - _ and the full stop."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
+
+
+def _only(names: Iterable[str], fit: Callable[[list[str]], tuple[int, ...]]) -> str | None:
+    """The name whose parts fit best; None where there is none, or two fit equally."""
+    *others, best = [None, *sorted(names, key=lambda name: fit(name.split("/")))]
+    return None if best and others[-1] and fit(best.split("/")) == fit(others[-1].split("/")) else best
 
 
 def _common(one: list[str], other: list[str]) -> int:

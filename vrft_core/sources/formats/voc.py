@@ -67,7 +67,7 @@ def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
             raise ValueError("no <annotation> at the top")
     except (expat.ExpatError, ValueError, LookupError) as error:
         where = f"{tree.root / file}: line {parser.CurrentLineNumber}"
-        tree.problems.add(where, f"is not XML that is read here: {error}", "export it again")
+        tree.problems.add(where, f"is not XML that is read here: {error}", "export Pascal VOC, COCO or YOLO")
         return [(1, {})]
     return [(line, {path: "".join(texts).strip() for path, texts in said.items()}) for line, said in found]
 
