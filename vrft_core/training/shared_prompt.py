@@ -14,6 +14,7 @@ from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from vrft_core.policy.recording import recorded
 from vrft_core.policy.states import make_room, new_cache, spread
+from vrft_core.training import processors
 from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import Patches
 
@@ -201,7 +202,7 @@ def decode(
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
-        scores = logits_processor(ids, logits.float())
+        scores = processors.scores(logits_processor, ids, logits.float(), live, input_ids)
         if generation_config.do_sample:
             probabilities = scores.softmax(-1)
             if len(live) < rows:  # finished rows draw too, so that the others draw what they would have drawn
