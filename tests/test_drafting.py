@@ -11,6 +11,7 @@ from test_grpo_reuse import small_model, train
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, Qwen2VLConfig
 from transformers import Qwen2VLForConditionalGeneration as Qwen2VL
 
+from vrft_core import flops
 from vrft_core.params import Reuse
 from vrft_core.policy.states import new_cache
 from vrft_core.training import drafting, shared_prompt
@@ -131,6 +132,28 @@ def test_nothing_is_guessed_before_anything_was_said_and_a_repeated_answer_costs
     assert known.measured()["drafting/fewer"] > 1.5
 
 
+def test_what_wrong_guesses_took_is_counted_and_costs_flops():
+    model, known, run = small_model("qwen2-vl").eval(), Drafting(), 0
+
+    def count(module, args, kwargs):
+        nonlocal run
+        run += kwargs["input_ids"].numel() if "input_ids" in kwargs else 0  # prompts are given without a name
+
+    for seed in range(3):
+        written(model, seed, known)
+    known.measured()
+    hook = model.register_forward_pre_hook(count, with_kwargs=True)
+    found = answers(written(model, 3, known)[0])
+    hook.remove()
+
+    assert known.in_vain == run - sum(map(len, found)) > 0
+    known.measured()
+    assert known.in_vain == 0
+    shape, load = flops.Shape.of(model), flops.Load(rows=4, tokens=80, completion_tokens=40, patches=16)
+    assert flops.guessed(shape, load, 40) > shape.read(40, 4) + shape.say(40), "they attend to all before them"
+    assert flops.guessed(shape, load, 0) == 0
+
+
 def test_other_ends_than_a_token_or_a_length_are_refused():
     with pytest.raises(ValueError, match="drafting samples up to an end token or a length"):
         written(small_model("qwen2-vl"), 0, Drafting(), max_time=60.0)
@@ -217,6 +240,7 @@ def test_a_training_is_the_same_with_and_without_and_says_how_often_the_model_wa
     assert drafted.numbers("loss") == pytest.approx(plain.numbers("loss"), abs=1e-5)
     assert max((drafted.weights[name] - value).abs().max() for name, value in plain.weights.items()) < 1e-5
     assert len(drafted.numbers("drafting/passes")) == 3
+    assert (drafted.trainer.guessed_in_vain > 0, plain.trainer.guessed_in_vain) == (True, 0)
     assert plain.numbers("drafting/passes") == []
 
 

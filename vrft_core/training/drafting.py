@@ -42,6 +42,7 @@ class Drafting:
     """Earlier answers to guess from, and what they saved since the last look.
 
     passes: of the model, over tokens of answers. without: the same had nothing been guessed. guessed, held: tokens.
+    in_vain: places in those passes that gave no token of an answer, those that fill up a pass included.
     """
 
     drafts: Drafts = field(default_factory=Drafts)
@@ -49,6 +50,7 @@ class Drafting:
     without: int = 0
     guessed: int = 0
     held: int = 0
+    in_vain: int = 0
 
     def measured(self) -> dict[str, float]:
         """`drafting/passes`, `/fewer` (how many times fewer than without), `/held` (share of guesses); starts anew."""
@@ -57,7 +59,7 @@ class Drafting:
             found["drafting/fewer"] = self.without / self.passes
         if self.guessed:
             found["drafting/held"] = self.held / self.guessed
-        self.passes = self.without = self.guessed = self.held = 0
+        self.passes = self.without = self.guessed = self.held = self.in_vain = 0
         return found
 
 
@@ -176,6 +178,7 @@ def decode(
             kept.append(count)
             if answers[row][-1] not in ends and len(answers[row]) < most:
                 going.append(number)
+        drafting.in_vain += len(live) * width - sum(kept)
         longest = max(kept)
         mask = mask[:, : mask.shape[1] - width + longest]
         mask[:, -longest:] = (torch.arange(longest) < torch.tensor(kept)[:, None]).to(mask)

@@ -44,6 +44,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         self._rows: list[dict] = []
         self._features = FeatureCache()
         self._drafting = Drafting() if self.reuse.drafting else None
+        self.guessed_in_vain = 0  # places of passes, of all processes, for the current batch
         if any(self.reuse.model_dump().values()):
             limit = PATCH_BYTES if self.reuse.image_preprocessing else 0
             self._patches = PatchCache(self.processing_class.image_processor, limit)
@@ -51,6 +52,8 @@ class ReusingGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(self._take(inputs))
         if self._drafting is not None:
+            in_vain = torch.tensor(self._drafting.in_vain, device=self.accelerator.device)
+            self.guessed_in_vain = int(cast(Tensor, self.accelerator.reduce(in_vain, "sum")))
             for name, value in self._drafting.measured().items():
                 self._metrics["train" if self.model.training else "eval"][name].append(value)
         return output if self._prompts is None else {**output, "prompts": self._prompts}
