@@ -71,7 +71,7 @@ def main() -> None:
     adapted: Any = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=names))
     bare = adapted.get_base_model().eval()
     parts = [{"type": "image", "image": noise(1, 640, 480)[0]}, {"type": "text", "text": question}]
-    prompt = read_prompt(processor, [{"role": "user", "content": parts}], PatchCache(processor.image_processor))
+    prompt = read_prompt(processor, [{"role": "user", "content": parts}], PatchCache(processor.image_processor).patches)
     prompts, pad, end = [prompt] * options.group, processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id
     features = FeatureCache()
 

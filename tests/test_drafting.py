@@ -1,5 +1,6 @@
 """Guesses from earlier answers change how often the model is asked, and not one token of what is said."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from test_grpo_reuse import small_model, train
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, Qwen2VLConfig
 from transformers import Qwen2VLForConditionalGeneration as Qwen2VL
 
+from vrft_core import flops
 from vrft_core.params import Reuse
 from vrft_core.policy.states import new_cache
 from vrft_core.training import drafting, shared_prompt
@@ -38,22 +40,27 @@ def sampled(
     questions: list[str],
     known: Drafting | None,
     processor: LogitsProcessor | None = None,
+    way: Callable | None = shared_prompt.decode,
     **settings: Any,
 ) -> list[list[int]]:
-    """Prompts and answers [N, T], from a cache of the prompts; with guesses from `known`, or without any."""
+    """Prompts and answers [N, T], from a cache of the prompts; with guesses from `known`, or by `way` without any.
+
+    `way` None: the library's own.
+    """
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     if hasattr(model.model, "get_rope_index"):
         places = places.expand(3, -1, -1)
     cache = new_cache(model.config)
     model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=places[..., :-1], past_key_values=cache)
-    guessing = partial(drafting.decode, drafting=known, questions=questions)
+    if known is not None:
+        way = partial(drafting.decode, drafting=known, questions=questions)
     torch.manual_seed(seed)
     return model.generate(
         ids,
         attention_mask=mask,
         position_ids=places,
         past_key_values=cache,
-        custom_generate=shared_prompt.decode if known is None else guessing,
+        **({"custom_generate": way} if way else {}),
         generation_config=GenerationConfig(
             do_sample=True, pad_token_id=0, disable_compile=True, **{"top_k": 0, **settings}
         ),
@@ -80,6 +87,7 @@ SETTINGS = {
     "as it comes": {},
     "cut and sharpened": {"top_k": 40, "top_p": 0.9, "temperature": 0.8},
     "with a look at what was said": {"processor": Earlier(), "min_new_tokens": 4},
+    "with a penalty that knows each row's padding": {"repetition_penalty": 1.3},
 }
 
 
@@ -101,6 +109,15 @@ def test_tokens_and_random_numbers_are_those_of_a_plain_loop_however_good_the_gu
     assert 0.02 < found["drafting/held"] < 0.98, "guesses were kept and taken back"
 
 
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_plain_loop_that_drops_rows_says_what_the_librarys_own_loop_says(settings):
+    model = small_model("qwen2-vl").eval()
+    for seed in range(3):
+        expected = answers(written(model, seed, way=None, **settings)[0])
+        assert len(set(map(len, expected))) > 1
+        assert answers(written(model, seed, **settings)[0]) == expected
+
+
 def test_with_little_room_for_noise_no_row_runs_ahead_and_tokens_are_the_same(monkeypatch):
     model, known = small_model("qwen2-vl").eval(), Drafting()
     expected = written(model, 5)
@@ -118,6 +135,28 @@ def test_nothing_is_guessed_before_anything_was_said_and_a_repeated_answer_costs
 
     assert written(model, 7, known) == first
     assert known.measured()["drafting/fewer"] > 1.5
+
+
+def test_what_wrong_guesses_took_is_counted_and_costs_flops():
+    model, known, run = small_model("qwen2-vl").eval(), Drafting(), 0
+
+    def count(module, args, kwargs):
+        nonlocal run
+        run += kwargs["input_ids"].numel() if "input_ids" in kwargs else 0  # prompts are given without a name
+
+    for seed in range(3):
+        written(model, seed, known)
+    known.measured()
+    hook = model.register_forward_pre_hook(count, with_kwargs=True)
+    found = answers(written(model, 3, known)[0])
+    hook.remove()
+
+    assert known.in_vain == run - sum(map(len, found)) > 0
+    known.measured()
+    assert known.in_vain == 0
+    shape, load = flops.Shape.of(model), flops.Load(rows=4, tokens=80, completion_tokens=40, patches=16)
+    assert flops.guessed(shape, load, 40) > shape.read(40, 4) + shape.say(40), "they attend to all before them"
+    assert flops.guessed(shape, load, 0) == 0
 
 
 def test_other_ends_than_a_token_or_a_length_are_refused():
@@ -190,6 +229,7 @@ def test_a_training_is_the_same_with_and_without_and_says_how_often_the_model_wa
     assert drafted.numbers("loss") == pytest.approx(plain.numbers("loss"), abs=1e-5)
     assert max((drafted.weights[name] - value).abs().max() for name, value in plain.weights.items()) < 1e-5
     assert len(drafted.numbers("drafting/passes")) == 3
+    assert (drafted.trainer.guessed_in_vain > 0, plain.trainer.guessed_in_vain) == (True, 0)
     assert plain.numbers("drafting/passes") == []
 
 

@@ -38,7 +38,7 @@ from trl.trainer.utils import shuffle_sequence_dict
 from vrft_core.params import Reuse
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, VIDEO, VISION_END, VISION_START
-from vrft_core.training import grpo
+from vrft_core.training import reuse
 from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.shared_prompt import read_prompt
 from vrft_core.training.vision_cache import FeatureCache, Memory, PatchCache, tower
@@ -418,7 +418,7 @@ def test_features_of_a_trained_tower_outlive_no_step(tmp_path, capsys):
 
 
 def test_a_model_it_does_not_know_is_trained_as_trl_does_it_and_a_line_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grpo, "TRIED", frozenset())
+    monkeypatch.setattr(reuse, "TRIED", frozenset())
     run = train(tmp_path, Reuse(), steps=1)
     assert not any(run.trainer.reuse.model_dump().values())
     assert run.trainer._prompts is None
@@ -434,7 +434,7 @@ def test_a_prompt_is_read_as_the_processor_reads_it():
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
     expected = processor().apply_chat_template([messages], **options)
 
-    prompt = read_prompt(processor(), messages, PatchCache(processor().image_processor))
+    prompt = read_prompt(processor(), messages, PatchCache(processor().image_processor).patches)
 
     assert prompt.input_ids.tolist() == expected["input_ids"][0].tolist()
     assert prompt.token_types.tolist() == expected["mm_token_type_ids"][0].tolist()

@@ -100,6 +100,12 @@ def reinforced(shape: Shape, load: Load, adapter: bool, reference: bool, updates
     }
 
 
+def guessed(shape: Shape, load: Load, tokens: float) -> float:
+    """`tokens` run behind prompts and answers of the load's average length, and thrown away: wrong guesses."""
+    attention = 4 * shape.layers * shape.width * tokens * load.tokens / load.rows
+    return 2 * shape.language * tokens + attention + shape.say(tokens)
+
+
 def attending(text: Any) -> int:
     """How many of a language model's layers attend, and hold keys and values: hybrid models have others."""
     kinds = getattr(text, "layer_types", None)

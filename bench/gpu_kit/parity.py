@@ -24,7 +24,7 @@ def run(name: str, settings: Settings, rows: Rows) -> None:
     model, processor = build(name, text, device, settings.toy)
     add_fused_lm_head(model, temperature=1.0)  # as TRL's trainer does it: forward then gives log-probabilities
     model.eval()
-    patches = PatchCache(processor.image_processor)
+    patches = PatchCache(processor.image_processor).patches
     prompts = [
         read_prompt(processor, _turns(image, words), patches)
         for image, words in zip(pictures(2, settings.width, settings.height), (text, text + " Now."), strict=True)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
+from vrft_core.policy.adapters import plain_adapters
 from vrft_core.policy.recording import recorded
 from vrft_core.policy.states import ROOM, RoomyLayer, StateLayer, joined, new_cache
 
@@ -67,17 +68,30 @@ def complete(
     """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     asked = asked or read(processor, pictures, questions)
+    with plain_adapters(core):
+        return _complete(core, processor.tokenizer, asked, batch_size, max_new_tokens, generator, watched)
+
+
+def _complete(
+    core: Any,
+    tokenizer: Any,
+    asked: Asked,
+    batch_size: int,
+    max_new_tokens: int,
+    generator: torch.Generator | None,
+    watched: Sequence[int],
+) -> list[list[Tokens]]:
     tails = asked.tails
     cache, mask, position = _read_pictures(core, asked)
-    rows = [(picture, number) for picture, texts in enumerate(questions) for number in range(len(texts))]
+    rows = [(picture, number) for picture, texts in enumerate(tails) for number in range(len(texts))]
     rows.sort(key=lambda row: len(tails[row[0]][row[1]]))  # questions of similar length together: little padding
-    found: list[list[Any]] = [[None] * len(texts) for texts in questions]
+    found: list[list[Any]] = [[None] * len(texts) for texts in tails]
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         which = torch.tensor([picture for picture, _ in batch], device=mask.device)
         texts = [tails[picture][number] for picture, number in batch]
         answers = _answer(
-            core, processor.tokenizer, _selected(cache, which, max(map(len, texts)) + ROOM), mask[which],
+            core, tokenizer, _selected(cache, which, max(map(len, texts)) + ROOM), mask[which],
             position[which], texts, max_new_tokens, generator, watched,
         )  # fmt: skip
         for (picture, number), completion in zip(batch, answers, strict=True):

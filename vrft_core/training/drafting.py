@@ -16,23 +16,16 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.generation.logits_process import (
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
 
 from vrft_core.policy.states import StateLayer, make_room, new_cache, spread
+from vrft_core.training import processors
 from vrft_core.training.drafts import Drafts
 from vrft_core.training.shared_prompt import LOOK
 
 DEPTH = 8  # guesses a row and pass
 LEAST = 0.02  # chance that a guess and those before it hold, as earlier answers have it, below which there is no more
 NOISE_BYTES = 2**29  # of the noise that is kept: with a large vocabulary no row gets far ahead of the slowest
-# what changes a distribution without a look at the tokens before it
-UNSEEING = (SuppressTokensLogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper)
 
 
 def obstacle(config: PreTrainedConfig) -> str | None:
@@ -49,6 +42,7 @@ class Drafting:
     """Earlier answers to guess from, and what they saved since the last look.
 
     passes: of the model, over tokens of answers. without: the same had nothing been guessed. guessed, held: tokens.
+    in_vain: places in those passes that gave no token of an answer, those that fill up a pass included.
     """
 
     drafts: Drafts = field(default_factory=Drafts)
@@ -56,6 +50,7 @@ class Drafting:
     without: int = 0
     guessed: int = 0
     held: int = 0
+    in_vain: int = 0
 
     def measured(self) -> dict[str, float]:
         """`drafting/passes`, `/fewer` (how many times fewer than without), `/held` (share of guesses); starts anew."""
@@ -64,7 +59,7 @@ class Drafting:
             found["drafting/fewer"] = self.without / self.passes
         if self.guessed:
             found["drafting/held"] = self.held / self.guessed
-        self.passes = self.without = self.guessed = self.held = 0
+        self.passes = self.without = self.guessed = self.held = self.in_vain = 0
         return found
 
 
@@ -170,7 +165,7 @@ def decode(
             logits_to_keep=width,
         ).logits.float()
         passes += 1
-        scores = _processed(logits_processor, logits, input_ids[which], [answers[row] for row in live], guesses)
+        scores = _processed(logits_processor, logits, input_ids, live, answers, guesses)
         furthest = max(len(answers[row]) + len(guess) for row, guess in zip(live, guesses, strict=True))
         # places behind a row's own guesses are looked at for nothing: any noise serves
         drawn = noise.at(which, places.clamp(max=furthest), furthest)
@@ -183,6 +178,7 @@ def decode(
             kept.append(count)
             if answers[row][-1] not in ends and len(answers[row]) < most:
                 going.append(number)
+        drafting.in_vain += len(live) * width - sum(kept)
         longest = max(kept)
         mask = mask[:, : mask.shape[1] - width + longest]
         mask[:, -longest:] = (torch.arange(longest) < torch.tensor(kept)[:, None]).to(mask)
@@ -224,21 +220,27 @@ def _take(answer: list[int], said: list[int], guess: list[int], ends: set[int], 
 
 
 def _processed(
-    processor: Any, logits: Tensor, prompts: Tensor, answers: list[list[int]], guesses: list[list[int]]
+    processor: Any,
+    logits: Tensor,
+    prompts: Tensor,
+    live: list[int],
+    answers: list[list[int]],
+    guesses: list[list[int]],
 ) -> Tensor:
-    """Scores [rows, width, vocabulary]: each place as `processor` sees it with the tokens that stand before it.
+    """Scores [live, width, vocabulary]: each place as `processor` sees it with the tokens that stand before it.
 
-    Places behind a row's guesses stay as they are.
+    Places behind a row's guesses stay as they are. prompts, answers: of all rows; guesses: of those that `live`.
     """
-    if all(type(one) in UNSEEING for one in processor):
+    if processors.unseeing(processor):
         flat = logits.flatten(0, 1)
         return processor(flat.new_empty(len(flat), 0, dtype=torch.long), flat).view_as(logits)
     scores = logits.clone()
     for place in range(logits.shape[1]):
-        for length in {len(answer) for answer in answers}:
-            same = [i for i, one in enumerate(answers) if len(one) == length and len(guesses[i]) >= place]
+        for length in {len(answers[row]) for row in live}:
+            same = [i for i, row in enumerate(live) if len(answers[row]) == length and len(guesses[i]) >= place]
             if same:
-                written = torch.tensor([answers[i] + guesses[i][:place] for i in same], dtype=torch.long)
-                ids = torch.cat([prompts[same], written.to(prompts.device)], 1)
-                scores[same, place] = processor(ids, logits[same, place])
+                rows = torch.tensor([live[i] for i in same], device=prompts.device)
+                written = [answers[live[i]] + guesses[i][:place] for i in same]
+                ids = torch.cat([prompts[rows], torch.tensor(written, dtype=torch.long).to(prompts.device)], 1)
+                scores[same, place] = processors.scores(processor, ids, logits[same, place], rows, prompts)
     return scores

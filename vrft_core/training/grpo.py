@@ -4,28 +4,25 @@ Small overrides around TRL's own steps; the algorithm stays TRL's. Rewards and r
 itself to `shared_prompt` and `vision_cache`.
 """
 
-import sys
 from functools import partial
 from typing import Any, cast
 
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from trl.data_utils import prepare_multimodal_messages
 from trl.models.utils import unwrap_model_for_generation
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import split_tensor_dict
 
 from vrft_core.params import Reuse
+from vrft_core.policy.adapters import plain_adapters
 from vrft_core.training import drafting, shared_prompt
+from vrft_core.training.batches import holds_pictures, multimodal, until_end, whole_groups
 from vrft_core.training.drafting import Drafting
-from vrft_core.training.model_inputs import TRIED, obstacle, token_types
+from vrft_core.training.model_inputs import token_types
+from vrft_core.training.reuse import bare_model, is_sharded, without_obstacles
 from vrft_core.training.shared_prompt import Prompt, can_share, has_grid, image_grid, read_prompt, text_inputs
-from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache, frozen
-
-IMAGE_COLUMNS = ("image", "images")
+from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache
 
 
 class ReusingGRPOTrainer(GRPOTrainer):
@@ -42,11 +39,12 @@ class ReusingGRPOTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, reuse: Reuse | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reuse = _without_obstacles(self, reuse or Reuse())
+        self.reuse = without_obstacles(self, reuse or Reuse())
         self._prompts: list[Prompt] | None = None  # of the current rows; None: TRL's way
         self._rows: list[dict] = []
         self._features = FeatureCache()
         self._drafting = Drafting() if self.reuse.drafting else None
+        self.guessed_in_vain = 0  # places of passes, of all processes, for the current batch
         if any(self.reuse.model_dump().values()):
             limit = PATCH_BYTES if self.reuse.image_preprocessing else 0
             self._patches = PatchCache(self.processing_class.image_processor, limit)
@@ -54,6 +52,8 @@ class ReusingGRPOTrainer(GRPOTrainer):
     def _generate_and_score_completions(self, inputs: list[dict]) -> dict:
         output = super()._generate_and_score_completions(self._take(inputs))
         if self._drafting is not None:
+            in_vain = torch.tensor(self._drafting.in_vain, device=self.accelerator.device)
+            self.guessed_in_vain = int(cast(Tensor, self.accelerator.reduce(in_vain, "sum")))
             for name, value in self._drafting.measured().items():
                 self._metrics["train" if self.model.training else "eval"][name].append(value)
         return output if self._prompts is None else {**output, "prompts": self._prompts}
@@ -62,15 +62,22 @@ class ReusingGRPOTrainer(GRPOTrainer):
         """Make `inputs` the current rows; returns them in the form that TRL expects."""
         self._prompts, self._rows = None, inputs
         rows = [multimodal(row) for row in inputs]
-        if not any(self.reuse.model_dump().values()) or not all(map(_holds_pictures, rows)):
+        if not any(self.reuse.model_dump().values()) or not all(map(holds_pictures, rows)):
             return inputs
         # Without an image column TRL runs no processor of its own: prompts come from here, below
         self._prompts = self._read(rows)
         return rows
 
     def _read(self, rows: list[dict]) -> list[Prompt]:
+        """The rows' prompts; that of a group, whose rows lie side by side, is read once."""
         template = {"chat_template": self.chat_template, **self.chat_template_kwargs}
-        return [read_prompt(self.processing_class, row["prompt"], self._patches, **template) for row in rows]
+        patches = partial(self._patches.patches, settings=self._patches.settings())
+        read = partial(read_prompt, self.processing_class, read=patches, **template)
+        prompts: list[Prompt] = []
+        for i, row in enumerate(rows):
+            again = i > 0 and row["prompt"] == rows[i - 1]["prompt"]  # images are compared by their pixels
+            prompts.append(prompts[-1] if again else read(row["prompt"]))
+        return prompts
 
     def _tokenize_prompts(self, prompts: list) -> tuple:
         if self._prompts is None:
@@ -94,7 +101,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs) -> tuple:
         if self._prompts is None or self.use_vllm:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
-        if _is_sharded(self):
+        if is_sharded(self):
             fields = self._fields(self._prompts)
             return super()._generate_single_turn(prompt_ids, images, fields, num_generations, **kwargs)
         with (
@@ -106,8 +113,9 @@ class ReusingGRPOTrainer(GRPOTrainer):
             ) as model,
             torch.no_grad(),
             self.accelerator.autocast(),  # entered once: otherwise it would cast all weights for every token
+            plain_adapters(self.model),
         ):
-            bare = _bare(model)
+            bare = bare_model(model)
             ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)
             if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
                 start = shared_prompt.prefill(bare, bare, self._prompts, self._vision_inputs, self._padding)
@@ -122,7 +130,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 inputs = {"input_ids": ids, "attention_mask": mask, **token_types(bare, types)}
                 generation = {**inputs, **self._vision_inputs(bare, self._prompts)}
             tokens = model.generate(**generation, generation_config=self.generation_config)[:, ids.shape[1] :]
-        return [_until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
+        return [until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
 
     def _drafted(self) -> partial:
         keys = [prompt.key for prompt in cast(list[Prompt], self._prompts)]
@@ -138,7 +146,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         if self._buffered_inputs is before or "prompts" not in inputs:
             return inputs
         # TRL has dealt out single rows: put groups together again, in the order it drew
-        self._buffered_inputs = _whole_groups(self._buffered_inputs)
+        self._buffered_inputs = whole_groups(self._buffered_inputs)
         return self._buffered_inputs[self._step % cast(int, self.args.steps_per_generation)]  # TRL has filled it in
 
     def _compute_loss(self, model: nn.Module, inputs: dict) -> Tensor:
@@ -173,8 +181,8 @@ class ReusingGRPOTrainer(GRPOTrainer):
         self, model: nn.Module, prompts: list[Prompt], input_ids: Tensor, mask: Tensor, length: int
     ) -> tuple[Tensor, Tensor | None]:
         """Of the last `length` tokens of each row, [rows, length]; and entropies."""
-        bare = _bare(self.accelerator.unwrap_model(model))
-        checkpointing = bare.is_activation_checkpointing and torch.is_grad_enabled()  # it keeps no keys and values
+        bare = bare_model(self.accelerator.unwrap_model(model))
+        checkpointing = torch.is_grad_enabled() and bare.is_activation_checkpointing  # it keeps no keys and values
         if self.reuse.shared_prompt and can_share(prompts) and not checkpointing:
             return shared_prompt.log_probs(
                 model,
@@ -206,102 +214,12 @@ class ReusingGRPOTrainer(GRPOTrainer):
         if not images:
             return {}
         grid = {"image_grid_thw": image_grid(prompts, bare.device)} if has_grid(prompts) else {}
-        if self.reuse.vision_features and frozen(bare):
+        if self.reuse.vision_features and self._features.frozen(bare):
             return {**grid, "mm_encoder_outputs": {"image": self._features.features(bare, images)}}
         pixels = torch.cat([patches.pixel_values for patches in images]).to(bare.device)
         return {**grid, "pixel_values": pixels}
 
     def _fields(self, prompts: list[Prompt]) -> dict:
         """As TRL's own tokenisation gives them."""
-        pixels = self._vision_inputs(_bare(self.accelerator.unwrap_model(self.model)), prompts)
+        pixels = self._vision_inputs(bare_model(self.accelerator.unwrap_model(self.model)), prompts)
         return {**pixels, "mm_token_type_ids": [prompt.token_types.tolist() for prompt in prompts]}
-
-
-def _without_obstacles(trainer: ReusingGRPOTrainer, reuse: Reuse) -> Reuse:
-    """Switch off what is not exact here; say why on stderr."""
-    model = _bare(trainer.model)
-    off: dict[str, str] = {}
-    if model.config.model_type not in TRIED:
-        off = dict.fromkeys(Reuse.model_fields, f"{model.config.model_type} is not a model it knows")
-    elif trainer.tools or trainer.environment_factories is not None or trainer.rollout_func is not None:
-        off = dict.fromkeys(Reuse.model_fields, "prompts grow with tools, environments or a rollout function")
-    else:
-        if _is_sharded(trainer):
-            off["vision_features"] = "a process that skips the tower would leave the others waiting for its parameters"
-        elif not frozen(model):
-            off["vision_features"] = "the vision tower is trained"
-        elif trainer.args.sync_ref_model:
-            off["vision_features"] = "the reference model changes"
-        if why := obstacle(model):
-            off["shared_prompt"] = why
-        if why := off.get("shared_prompt") or _writes_otherwise(trainer) or drafting.obstacle(model.config):
-            off["drafting"] = why
-        if not hasattr(model.model, "get_rope_index") and ("vision_features" in off or not reuse.vision_features):
-            off = dict.fromkeys(Reuse.model_fields, off.get("vision_features", "its images go in together, as pixels"))
-    off = {name: why for name, why in off.items() if getattr(reuse, name)}
-    for why in dict.fromkeys(off.values()):
-        _say(f"without {', '.join(name for name in off if off[name] == why)}, as TRL does it: {why}")
-    reuse = reuse.model_copy(update=dict.fromkeys(off, False))
-    if reuse.shared_prompt and trainer.args.activation_checkpointing:
-        _say("shared_prompt only where there is no gradient: checkpointing keeps no keys and values")
-    return reuse
-
-
-def _writes_otherwise(trainer: ReusingGRPOTrainer) -> str | None:
-    """Who writes the completions, if not the loop that starts from a shared prompt."""
-    if trainer.use_vllm:
-        return "vLLM writes the completions"
-    if _is_sharded(trainer) or trainer.args.cache_implementation is not None:
-        return "the library's own loop writes the completions"
-    return None
-
-
-def _say(line: str) -> None:
-    print(f"grpo: {line}", file=sys.stderr, flush=True)
-
-
-def _is_sharded(trainer: GRPOTrainer) -> bool:
-    """Whether a forward pass gathers parameters from other processes."""
-    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-
-
-def _bare(model: Any) -> PreTrainedModel:
-    """The library's own model under an adapter."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def multimodal(row: dict) -> dict:
-    """The row with its images inside its prompt, as TRL puts them there."""
-    images = row.get("images") or [row[name] for name in ("image",) if row.get(name) is not None]
-    others = {name: value for name, value in row.items() if name not in IMAGE_COLUMNS}
-    return {**others, "prompt": prepare_multimodal_messages(row["prompt"], images=images)}
-
-
-def _holds_pictures(row: dict) -> bool:
-    parts = [part for message in row["prompt"] for part in message["content"]]
-    return all(isinstance(part.get("image"), Image) for part in parts if part["type"] == "image")
-
-
-def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
-    """Up to the first end token, which is included."""
-    stop = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
-    return tokens[: stop + 1]
-
-
-def _whole_groups(batches: list[dict]) -> list[dict]:
-    """The same rows in as many batches, those of one prompt next to each other, prompts in order of appearance."""
-    if len(batches) == 1:
-        return batches
-    prompts = [prompt for batch in batches for prompt in batch["prompts"]]
-    _, numbers = shared_prompt.distinct(prompts)
-    order = sorted(range(len(prompts)), key=numbers.__getitem__)
-    joined = {}
-    for name, value in batches[0].items():
-        if isinstance(value, list):
-            rows = [row for batch in batches for row in batch[name]]
-            joined[name] = [rows[i] for i in order]
-        elif value is None or value.ndim == 0:
-            joined[name] = value
-        else:
-            joined[name] = torch.cat([batch[name] for batch in batches])[order]
-    return split_tensor_dict(joined, len(batches))

@@ -201,7 +201,7 @@ def count_flops(record: Record, settings: Sft | Rft, policy: Path, adapter: bool
         return flops.supervised(shape, load, adapter)
     parts = flops.reinforced(shape, load, adapter, settings.beta != 0, settings.num_iterations)
     written_in_vain = parts["generation"] * settings.num_iterations * cost["discarded_tokens"] / cost["tokens"]
-    return sum(parts.values()) + written_in_vain
+    return sum(parts.values()) + written_in_vain + flops.guessed(shape, load, cost["guessed_in_vain"])
 
 
 def _file_parameters(path: Path) -> int:

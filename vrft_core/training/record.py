@@ -10,6 +10,7 @@ ROLLOUTS = "rollouts.jsonl"  # in a run folder: one row a completion
 COUNTERS = (
     "wall_seconds", "cpu_seconds",
     "completions", "tokens", "completion_tokens", "images", "patches", "discarded_tokens",
+    "guessed_in_vain",
 )  # fmt: skip
 
 
@@ -62,7 +63,8 @@ class Record:
     """Grows while training and travels with each checkpoint, so that a resumed run keeps what came before.
 
     `log`: one row a step. `cost` counts training alone: seconds, completions learned from, tokens, images and their
-    patches, and the tokens of groups that were replaced; `validation_cost` is what choosing a checkpoint took.
+    patches, the tokens of groups that were replaced, and places of passes that wrong guesses took; `validation_cost`
+    is what choosing a checkpoint took.
     """
 
     log: list[Step] = field(default_factory=list)
@@ -77,7 +79,8 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: dict) -> "Record":
-        return cls(**data)
+        """Counters that an earlier version did not know are 0."""
+        return cls(**data | {"cost": dict.fromkeys(COUNTERS, 0) | data["cost"]})
 
 
 class Clock:

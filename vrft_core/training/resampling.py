@@ -17,7 +17,8 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 
-from vrft_core.training.grpo import ReusingGRPOTrainer, multimodal
+from vrft_core.training.batches import multimodal
+from vrft_core.training.grpo import ReusingGRPOTrainer
 
 SAME = 1e-6  # rewards that differ by less differ by rounding; TRL divides differences by a deviation of 1e-4 at least
 

@@ -52,6 +52,7 @@ class GrpoTrainer(Counting, ResamplingGRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         self.batch_examples = [row["id"] for row in self._rows]
         self.record.cost["discarded_tokens"] += self.discarded_tokens
+        self.record.cost["guessed_in_vain"] += self.guessed_in_vain
         self._log_constant_rewards()
         # TRL's logs span processes too
         rows = gather_object([{name: row[name] for name in ROLLOUT} for row in self._rows])

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from vrft_core.policy.recording import recorded
 from vrft_core.policy.states import make_room, new_cache, spread
+from vrft_core.training import processors
 from vrft_core.training.model_inputs import positions, token_types
-from vrft_core.training.vision_cache import PatchCache, Patches
+from vrft_core.training.vision_cache import Patches
 
 # tokens of each row between two looks at which rows have ended: a GPU stands still while it is looked at
 LOOK = {"cpu": 1, "cuda": 8}
@@ -34,10 +36,13 @@ class Prompt:
     images: tuple[Patches, ...]
 
 
-def read_prompt(processor, messages: list[dict], cache: PatchCache, **template) -> Prompt:
-    """A conversation whose parts hold PIL images, up to where the answer begins: what the processor makes of it."""
+def read_prompt(processor, messages: list[dict], read: Callable[[Image], Patches], **template) -> Prompt:
+    """A conversation whose parts hold PIL images, up to where the answer begins: what the processor makes of it.
+
+    `read` is a `PatchCache.patches`.
+    """
     parts = [part for message in messages for part in message["content"] if part["type"] == "image"]
-    images = tuple(cache.patches(part["image"]) for part in parts)
+    images = tuple(read(part["image"]) for part in parts)
     [text] = processor.apply_chat_template([messages], add_generation_prompt=True, tokenize=False, **template)
     places = [processor.replace_image_token(patches.inputs, image_idx=0) for patches in images]
     [expanded], _ = processor.get_text_with_replacements([text], places)
@@ -197,7 +202,7 @@ def decode(
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
-        scores = logits_processor(ids, logits.float())
+        scores = processors.scores(logits_processor, ids, logits.float(), live, input_ids)
         if generation_config.do_sample:
             probabilities = scores.softmax(-1)
             if len(live) < rows:  # finished rows draw too, so that the others draw what they would have drawn

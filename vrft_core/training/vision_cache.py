@@ -80,16 +80,21 @@ class PatchCache:
         self.image_processor = image_processor
         self.memory: Memory[Patches] = Memory(limit, lambda patches: _tensors(list(patches.inputs.values())))
 
-    def patches(self, image: Image) -> Patches:
-        key = self._key(image)
+    def patches(self, image: Image, settings: str | None = None) -> Patches:
+        """`settings`: what `settings` says now, for a caller with several images."""
+        key = self._key(image, settings or self.settings())
         if (found := self.memory.get(key)) is None:
             found = Patches(key, dict(self.image_processor(images=[[image]], return_tensors="pt")))
             self.memory.put(key, found)
         return found
 
-    def _key(self, image: Image) -> str:
+    def settings(self) -> str:
+        """The image processor's, as text."""
+        return self.image_processor.to_json_string()
+
+    def _key(self, image: Image, settings: str) -> str:
         digest = hashlib.blake2b(image.tobytes(), digest_size=16)
-        digest.update(f"{image.mode} {image.size} {self.image_processor.to_json_string()}".encode())
+        digest.update(f"{image.mode} {image.size} {settings}".encode())
         return digest.hexdigest()
 
 
@@ -102,6 +107,7 @@ class FeatureCache:
     def __init__(self, limit: int = FEATURE_BYTES) -> None:
         self.limit = limit
         self.memories: WeakKeyDictionary[PreTrainedModel, tuple[int, Memory[Output]]] = WeakKeyDictionary()
+        self._towers: WeakKeyDictionary[PreTrainedModel, list[nn.Parameter]] = WeakKeyDictionary()
 
     @torch.no_grad()
     def features(self, model: PreTrainedModel, images: list[Patches]) -> Output:
@@ -117,8 +123,17 @@ class FeatureCache:
                 memory.put(patches.key, features)
         return join([found[patches.key] for patches in images])
 
+    def frozen(self, model: PreTrainedModel) -> bool:
+        """As the function `frozen`; a model's parameters are looked for once."""
+        return not any(parameter.requires_grad for parameter in self._tower(model))
+
+    def _tower(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        if (found := self._towers.get(model)) is None:
+            found = self._towers[model] = tower(model)
+        return found
+
     def _memory(self, model: PreTrainedModel) -> Memory[Output]:
-        written = sum(parameter._version for parameter in tower(model))
+        written = sum(parameter._version for parameter in self._tower(model))
         if model not in self.memories or self.memories[model][0] != written:
             self.memories[model] = written, Memory(self.limit, lambda features: _tensors(list(features.values())))
         return self.memories[model][1]
