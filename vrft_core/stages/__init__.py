@@ -56,7 +56,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     disk is full or may not be written to (before it begins, if that can be seen then), and where an input is damaged.
     """
     spent_before = cpu_seconds()
-    module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(SCOPES[name])
+    module, cell = import_module(module_of(name)), cell.at(SCOPES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
@@ -73,6 +73,11 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
         if out := _out(layout, cell, name):
             note["digest"] = digest_of(out, name in _WEIGHTS)
         return numbers
+
+
+def module_of(name: str) -> str:
+    """The module that a stage is in."""
+    return f"vrft_core.stages.{_MODULES.get(name, name)}"
 
 
 def _refuse_damaged(layout: Layout, cell: Cell, maker: str) -> None:
