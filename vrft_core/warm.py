@@ -46,7 +46,7 @@ def kept() -> Iterator[dict[str, str]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "vrft_core.cli.forking", str(listening.fileno()), str(place)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=_home(),
-            pass_fds=[listening.fileno()], start_new_session=True,
+            env=dict(os.environ), pass_fds=[listening.fileno()], start_new_session=True,
         )  # fmt: skip
     assert process.stdin
     try:
