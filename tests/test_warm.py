@@ -1,4 +1,4 @@
-"""Stages that are forks of one process: whatever happens to who waits, to the fork or to that process, nothing stays."""
+"""Stages as forks of one process: whatever happens to who waits, to the fork or to that process, nothing stays."""
 
 import os
 import shutil

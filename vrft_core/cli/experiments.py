@@ -32,7 +32,7 @@ class StageName(click.ParamType):
     name = "STAGE"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from vrft_core.stages import OF_SOME, STAGES
+        from vrft_core.stage_names import OF_SOME, STAGES
 
         known = [*STAGES, *OF_SOME]
         if value not in known:
@@ -40,7 +40,7 @@ class StageName(click.ParamType):
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-        from vrft_core.stages import OF_SOME, STAGES
+        from vrft_core.stage_names import OF_SOME, STAGES
 
         return completions([*STAGES, *OF_SOME], incomplete)
 

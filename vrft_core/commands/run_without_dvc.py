@@ -33,7 +33,7 @@ def reproduce(root: Path, targets: list[str], narrator: Narrator, variables: Map
             for out in stage.outs:
                 _remove(root / out)
             narrator.start(stage.target)
-            if status := _run(root, stage.command, narrator, variables):
+            if status := _run(root, stage.command, narrator, variables or {}):
                 return status
             with exclusive(root / PLACE / "record.lock", "dvc.lock"):
                 record(root, stage.target, needed | {"outs": entry(root, stage)["outs"]})

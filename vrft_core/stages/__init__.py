@@ -13,24 +13,10 @@ from vrft_core.damage import digest_of, refuse_damaged
 from vrft_core.locks import exclusive, together
 from vrft_core.outcomes import outcome, outcome_noted
 from vrft_core.params import Params
+from vrft_core.stage_names import OF_SOME, SCOPES, STAGES
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
 
-# stage → the scope its outputs are shared in
-STAGES = {
-    "raw": "data",
-    "few_shot": "cell",
-    "prompts": "cell",
-    "policy": "recipe",
-    "sft": "cell",
-    "rft": "cell",
-    "base_eval": "setup",
-    "sft_eval": "cell",
-    "rft_eval": "cell",
-    "report": "cell",
-    "study": "study",
-}
-OF_SOME = {"comparison": "study"}  # the same of stages that not every study has: `Params.compared`
-SCOPES = STAGES | OF_SOME
+__all__ = ["OF_SOME", "SCOPES", "STAGES", "lock_file", "module_of", "outcome_file", "project_lock", "run_stage"]
 # what a stage writes in, besides its run folder
 _WRITES = {"raw": "data", "few_shot": "data", "prompts": "data", "policy": "models"}
 _TRAININGS = ("sft", "rft")
