@@ -9,6 +9,7 @@ the fork ends, and the fork is killed when it is. Where there is no such process
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,6 +56,7 @@ def kept() -> Iterator[dict[str, str]]:
         process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(1)
+            shutil.rmtree(place.parent, ignore_errors=True)  # it was killed
 
 
 def stage(name: str, arguments: Sequence[str]) -> int | None:
