@@ -4,11 +4,11 @@
     python bench/overhead.py --project DIR --cell lvis-mini-1shot-s0   # in one where the cell is up to date
 
 Measured, each in a process of its own: `vrft --help`; loading Dagster's definitions with 300 cells in the grid, with
-the graph resolved by DVC and then as kept from before; `dvc repro rft_eval@CELL` and Dagster's `lvis_rft_eval` with
+the graph resolved anew and then as kept from before; `dvc repro rft_eval@CELL` and Dagster's `lvis_rft_eval` with
 everything upstream, where all is up to date; and in the new project a whole cell through Dagster, split into the
-stages' processes and the orchestrator's own time, and another one by `vrft run`. Time is CPU time of the process and its children, and wall time; the
-least of the repeats, after one that is not counted. The machine's load stands in the last line: wall times of a busy
-machine say little.
+stages' processes and the orchestrator's own time, and another one by `vrft run`. Time is CPU time of the process and
+its children, and wall time; the least of the repeats, after one that is not counted. The machine's load stands in the
+last line: wall times of a busy machine say little.
 """
 
 import argparse
