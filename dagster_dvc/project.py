@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -55,7 +55,7 @@ class DvcProject(dg.ConfigurableResource):
         stages, read = self._resolve()
         files = resolved.digests(root, read)
         if read.issuperset(DECLARED) and all(files[name] == before[name] for name in DECLARED):
-            resolved.store(path, made_by, files, [asdict(stage) for stage in stages.values()])
+            resolved.store(path, made_by, files, [vars(stage) for stage in stages.values()])
         return stages
 
     def _resolve(self) -> tuple[dict[str, Stage], set[str]]:

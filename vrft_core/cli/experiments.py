@@ -32,7 +32,7 @@ class StageName(click.ParamType):
     name = "STAGE"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        from vrft_core.stages import OF_SOME, STAGES
+        from vrft_core.stage_names import OF_SOME, STAGES
 
         known = [*STAGES, *OF_SOME]
         if value not in known:
@@ -40,7 +40,7 @@ class StageName(click.ParamType):
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-        from vrft_core.stages import OF_SOME, STAGES
+        from vrft_core.stage_names import OF_SOME, STAGES
 
         return completions([*STAGES, *OF_SOME], incomplete)
 
@@ -128,6 +128,11 @@ def overview(project: Project, cells: tuple[str, ...], out: Path | None) -> None
 @as_json
 def stage(project: Project, stage: str, cell: str, as_json: bool) -> None:
     """Run one stage of one cell, even if it is up to date."""
+    from vrft_core import warm
+
+    again = ["--root", str(project.root), "stage", stage, "--cell", cell, *(["--json"] if as_json else [])]
+    if (status := warm.stage(stage, again)) is not None:
+        raise SystemExit(status)
     from vrft_core.commands.texts import one_line
     from vrft_core.stages import run_stage
 

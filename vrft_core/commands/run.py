@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
+from vrft_core import warm
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.new import link_code
 from vrft_core.commands.run_without_dvc import reproduce
@@ -52,11 +53,12 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     narrator = Narrator()
     for line in ahead(layout, params, cell):
         narrator.line(line)
-    if find_spec("dvc") is None:
-        status = reproduce(layout.root, targets, narrator)
-    else:
-        while (status := _repro(layout.root, targets, known, narrator)) is None:
-            pass  # another process held a lock of DVC's, and has released it
+    with warm.kept() as variables:
+        if find_spec("dvc") is None:
+            status = reproduce(layout.root, targets, narrator, variables)
+        else:
+            while (status := _repro(layout.root, targets, known, narrator, variables)) is None:
+                pass  # another process held a lock of DVC's, and has released it
     if status:
         raise SystemExit(status)
     return layout.report(cell)
@@ -74,7 +76,9 @@ def _refuse_unknown_rewards(params: Params, cell: Cell) -> None:
             ) from None
 
 
-def _repro(root: Path, targets: list[str], known: set[str], narrator: Narrator) -> int | None:
+def _repro(
+    root: Path, targets: list[str], known: set[str], narrator: Narrator, variables: dict[str, str]
+) -> int | None:
     """Run `dvc repro`, translating what it prints; 0, or the failed stage's exit status.
 
     None where another process works on the same files, after waiting for it; `known`: as in `wait_for_dvc`.
@@ -85,6 +89,7 @@ def _repro(root: Path, targets: list[str], known: set[str], narrator: Narrator) 
         "DVC_NO_ANALYTICS": "1",
         "PYTHONUNBUFFERED": "1",
         **narrator.environment(),
+        **variables,
     }
     command = [sys.executable, "-m", "dvc", "repro", *targets]
     process = subprocess.Popen(

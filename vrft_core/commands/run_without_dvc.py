@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from vrft_core.locks import exclusive, together
 PLACE = ".dvc/tmp/vrft"  # Dagster's side locks a stage there, too
 
 
-def reproduce(root: Path, targets: list[str], narrator: Narrator) -> int:
-    """Bring stages up to date with all they need; 0, or the exit status of the stage that failed."""
+def reproduce(root: Path, targets: list[str], narrator: Narrator, variables: Mapping[str, str] | None = None) -> int:
+    """Bring stages up to date with all they need; 0, or the exit status of the stage that failed.
+
+    `variables`: for the environment of each stage.
+    """
     known = stages(root)
     for stage in dict.fromkeys(one for target in targets for one in in_order(known, target)):
         with _locked(root, stage.target, makers(known, stage)):
@@ -30,7 +33,7 @@ def reproduce(root: Path, targets: list[str], narrator: Narrator) -> int:
             for out in stage.outs:
                 _remove(root / out)
             narrator.start(stage.target)
-            if status := _run(root, stage.command, narrator):
+            if status := _run(root, stage.command, narrator, variables or {}):
                 return status
             with exclusive(root / PLACE / "record.lock", "dvc.lock"):
                 record(root, stage.target, needed | {"outs": entry(root, stage)["outs"]})
@@ -50,10 +53,10 @@ def _locked(root: Path, target: str, needed: Iterable[str]) -> Iterator[None]:
         yield
 
 
-def _run(root: Path, command: str, narrator: Narrator) -> int:
+def _run(root: Path, command: str, narrator: Narrator, variables: Mapping[str, str]) -> int:
     program, *arguments = command.split()
     assert program == "vrft", "dvc.yaml runs nothing else"
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", **narrator.environment()}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", **narrator.environment(), **variables}
     process = subprocess.Popen(
         [sys.executable, "-m", "vrft_core.cli", *arguments], cwd=root, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,

@@ -13,24 +13,10 @@ from vrft_core.damage import digest_of, refuse_damaged
 from vrft_core.locks import exclusive, together
 from vrft_core.outcomes import outcome, outcome_noted
 from vrft_core.params import Params
+from vrft_core.stage_names import OF_SOME, SCOPES, STAGES
 from vrft_core.storage import LITTLE, refuse_unwritable, training_need, trouble_named
 
-# stage → the scope its outputs are shared in
-STAGES = {
-    "raw": "data",
-    "few_shot": "cell",
-    "prompts": "cell",
-    "policy": "recipe",
-    "sft": "cell",
-    "rft": "cell",
-    "base_eval": "setup",
-    "sft_eval": "cell",
-    "rft_eval": "cell",
-    "report": "cell",
-    "study": "study",
-}
-OF_SOME = {"comparison": "study"}  # the same of stages that not every study has: `Params.compared`
-SCOPES = STAGES | OF_SOME
+__all__ = ["OF_SOME", "SCOPES", "STAGES", "lock_file", "module_of", "outcome_file", "project_lock", "run_stage"]
 # what a stage writes in, besides its run folder
 _WRITES = {"raw": "data", "few_shot": "data", "prompts": "data", "policy": "models"}
 _TRAININGS = ("sft", "rft")
@@ -56,7 +42,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     disk is full or may not be written to (before it begins, if that can be seen then), and where an input is damaged.
     """
     spent_before = cpu_seconds()
-    module, cell = import_module(f"vrft_core.stages.{_MODULES.get(name, name)}"), cell.at(SCOPES[name])
+    module, cell = import_module(module_of(name)), cell.at(SCOPES[name])
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
@@ -73,6 +59,11 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
         if out := _out(layout, cell, name):
             note["digest"] = digest_of(out, name in _WEIGHTS)
         return numbers
+
+
+def module_of(name: str) -> str:
+    """The module that a stage is in."""
+    return f"vrft_core.stages.{_MODULES.get(name, name)}"
 
 
 def _refuse_damaged(layout: Layout, cell: Cell, maker: str) -> None:

@@ -13,9 +13,9 @@ from vrft_core.tracking.nights import log_night
 from vrft_core.tracking.record import MODEL, Run, resend
 from vrft_core.tracking.sender import DVC_DIGEST, DVC_PATH
 from vrft_core.tracking.stages import KEY, log_evaluation, log_report, recorded, run
-from vrft_core.tracking.store import experiment, open_store, tracking_uri
+from vrft_core.tracking.store import experiment, load, open_store, tracking_uri
 
 __all__ = [
-    "DVC_DIGEST", "DVC_PATH", "KEY", "MODEL", "Run", "address", "experiment", "log_evaluation", "log_night",
-    "log_report", "open_store", "recorded", "resend", "run", "tracking_uri",
+    "DVC_DIGEST", "DVC_PATH", "KEY", "MODEL", "Run", "address", "experiment", "load", "log_evaluation",
+    "log_night", "log_report", "open_store", "recorded", "resend", "run", "tracking_uri",
 ]  # fmt: skip

@@ -29,15 +29,7 @@ def tracking_uri(layout: Layout) -> str:
 @contextlib.contextmanager
 def open_store(layout: Layout) -> Iterator:
     """An MLflow client; trouble in the block becomes one line. Two stages may start at once: a lock guards the file."""
-    for name, value in {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print the password in it
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
-    }.items():
-        os.environ.setdefault(name, value)
+    _quiet()
     if not installed():
         raise InputError("mlflow", "is not installed", "pip install mlflow")
     from mlflow import MlflowClient
@@ -54,6 +46,27 @@ def open_store(layout: Layout) -> Iterator:
             f"MLflow cannot be reached: {first_line(error)}",
             "start the server, or unset MLFLOW_TRACKING_URI to keep the runs in mlflow.db",
         ) from error
+
+
+def load() -> None:
+    """Import what a client needs, for processes that are forked from this one. Raises ImportError without MLflow."""
+    _quiet()
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
+def _quiet() -> None:
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print the password in it
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    }.items():
+        os.environ.setdefault(name, value)
 
 
 def installed() -> bool:
