@@ -34,14 +34,14 @@ from dagster._core.execution.retries import RetryMode
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from pipelines.dvc_assets import GPU_POOL, HERE, PLACE
-from vrft_core import costs
+from vrft_core import machine
 
 EVERY = 0.2  # seconds between looks for an interruption
 
 
 def step_threads(gpu_stages: int | None) -> dg.ExecutorDefinition:
     """`gpu_stages`: how many of those in the pool `gpu` a run has at once; None: as many as do not need each other."""
-    limits = [{"key": PLACE, "value": HERE, "limit": max(1, int(costs.cpus()))}]
+    limits = [{"key": PLACE, "value": HERE, "limit": max(1, int(machine.cpus()))}]
     if gpu_stages:
         limits.append({"key": PLACE, "value": GPU_POOL, "limit": gpu_stages})
 

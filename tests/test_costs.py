@@ -10,7 +10,7 @@ import pytest
 import yaml
 from small_project import ROOT
 
-from vrft_core import costs
+from vrft_core import machine
 from vrft_core.cell import Layout
 from vrft_core.cli import main
 from vrft_core.cli.costs import cost_table, cost_text
@@ -116,7 +116,7 @@ def test_status_shows_what_a_cell_cost_and_the_room_it_takes(layout, capsys):
 
 
 def test_a_quota_of_the_control_group_is_no_more_than_the_processors():
-    assert 0 < costs.cpus() <= len(os.sched_getaffinity(0))
+    assert 0 < machine.cpus() <= len(os.sched_getaffinity(0))
 
 
 def test_no_out_of_dvc_lies_where_costs_are_written(layout):

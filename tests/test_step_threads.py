@@ -16,7 +16,7 @@ from pipelines.dvc_assets import GPU_POOL, HERE, PLACE
 from pipelines.executors import gpu_executor, room
 from pipelines.executors.work import Work
 from pipelines.step_threads import step_threads
-from vrft_core import costs, machine
+from vrft_core import machine
 from vrft_core.commands import telling
 from vrft_core.locks import any_of
 
@@ -46,7 +46,7 @@ Program = tuple[str, ...]  # a Python program and its arguments
 
 @pytest.fixture
 def two_cpus(monkeypatch):
-    monkeypatch.setattr(costs, "cpus", lambda: 2)
+    monkeypatch.setattr(machine, "cpus", lambda: 2)
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vrft_core import machine
 from vrft_core.cell import Cell, Layout
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
@@ -42,7 +43,7 @@ class Meter:
         found = {
             "seconds": round(seconds, 2),
             "cpu_seconds": round(cpu_seconds() - self._cpu, 2),
-            "cpus": cpus(),
+            "cpus": machine.cpus(),
             "peak_memory_mb": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
         }
         cards, memory = _cards_used()
@@ -110,15 +111,6 @@ def added(rows: Sequence[dict]) -> dict | None:
 def cpu_seconds() -> float:
     """Of this process since it began, and of its children that have ended."""
     return sum(os.times()[:4])
-
-
-def cpus() -> float:
-    """How many this process may use: its affinity, and the quota of its control group."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return own if quota == "max" else min(own, round(int(quota) / int(period), 2))
-    return own
 
 
 def _cards_used() -> tuple[list[str], int]:

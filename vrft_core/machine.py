@@ -1,5 +1,6 @@
-"""What this machine has, found without PyTorch: memory, and whether there is a GPU. CPUs belong to `costs`."""
+"""What this machine has, found without PyTorch: CPUs, memory, and whether there is a GPU."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -13,6 +14,15 @@ def has_gpu() -> bool:
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in HIDDEN:
         return False
     return any(any(DEVICES.glob(card)) for card in CARDS)
+
+
+def cpus() -> float:
+    """How many this process may use: its affinity, and the quota of its control group."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return own if quota == "max" else min(own, round(int(quota) / int(period), 2))
+    return own
 
 
 def memory() -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vrft_core import costs, machine
+from vrft_core import machine
 from vrft_core.params import Params
 
 GPU_STAGES = ("policy", "base_eval", "sft", "rft", "sft_eval", "rft_eval")
@@ -13,7 +13,7 @@ def at_once(threads: int | None, memory_mb: int) -> int:
     """How many stages of `threads` (None: all CPUs) and `memory_mb` (2^20 bytes) each. One where there is a GPU."""
     if machine.has_gpu():
         return 1
-    by_cpus = costs.cpus() // (threads or costs.cpus())
+    by_cpus = machine.cpus() // (threads or machine.cpus())
     return max(1, int(min(by_cpus, machine.memory() // (memory_mb * 2**20))))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from vrft_core.costs import cpus
+from vrft_core.machine import cpus
 
 LIMIT = 2  # three threads divide small matrix products, and round them, otherwise
 
