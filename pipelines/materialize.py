@@ -6,6 +6,7 @@ What is up to date is not run again. The run appears in Dagster's pages like one
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +17,7 @@ from pipelines.definitions import project_root
 from pipelines.dvc_assets import partition
 from pipelines.executors import executor_name
 from pipelines.executors.room import GPU_STAGES, most_at_once
+from vrft_core import warm
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.telling import ahead, result
 from vrft_core.errors import InputError
@@ -32,7 +34,10 @@ def run_cell(root: Path, cell: Cell) -> list[str]:
     job = dg.build_reconstructable_job(
         definitions.__name__, "cell_job", None, {"root": str(root), "benchmark": cell.benchmark}
     )
-    with dg.DagsterInstance.get() as instance, alive(root) as tags:
+    # a job of a cluster is to run in its own allocation
+    kept = warm.kept() if executor_name() == "local" else nullcontext({})
+    with dg.DagsterInstance.get() as instance, alive(root) as tags, kept as variables:
+        os.environ.update(variables)
         end_dead_runs(instance, root)
         of_cell = {"dagster/partition": partition(cell)}
         result = dg.execute_job(job, instance, run_config=QUIET, tags=tags | of_cell)

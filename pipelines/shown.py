@@ -13,6 +13,7 @@ from pipelines import previews
 from pipelines.pages import FOLDERS, link
 from vrft_core import io, tracking
 from vrft_core.cell import Cell, Layout
+from vrft_core.costs import attempts, cost_file
 from vrft_core.params import Params
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
@@ -24,6 +25,7 @@ EVALUATIONS = {"base_eval": "base", "sft_eval": "sft", "rft_eval": "rft"}
 RECORDED = {"policy": "policy", "sft": "sft", "rft": "rft", **EVALUATIONS}  # stage → whose run in MLflow
 CHECKED = ("raw", "few_shot", "prompts")  # stages whose output has data docs
 COMPARED = ("report", "study")
+SPENT = ("cpu_seconds", "peak_memory_mb")
 ENDS = {"": "value", ", low end": "low", ", high end": "high"}  # of a 95 % interval
 
 
@@ -41,9 +43,16 @@ def metadata(root: Path, params: Params, cell: Cell, stage: str, reported: Mappi
     if stage == "comparison":
         found["result"] = dg.MetadataValue.md((layout.comparison(cell) / "summary.md").read_text(encoding="utf-8"))
     found |= links(layout, cell, stage)
+    reported = {**reported, **_spent(layout, cell, stage, reported)}
     images = previews.of(layout, params, cell, stage)
     found |= {name: dg.MetadataValue.md(text) for name, text in images.items()}
     return found | {name: _short(name, value) for name, value in reported.items() if name not in found}
+
+
+def _spent(layout: Layout, cell: Cell, stage: str, reported: Mapping[str, Any]) -> dict[str, float]:
+    """What the stage itself counted, where its executor saw less: a fork of another process is not its executor's."""
+    own = attempts(cost_file(layout, cell, stage))[-1:]
+    return {name: max(reported[name], *(row.get(name, 0) for row in own)) for name in SPENT if name in reported and own}
 
 
 def links(layout: Layout, cell: Cell, stage: str) -> dict[str, dg.MetadataValue]:
