@@ -329,7 +329,7 @@ def test_xml_of_cvat_is_told_what_to_export(tmp_path, photos):
 
 
 def test_yolo_with_a_list_of_names_and_lists_of_images(tmp_path, photos):
-    """As CVAT writes YOLO 1.1: `obj.names`, `train.txt` and `test.txt`, labels beside the images."""
+    """CVAT's YOLO 1.1, as datumaro 1.13.12 writes it: `obj.names`, `train.txt`, `test.txt`, labels beside the images."""
     before = read(folder(tmp_path, "yolo", photos)).data
     path, names = tmp_path / "cvat", own_formats.names(photos)
     for photo in photos:
@@ -361,3 +361,16 @@ def test_two_files_that_name_other_classes_are_refused(tmp_path, photos):
     (path / "train/data.yaml").write_text("names: [a, b, c]\n")
     with pytest.raises(InputError, match=r"train/data\.yaml: names other classes than data\.yaml; leave one of them"):
         read(path)
+
+
+def test_lists_of_voc_name_images_whose_names_have_spaces(tmp_path, photos):
+    """A name a line in `ImageSets/Main`, as datumaro 1.13.12 writes it."""
+    path = folder(tmp_path, "voc", [Photo(p.file, "JPEGImages", p.size, p.boxes) for p in photos])
+    (path / "ImageSets/Main").mkdir(parents=True)
+    for split in ("train", "test"):
+        names = "".join(f"{photo.file.stem}\n" for photo in photos if photo.split == split)
+        (path / f"ImageSets/Main/{split}.txt").write_text(names, encoding="utf-8")
+
+    scored = [image["file_name"] for image in read(path).data["images"] if image["split"] == "eval"]
+
+    assert sorted(scored) == sorted(f"eval/{photo.file.name}" for photo in photos if photo.split == "test")
