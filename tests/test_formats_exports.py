@@ -329,7 +329,7 @@ def test_xml_of_cvat_is_told_what_to_export(tmp_path, photos):
 
 
 def test_yolo_with_a_list_of_names_and_lists_of_images(tmp_path, photos):
-    """CVAT's YOLO 1.1, as datumaro 1.13.12 writes it: `obj.names`, `train.txt`, `test.txt`, labels beside the images."""
+    """CVAT's YOLO 1.1, as datumaro 1.13.12 writes it: labels beside the images."""
     before = read(folder(tmp_path, "yolo", photos)).data
     path, names = tmp_path / "cvat", own_formats.names(photos)
     for photo in photos:
