@@ -326,3 +326,51 @@ def test_xml_of_cvat_is_told_what_to_export(tmp_path, photos):
 
     with pytest.raises(InputError, match=r"no <annotation> at the top; export Pascal VOC, COCO or YOLO"):
         read(tmp_path / "cvat")
+
+
+def test_yolo_with_a_list_of_names_and_lists_of_images(tmp_path, photos):
+    """CVAT's YOLO 1.1, as datumaro 1.13.12 writes it: labels beside the images."""
+    before = read(folder(tmp_path, "yolo", photos)).data
+    path, names = tmp_path / "cvat", own_formats.names(photos)
+    for photo in photos:
+        subset = path / f"obj_{photo.split}_data"
+        own_formats.place(photo, subset)
+        rows = [(n, x, y, w, h) for n, (x, y, w, h) in photo.boxes]
+        wide, high = photo.size
+        values = [
+            f"{names.index(n)} {(x + w / 2) / wide:.8f} {(y + h / 2) / high:.8f} {w / wide:.8f} {h / high:.8f}"
+            for n, x, y, w, h in rows
+        ]
+        (subset / f"{photo.file.stem}.txt").write_text("\n".join(values))
+        with (path / f"{photo.split}.txt").open("a", encoding="utf-8") as listed:
+            listed.write(f"data/obj_{photo.split}_data/{photo.file.name}\n")
+    (path / "obj.names").write_text("\n".join(names) + "\n", encoding="utf-8")
+    (path / "obj.data").write_text("classes = 3\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/\n")
+
+    assert read(path).data == before
+
+
+def test_two_files_that_name_other_classes_are_refused(tmp_path, photos):
+    path = folder(tmp_path, "yolo", photos)
+    before = read(path).data
+    text = (path / "data.yaml").read_text(encoding="utf-8")
+    (path / "train/data.yaml").write_text(text, encoding="utf-8")
+    (path / "classes.txt").write_text("dog\nperson\n")  # what labelImg leaves behind
+    assert read(path).data == before
+
+    (path / "train/data.yaml").write_text("names: [a, b, c]\n")
+    with pytest.raises(InputError, match=r"train/data\.yaml: names other classes than data\.yaml; leave one of them"):
+        read(path)
+
+
+def test_lists_of_voc_name_images_whose_names_have_spaces(tmp_path, photos):
+    """A name a line in `ImageSets/Main`, as datumaro 1.13.12 writes it."""
+    path = folder(tmp_path, "voc", [Photo(p.file, "JPEGImages", p.size, p.boxes) for p in photos])
+    (path / "ImageSets/Main").mkdir(parents=True)
+    for split in ("train", "test"):
+        names = "".join(f"{photo.file.stem}\n" for photo in photos if photo.split == split)
+        (path / f"ImageSets/Main/{split}.txt").write_text(names, encoding="utf-8")
+
+    scored = [image["file_name"] for image in read(path).data["images"] if image["split"] == "eval"]
+
+    assert sorted(scored) == sorted(f"eval/{photo.file.name}" for photo in photos if photo.split == "test")

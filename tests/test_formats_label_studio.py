@@ -156,3 +156,15 @@ def test_its_coco_export_lists_an_image_twice_where_two_have_labelled_it(tmp_pat
         InputError, match=r"result\.json: image 99: .* is also listed in .*; list each image once; Label"
     ):
         read(tmp_path / "set")
+
+
+def test_ids_and_names_that_are_no_text_harm_nothing(tmp_path, photos):
+    path = folder(tmp_path, "label-studio", photos)
+    before = read(path).data
+    rows = tasks(path)
+    for row in rows:
+        results(row)[0] |= {"id": [1], "from_name": {"a": []}}
+        results(row).append({"type": "relation", "id": {}, "from_name": [[]]})
+    exported(path, rows)
+
+    assert read(path).data == before

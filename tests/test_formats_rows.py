@@ -139,3 +139,18 @@ def test_boxes_in_parts_of_the_image_are_not_taken_for_pixels(tmp_path, photos):
 
     with pytest.raises(InputError, match=r"boxes\.csv: line 2: this box, like all others, lies within one pixel; give"):
         read(tmp_path / "set")
+
+
+def test_an_image_without_objects_shows_none(tmp_path, photos):
+    for photo in photos:
+        own_formats.place(photo, tmp_path / "set")
+    rows = [
+        {"file_name": p.file.name, "objects": one if number else None}
+        for number, (p, one) in enumerate(zip(photos, objects(photos, "name"), strict=True))
+    ]
+    (tmp_path / "set/metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    source = read(tmp_path / "set")
+
+    assert len(source.data["images"]) == len(photos)
+    assert "1 images have no label: they count as showing none of the categories" in source.remarks

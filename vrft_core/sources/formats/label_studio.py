@@ -27,17 +27,18 @@ def read(tree: Tree) -> None:
     for file in tree.of(mine):
         tasks = list(_tasks(tree, file))
         beside = {
-            result.get("from_name")
+            str(result["from_name"])
             for _, results, _ in tasks
             if any(one.get("type") in SHAPES for one in results)
             for result in results
+            if "from_name" in result
         }
         for item, results, where in tasks:
-            labelled = {result.get("id") for result in results if result.get("type") == "labels"}
+            labelled = {str(result.get("id")) for result in results if result.get("type") == "labels"}
             for place, result in enumerate(results):
-                kind, name = result.get("type"), result.get("from_name")
-                noted = kind in NOTES or (kind == "choices" and name in beside and name is not None)
-                if not noted and not (kind in BARE and result.get("id") in labelled):
+                kind = result.get("type")
+                noted = kind in NOTES or (kind == "choices" and str(result.get("from_name", "")) in beside)
+                if not noted and not (kind in BARE and str(result.get("id")) in labelled):
                     _add(tree, item, result, f"{where}: result {place}")
 
 

@@ -62,7 +62,7 @@ def add(item: Item, row: Mapping[str, Any], where: str, problems: Problems) -> N
     elif "objects" in row:
         problem = "its objects must have boxes of four finite numbers, in columns of one length"
         with problems.caught(where, problem, "correct the row"):
-            for one in _apart(row["objects"]):
+            for one in _apart(row["objects"] or []):
                 _labelled(item, one, where, problems)
     else:
         with problems.caught(where, "its box must be four finite numbers, or empty", "correct the row"):

@@ -77,4 +77,4 @@ def _lists(tree: Tree) -> dict[str, str]:
     named = {f"imagesets/main/{word}.txt": split for split, words in SPLITS.items() for word in words}
     files = {name: split for name in tree.ending(*named) for end, split in named.items() if name.lower().endswith(end)}
     tree.read |= set(files)
-    return {stem: split for name, split in files.items() for stem in tree.text(name).split()}
+    return {line.strip(): split for name, split in files.items() for line in tree.text(name).splitlines()}

@@ -10,13 +10,14 @@ from vrft_core.sources.formats.labels import Box, Label, Tree, around, box
 
 TITLE = "YOLO"
 KEYS = {"train": "train", "val": "val", "valid": "val", "test": "eval"}
+LISTS = ("classes.txt", "obj.names", "_darknet.labels")  # a name a line: Label Studio, CVAT, Roboflow
 
 
 def mine(tree: Tree, name: str) -> bool:
-    """`data.yaml`, whatever it is called, or `classes.txt`."""
+    """`data.yaml`, whatever it is called, or a list of names."""
     last = name.split("/")[-1]
     if not last.endswith((".yaml", ".yml")):
-        return last == "classes.txt"
+        return last in LISTS
     try:
         return "names" in _yaml(tree, name)
     except InputError:
@@ -76,10 +77,19 @@ def _yaml(tree: Tree, name: str) -> dict[str, Any]:
 
 
 def _settings(tree: Tree) -> tuple[dict[float, str], dict[str, set[str]]]:
-    """The names of the classes, and `_uses`."""
-    file = min(tree.of(mine), key=lambda name: name.endswith(".txt"))
-    if file.endswith(".txt"):
-        return dict(enumerate(tree.text(file).splitlines())), {}
+    """The names of the classes, and `_uses`. Of lists and data.yaml the latter counts; of equals all must agree."""
+    files = sorted(tree.of(mine), key=lambda name: name.endswith(LISTS))
+    listed = files[0].endswith(LISTS)
+    first, *others = [file for file in files if file.endswith(LISTS) == listed]
+    names = _names(tree, first)
+    if other := next((file for file in others if _names(tree, file) != names), None):
+        raise InputError(tree.root / other, f"names other classes than {first}", "leave one of them in the folder")
+    return names, _uses(tree, {key: f"{key}.txt" for key in KEYS} if listed else _yaml(tree, first))
+
+
+def _names(tree: Tree, file: str) -> dict[float, str]:
+    if file.endswith(LISTS):
+        return dict(enumerate(tree.text(file).splitlines()))
     said = _yaml(tree, file)
     if "kpt_shape" in said:
         raise InputError(tree.root / file, "kpt_shape: labels of key points are not read", "export boxes")
@@ -87,7 +97,7 @@ def _settings(tree: Tree) -> tuple[dict[float, str], dict[str, set[str]]]:
     names = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(names, dict) or not names or not all(isinstance(i, int) for i in names):
         raise InputError(tree.root / file, "names: must list the classes", "for example names: [cat, dog]")
-    return {number: str(name) for number, name in names.items()}, _uses(tree, said)
+    return {number: str(name) for number, name in names.items()}
 
 
 def _uses(tree: Tree, said: dict[str, Any]) -> dict[str, set[str]]:
