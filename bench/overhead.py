@@ -147,7 +147,7 @@ def main() -> None:
             show("a cell through Dagster: its stages' processes", found["stages"], wall, "")
             show("a cell through Dagster: the orchestrator", found["own"], wall, "5 % of a cell's compute")
             other = small(Path(folder) / "other")
-            show("a cell by `vrft run`", *run(other, python, "-m", "vrft_core.cli", "run", given.cell)[:2], "")
+            show("a cell by `vrft run`", *run(other, "vrft", "run", given.cell)[:2], "")
             ten_cells(root)
         cached = [python, "-c", CACHED, given.cell, "rft_eval", "alone"]
         show("lvis_rft_eval with all upstream, cached, Dagster", *least(root, repeats, *cached), "10")

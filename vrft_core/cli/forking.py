@@ -39,7 +39,7 @@ class Forks:
     """`listening`: where stages ask."""
 
     def __init__(self, listening: socket.socket) -> None:
-        self._listening, self._running = listening, 0
+        self._listening = listening
         self._code, self._about = provenance.source_digest(), warm.about()
         self._watched = selectors.DefaultSelector()
         self._watch(listening, self._asked)
@@ -89,14 +89,22 @@ class Forks:
         gc.freeze()
         parent = os.getpid()
         if not (pid := os.fork()):
-            for file in {line.fileno(), *self._watched.get_map()} - {sys.stdin.fileno()}:
-                os.close(file)
-            self._watched.close()
-            become(asked, files, parent)
+            try:
+                for file in {line.fileno(), *self._watched.get_map()} - {sys.stdin.fileno()}:
+                    os.close(file)
+                self._watched.close()
+                become(asked, files, parent)
+            except BaseException:
+                os._exit(1)  # never two that serve
             return asked["arguments"]
         with contextlib.suppress(OSError):  # the fork was quicker
             os.setpgid(pid, pid)
-        fork = os.pidfd_open(pid)
+        try:
+            fork = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
         def ended() -> None:
             self._watched.unregister(fork)
