@@ -92,7 +92,7 @@ def main() -> None:
     for repeat in range(options.repeats):
         for name in seconds:
             way = partial(drafting.decode, drafting=known, questions=[one.key for one in prompts])
-            start = prefill(bare, bare, prompts, vision, pad)
+            start = prefill(bare, bare, prompts, vision, pad).over(prompts)
             torch.manual_seed(repeat)
             began = time.process_time()
             said[name] = bare.generate(

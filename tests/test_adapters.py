@@ -1,5 +1,7 @@
 """LoRA layers without PEFT's surroundings compute the same bits, and only inside the block."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -38,6 +40,19 @@ def test_inside_the_block_outputs_are_the_same_to_the_last_bit(dtype, mixed):
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
     assert not torch.equal(found, model.base_model.model[2].base_layer(torch.tanh(model.base_model.model[0](x))))
+
+
+def test_gradients_are_the_same_to_the_last_bit():
+    model, x = taught(), torch.randn(5, 12)
+    found = []
+    for block in (nullcontext, lambda: plain_adapters(model)):
+        model.zero_grad()
+        with block():
+            output = model(x)
+        output.square().sum().backward()
+        found.append([parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None])
+    assert len(found[0]) == 4
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 def test_behind_the_block_all_is_as_before_even_after_an_error():

@@ -38,7 +38,7 @@ from trl.trainer.utils import shuffle_sequence_dict
 from vrft_core.params import Reuse
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import END_OF_TEXT, IMAGE, VIDEO, VISION_END, VISION_START
-from vrft_core.training import reuse
+from vrft_core.training import reuse, shared_prompt
 from vrft_core.training.grpo import ReusingGRPOTrainer
 from vrft_core.training.shared_prompt import read_prompt
 from vrft_core.training.vision_cache import FeatureCache, Memory, PatchCache, tower
@@ -409,6 +409,32 @@ def test_a_frozen_tower_sees_every_image_once_and_the_processor_too(tmp_path, mo
     train(tmp_path, Reuse(), steps=3, num_iterations=2)
 
     assert seen == {"tower": 2, "processor": 2}
+
+
+STARTS = {
+    "one prompt": ({}, 2),  # for generation and the update; for the reference
+    "two prompts": ({"per_device_train_batch_size": 8}, 3),
+    "two updates from the same answers": ({"num_iterations": 2}, 4),  # and for the policy that wrote them
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "runs"), STARTS.values(), ids=STARTS)
+def test_an_update_starts_from_the_pass_over_the_prompt_that_generation_made(options, runs, tmp_path, monkeypatch):
+    begun, prefill = [], shared_prompt.prefill
+
+    def counted(*args):
+        begun.append(torch.is_grad_enabled())
+        return prefill(*args)
+
+    monkeypatch.setattr(shared_prompt, "prefill", counted)
+    options = {"per_device_train_batch_size": 4, **options}
+    run = train(tmp_path / "run", Reuse(), steps=1, **options)
+
+    assert (len(begun), begun.count(True)) == (runs, 1)
+    assert run.trainer._kept is None, "its graph is gone"
+    expected = train(tmp_path / "trl", None, steps=1, **options)
+    assert difference(run, expected)["weights"] < 0.02 * LEARNING_RATE
 
 
 def test_features_of_a_trained_tower_outlive_no_step(tmp_path, capsys):

@@ -123,9 +123,8 @@ class Group:
         return output.logits[:, -LENGTH - 1 : -1].log_softmax(-1).gather(-1, self.ids[..., None])[..., 0] * self.mask
 
     def shared(self) -> Tensor:
-        found, _ = shared_prompt.log_probs(
-            self.model, self.model, self.prompts, self.ids, self.mask, self.vision, pad_token_id=0
-        )
+        start = shared_prompt.prefill(self.model, self.model, self.prompts, self.vision, pad_token_id=0)
+        found, _ = shared_prompt.log_probs(self.model, start.over(self.prompts), self.ids, self.mask)
         return found
 
     def learned(self, log_probs: Tensor) -> dict[str, Tensor]:

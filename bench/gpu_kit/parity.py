@@ -44,7 +44,8 @@ def run(name: str, settings: Settings, rows: Rows) -> None:
         }
 
     def shared() -> torch.Tensor:
-        return shared_prompt.log_probs(model, model, prompts, ids, mask, from_features, padding)[0]
+        start = shared_prompt.prefill(model, model, prompts, from_features, padding)
+        return shared_prompt.log_probs(model, start.over(prompts), ids, mask)[0]
 
     found = {"bf16": _both(shared, lambda: _whole(model, prompts, ids, mask, padding))}
     model.float()

@@ -1,7 +1,7 @@
-"""LoRA layers with their arithmetic alone, for generation: pass after pass with a token a row.
+"""LoRA layers with their arithmetic alone: in generation passes are many and rows few.
 
-PEFT's layer chooses between several ways of working in every call, and calls four modules. With few rows that takes
-as long as its products. Adding adapters and merging them belongs to `training` and `loading`.
+PEFT's layer chooses between several ways of working in every call, calls four modules and makes two tensors more. With
+few rows that takes as long as its products. Adding adapters and merging them belongs to `training` and `loading`.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,8 +52,10 @@ def _plain(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
 
     def forward(x: Tensor) -> Tensor:
         result = linear(x, weight, bias)
-        change = linear(linear(x.to(down.dtype), down, down_bias), up, up_bias)
-        return (result + change * scaling).to(result.dtype)
+        change = linear(linear(x.to(down.dtype), down, down_bias), up, up_bias).mul_(scaling)
+        if change.dtype != result.dtype:
+            return (result + change).to(result.dtype)
+        return result.add_(change)  # new, and needed by no gradient
 
     return forward
 

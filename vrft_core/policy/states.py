@@ -159,6 +159,16 @@ def spread(cache: Cache | StateLayer, rows: Tensor) -> None:
     cache.reorder_cache(cast(torch.LongTensor, rows))
 
 
+def selected(cache: Cache, rows: Tensor) -> Cache:
+    """A new cache with these rows, repeats included, and their gradient; the one given stays as it is."""
+    found = copy.copy(cache)
+    found.layers = [one.selected(rows) if isinstance(one, StateLayer) else copy.copy(one) for one in cache.layers]
+    for layer in found.layers:
+        if not isinstance(layer, StateLayer):
+            layer.reorder_cache(cast(torch.LongTensor, rows))
+    return found
+
+
 def make_room(cache: Cache, room: int = ROOM) -> None:
     """From here on no token copies the keys and values of those before it; windows and states stay as they are."""
     for i, layer in enumerate(cache.layers):

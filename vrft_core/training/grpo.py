@@ -21,7 +21,15 @@ from vrft_core.training.batches import holds_pictures, multimodal, until_end, wh
 from vrft_core.training.drafting import Drafting
 from vrft_core.training.model_inputs import token_types
 from vrft_core.training.reuse import bare_model, is_sharded, without_obstacles
-from vrft_core.training.shared_prompt import Prompt, can_share, has_grid, image_grid, read_prompt, text_inputs
+from vrft_core.training.shared_prompt import (
+    Prefill,
+    Prompt,
+    can_share,
+    has_grid,
+    image_grid,
+    read_prompt,
+    text_inputs,
+)
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache
 
 
@@ -42,6 +50,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         self.reuse = without_obstacles(self, reuse or Reuse())
         self._prompts: list[Prompt] | None = None  # of the current rows; None: TRL's way
         self._rows: list[dict] = []
+        self._kept: Prefill | None = None  # of the current prompts, with its graph
         self._features = FeatureCache()
         self._drafting = Drafting() if self.reuse.drafting else None
         self.guessed_in_vain = 0  # places of passes, of all processes, for the current batch
@@ -60,7 +69,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
 
     def _take(self, inputs: list[dict]) -> list[dict]:
         """Make `inputs` the current rows; returns them in the form that TRL expects."""
-        self._prompts, self._rows = None, inputs
+        self._prompts, self._kept, self._rows = None, None, inputs
         rows = [multimodal(row) for row in inputs]
         if not any(self.reuse.model_dump().values()) or not all(map(holds_pictures, rows)):
             return inputs
@@ -118,7 +127,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
             bare = bare_model(model)
             ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)
             if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
-                start = shared_prompt.prefill(bare, bare, self._prompts, self._vision_inputs, self._padding)
+                start = self._start(bare, self._prompts)
                 generation = {
                     "input_ids": ids,
                     "attention_mask": mask,
@@ -131,6 +140,23 @@ class ReusingGRPOTrainer(GRPOTrainer):
                 generation = {**inputs, **self._vision_inputs(bare, self._prompts)}
             tokens = model.generate(**generation, generation_config=self.generation_config)[:, ids.shape[1] :]
         return [until_end(row, self.eos_token_ids) for row in tokens.tolist()], None
+
+    def _start(self, bare: PreTrainedModel, prompts: list[Prompt]) -> Prefill:
+        """The prompts for generation. An update that follows at once starts from the same: its graph is kept.
+
+        One prompt only: TRL shuffles rows, and several prompts run in another order may round differently.
+        """
+        keep = self._updates_next() and len({prompt.key for prompt in prompts}) == 1
+        with torch.set_grad_enabled(keep):
+            begun = shared_prompt.prefill(bare, bare, prompts, self._vision_inputs, self._padding)
+        self._kept = begun if keep else None
+        return begun.over(prompts)
+
+    def _updates_next(self) -> bool:
+        """Whether what is generated now, all of it, decides the next update, and that one alone."""
+        once = self.args.steps_per_generation == self.num_iterations == 1
+        alone = self.model_wrapped is self.model and not self.model.is_activation_checkpointing
+        return self.model.training and once and alone
 
     def _drafted(self) -> partial:
         keys = [prompt.key for prompt in cast(list[Prompt], self._prompts)]
@@ -169,7 +195,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
             )
         size = batch_size or len(input_ids)
         chunks = [slice(start, start + size) for start in range(0, len(input_ids), size)]
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), plain_adapters(self.accelerator.unwrap_model(model)):
             parts = [
                 self._log_probs(model, self._prompts[rows], input_ids[rows], attention_mask[rows], logits_to_keep)
                 for rows in chunks
@@ -184,15 +210,12 @@ class ReusingGRPOTrainer(GRPOTrainer):
         bare = bare_model(self.accelerator.unwrap_model(model))
         checkpointing = torch.is_grad_enabled() and bare.is_activation_checkpointing  # it keeps no keys and values
         if self.reuse.shared_prompt and can_share(prompts) and not checkpointing:
-            return shared_prompt.log_probs(
-                model,
-                bare,
-                prompts,
-                input_ids[:, -length:],
-                mask[:, -length:],
-                self._vision_inputs,
-                self._padding,
-            )
+            begun = self._kept if torch.is_grad_enabled() else None
+            if begun is None:
+                begun = shared_prompt.prefill(model, bare, prompts, self._vision_inputs, self._padding)
+            else:
+                self._kept = None  # its graph serves one update
+            return shared_prompt.log_probs(model, begun.over(prompts), input_ids[:, -length:], mask[:, -length:])
         types = (prompt.token_types for prompt in prompts)
         types = shared_prompt.pad_left(types, 0, input_ids.shape[1] - length).to(input_ids.device)
         labels = input_ids.masked_fill(mask == 0, -100)

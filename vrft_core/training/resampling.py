@@ -69,6 +69,9 @@ class ResamplingGRPOTrainer(ReusingGRPOTrainer):
         ready, self._ready = self._ready, None
         return ready
 
+    def _updates_next(self) -> bool:
+        return not self.resample and super()._updates_next()  # else most of it may be replaced
+
     def _varied(self, inputs: list[dict]) -> list[Group]:
         """This process's groups once those without variance have been replaced, as far as the rounds go."""
         rank, count = self.accelerator.process_index, self.accelerator.num_processes

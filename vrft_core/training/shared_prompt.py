@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from vrft_core.policy.recording import recorded
-from vrft_core.policy.states import make_room, new_cache, spread
+from vrft_core.policy.states import make_room, new_cache, selected, spread
 from vrft_core.training import processors
 from vrft_core.training.model_inputs import positions, token_types
 from vrft_core.training.vision_cache import Patches
@@ -94,25 +94,39 @@ def can_share(prompts: list[Prompt]) -> bool:
 
 @dataclass
 class Prefill:
-    """Prompts run but for their last token, spread over the rows that continue them.
+    """Prompts run but for their last token, each in as many rows as continue it.
 
-    cache: of P - 1 tokens. input_ids, mask: [rows, P]. positions: rotary, [rows, P] or [3, rows, P].
+    cache: of P - 1 tokens. input_ids, mask: [rows, P]. positions: rotary, [rows, P] or [3, rows, P]. keys: of the
+    rows' prompts.
     """
 
     cache: Cache
     input_ids: Tensor
     mask: Tensor
     positions: Tensor
+    keys: list[tuple[str, ...]]
+
+    def over(self, prompts: list[Prompt]) -> "Prefill":
+        """What the layers keep of each prompt, with its gradient, for each row; this one stays as it is."""
+        numbers = {key: number for number, key in enumerate(self.keys)}
+        rows = torch.tensor([numbers[prompt.key] for prompt in prompts], device=self.input_ids.device)
+        return Prefill(
+            selected(self.cache, rows),
+            self.input_ids[rows],
+            self.mask[rows],
+            self.positions.index_select(-2, rows),
+            [prompt.key for prompt in prompts],
+        )
 
 
 def prefill(
     model: nn.Module, bare: PreTrainedModel, prompts: list[Prompt], vision: VisionInputs, pad_token_id: int
 ) -> Prefill:
-    """Run each different prompt once and hand what its layers keep, with its gradient, to all its rows.
+    """Run each different prompt once, in a row of its own: `Prefill.over` hands it to all the rows that continue it.
 
     `model` is `bare`, or a wrapper of it that must see the call.
     """
-    unique, numbers = distinct(prompts)
+    unique, _ = distinct(prompts)
     ids, mask, types = text_inputs(unique, pad_token_id, bare.device)
     grid = image_grid(unique, bare.device) if has_grid(unique) else None
     places = positions(bare, ids, mask, types, grid)
@@ -127,27 +141,19 @@ def prefill(
         **token_types(bare, types[:, :-1]),
         **(vision(bare, unique) if any(prompt.images for prompt in unique) else {}),
     )
-    rows = torch.tensor(numbers, device=bare.device)
-    spread(cache, rows)
-    return Prefill(cache, ids[rows], mask[rows], places.index_select(-2, rows))
+    return Prefill(cache, ids, mask, places, [prompt.key for prompt in unique])
 
 
 def log_probs(
-    model: nn.Module,
-    bare: PreTrainedModel,
-    prompts: list[Prompt],
-    completion_ids: Tensor,
-    completion_mask: Tensor,
-    vision: VisionInputs,
-    pad_token_id: int,
+    model: nn.Module, start: Prefill, completion_ids: Tensor, completion_mask: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each completion's tokens, and the entropy of their distributions if the model gives it.
 
-    One prompt a row. completion_ids, completion_mask and both results: [rows, C]; zero where the mask is.
+    `start` has their rows, and is used up. completion_ids, completion_mask and both results: [rows, C]; zero where the
+    mask is.
     """
     longest = max(int(completion_mask.sum(1).max()), 1)
     ids, mask = completion_ids[:, :longest], completion_mask[:, :longest]
-    start = prefill(model, bare, prompts, vision, pad_token_id)
     steps = torch.arange(longest, device=ids.device)
     outputs = model(
         input_ids=torch.cat([start.input_ids[:, -1:], ids[:, :-1]], 1),
