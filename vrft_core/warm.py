@@ -27,6 +27,7 @@ CARDS = ("/dev/nvidiactl", "/dev/kfd")  # a process that has looked at GPUs cann
 OWN = ("VRFT_ACCELERATE", "RANK")  # a training over several processes starts them by itself
 # Beginnings of variables that DVC, Dagster or a shell set for a command, and of ours, which are read when needed
 APART = ("DVC_", "DAGSTER_", "VRFT_", "OLDPWD", "PATH", "PWD", "PYTHONUNBUFFERED", "SHLVL", "_")
+LEAVE = 10.0  # seconds to end in; longer only where a stage has lost who waited for it
 SIZE = 8  # bytes of a request's length
 Told = tuple[dict, list[int]]  # a request, and the three files of the process that asks
 
@@ -55,7 +56,7 @@ def kept() -> Iterator[dict[str, str]]:
     finally:
         process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1)
+            process.wait(LEAVE)
             shutil.rmtree(place.parent, ignore_errors=True)  # it was killed
 
 
