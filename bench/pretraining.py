@@ -1,24 +1,30 @@
-"""What a step of the small policy's pre-training costs, beside the same step through the library's own forward.
+"""What a step of the small policy's pre-training costs, beside the same step through the library's own forward, and how
+much sooner it ends on two cores.
 
     python bench/pretraining.py [--steps 15]
 
-Model, scenes and batches as in recipe mini; one thread. The ways take turns, batch by batch; medians of CPU seconds,
-with the optimizer's step. Run it on an idle machine: another process on the same core makes each CPU second longer.
+Model, scenes and batches as in recipe mini. The ways take turns, batch by batch, with the optimizer's step: medians of
+CPU seconds on one core, then of seconds on one core and on two. Run it on an idle machine: another process on the same
+core makes each second longer.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from vrft_core.policy import curriculum
+from vrft_core.policy.cores import threads
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -62,15 +68,16 @@ def library_features(visual, images, processor) -> Tensor:
     return visual(single.expand(-1, -1, 2, -1).flatten(1), grid_thw=grid).pooler_output
 
 
-def compare(ways: dict[str, Callable], batches: list, after: Callable[[], None]) -> dict[str, float]:
-    """Median CPU milliseconds of each way; the first batch warms up."""
+def compare(
+    ways: dict[str, Callable], batches: list, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """Median milliseconds of each way; the first batch warms up."""
     cost = {name: [] for name in ways}
     for batch in batches:
         for name, way in ways.items():
-            began = time.process_time()
+            began = clock()
             way(batch)
-            after()
-            cost[name].append(1000 * (time.process_time() - began))
+            cost[name].append(1000 * (clock() - began))
     return {name: statistics.median(times[1:]) for name, times in cost.items()}
 
 
@@ -91,26 +98,48 @@ def main() -> None:
     pool, _, lessons = curriculum.lessons(taught, recipe)
     drawn = examples(lessons, settings)
 
+    batches = [torch.randint(len(pool), (settings.batch_size,)).numpy() for _ in range(args.steps + 1)]
     optimizer = Optimizer(visual.named_parameters(), 1e-6, 1e-6, 1)
-    vision = compare(
-        {
-            "library": lambda rows: library_features(visual, pool.images[rows], images).square().mean().backward(),
-            "here": lambda rows: encode(visual, pool.images[rows], images)[0].square().mean().backward(),
-        },
-        [torch.randint(len(pool), (settings.batch_size,)).numpy() for _ in range(args.steps + 1)],
-        optimizer.step,
-    )
-    loss = AnswerLoss(model, processor, Features(visual, pool.images, images))
-    optimizer = Optimizer([(n, p) for n, p in model.named_parameters() if "visual" not in n], 1e-6, 1e-6, 1)
-    language = compare(
-        {"library": lambda batch: library_language_step(loss, batch), "here": loss.backward},
-        [list(islice(drawn, settings.batch_size)) for _ in range(args.steps + 1)],
-        optimizer.step,
-    )
-    print(f"batch {settings.batch_size}, one thread, torch {torch.__version__}; CPU ms a step, median of {args.steps}")
-    for name, cost in (("vision", vision), ("language", language)):
-        ratio = cost["here"] / cost["library"]
-        print(f"{name:9} library's forward {cost['library']:6.0f}   here {cost['here']:6.0f}   ratio {ratio:.2f}")
+
+    def see(rows: np.ndarray, forward: Callable, count: int) -> None:
+        with threads(count):
+            forward(visual, pool.images[rows], images).square().mean().backward()
+            optimizer.step()
+
+    def here(visual, rows, images) -> Tensor:
+        return encode(visual, rows, images)[0]
+
+    ways = {"library": partial(see, forward=library_features, count=1), "here": partial(see, forward=here, count=1)}
+    cpu = {"vision": compare(ways, batches)}
+    ways = {"one": partial(see, forward=here, count=1), "two": partial(see, forward=here, count=2)}
+    wall = {"vision": compare(ways, batches, time.perf_counter)}
+
+    batches = [list(islice(drawn, settings.batch_size)) for _ in range(args.steps + 1)]
+    features = Features(visual, pool.images, images)
+    named = [(name, parameter) for name, parameter in model.named_parameters() if "visual" not in name]
+    with ThreadPoolExecutor(2) as executor:
+        one = AnswerLoss(model, processor, features), Optimizer(named, 1e-6, 1e-6, 1)
+        two = AnswerLoss(model, processor, features, executor), Optimizer(named, 1e-6, 1e-6, 1, executor=executor)
+
+        def answer(batch: list, backward: Callable, optimizer: Optimizer) -> None:
+            backward(batch)
+            optimizer.step()
+
+        ways = {
+            "library": partial(answer, backward=partial(library_language_step, one[0]), optimizer=one[1]),
+            "here": partial(answer, backward=one[0].backward, optimizer=one[1]),
+        }
+        cpu["language"] = compare(ways, batches)
+        ways = {name: partial(answer, backward=way[0].backward, optimizer=way[1]) for name, way in
+                (("one", one), ("two", two))}  # fmt: skip
+        wall["language"] = compare(ways, batches, time.perf_counter)
+    print(f"batch {settings.batch_size}, torch {torch.__version__}; milliseconds a step, median of {args.steps}")
+    for name in cpu:
+        library, ours, alone, both = cpu[name]["library"], cpu[name]["here"], wall[name]["one"], wall[name]["two"]
+        print(
+            f"{name:9} CPU: library's forward {library:6.0f}   here {ours:6.0f}   ratio {ours / library:.2f}"
+            f"      one core {alone:6.0f}   two {both:6.0f}   ratio {both / alone:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from vrft_core.families.form import Form
+from vrft_core.policy import pretraining
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -161,6 +162,23 @@ def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
 
     first, second = weights("first.safetensors"), weights("second.safetensors")
     assert all(torch.equal(second[name], value) for name, value in first.items())
+
+
+def test_a_second_core_changes_no_bit_of_the_weights(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 255, (64, *IMAGES.shape[1:]), np.uint8)
+    pool = Pool(images, [[("cat", (0.0, 0.0, 60.0, 60.0))]] * len(images), [None] * len(images))
+    recipe = load_params(Path(__file__).parents[1] / "params.yaml").recipes["mini"]
+    taught = recipe.policy.model_copy(update={"pretraining": settings(batch_size=32)})
+    lessons = [lesson("cat", range(64)), lesson("hog", range(64))]
+
+    def weights(cores: int) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(pretraining, "cores", lambda: cores)
+        model = small_model(layers=2)
+        pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / f"{cores}.safetensors")
+        return model.state_dict()
+
+    one, two = weights(1), weights(2)
+    assert all(torch.equal(two[name], value) for name, value in one.items())
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ PACKAGES = (
 
 # What decides the weights a stage trains: blocks of the recipe, and directories it reads.
 _SETTINGS = {
-    "policy": ("prompts", "policy", "threads"),
+    "policy": ("prompts", "policy"),
     "sft": ("few_shot", "prompts", "adapter", "sft", "evaluation", "threads", "precision", "deterministic"),
     "rft": ("few_shot", "prompts", "adapter", "rft", "evaluation", "threads", "precision", "deterministic"),
 }

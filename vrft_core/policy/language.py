@@ -8,6 +8,8 @@ Generation and evaluation go through the model itself.
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,12 +25,25 @@ from vrft_core.policy.vision import Features
 
 LENGTH_GROUPS = 3  # of a batch
 
+Row = tuple[int, list[int], list[int]]  # an image's number in the pool, the tokens of a question and of its answer
+
 
 class AnswerLoss:
-    """Cross-entropy of the answers' tokens, where coordinates count double: the rest is easy."""
+    """Cross-entropy of the answers' tokens, where coordinates count double: the rest is easy.
 
-    def __init__(self, model: Qwen3VLForConditionalGeneration, processor: ImageProcessor, features: Features) -> None:
+    `executor` works on rows of different lengths at once; the gradients are added in one order either way.
+    """
+
+    def __init__(
+        self,
+        model: Qwen3VLForConditionalGeneration,
+        processor: ImageProcessor,
+        features: Features,
+        executor: Executor | None = None,
+    ) -> None:
         self.model, self.processor, self.features = model, processor, features
+        self.map = executor.map if executor else map
+        self.parameters = list(model.parameters())
         self.prompts: dict[str, list[int]] = {}
         vocabulary = processor.tokenizer.get_vocab()
         self.is_coordinate = torch.zeros(model.config.get_text_config().vocab_size, dtype=torch.bool)
@@ -42,13 +57,21 @@ class AnswerLoss:
         counts = torch.tensor([len(labels), max(1, self.is_coordinate[labels].sum())]).to(self.model.device)
         sums = torch.zeros(2, device=self.model.device)
         size = math.ceil(len(rows) / LENGTH_GROUPS)
-        for begin in range(0, len(rows), size):
-            losses = self._sums(rows[begin : begin + size])
-            (losses / counts).sum().backward()
-            sums += losses.detach()
+        groups = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+        longest_first = list(self.map(partial(self._gradients, counts), reversed(groups)))
+        for losses, gradients in reversed(longest_first):
+            for parameter, gradient in zip(self.parameters, gradients, strict=True):
+                if gradient is not None:
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+            sums += losses
         return dict(zip(("loss", "coordinate_loss"), (sums / counts).tolist(), strict=True))
 
-    def _sums(self, rows: list[tuple[int, list[int], list[int]]]) -> Tensor:
+    def _gradients(self, counts: Tensor, rows: list[Row]) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        """What `_sums` gives for some rows, and the gradients of its quotients with `counts`."""
+        losses = self._sums(rows)
+        return losses.detach(), torch.autograd.grad((losses / counts).sum(), self.parameters, allow_unused=True)
+
+    def _sums(self, rows: list[Row]) -> Tensor:
         """Summed cross-entropy of all labels and of the coordinates among them, [2]."""
         length = max(len(prompt) + len(reply) for _, prompt, reply in rows) - 1
         ids = torch.full((len(rows), length), self.processor.tokenizer.pad_token_id)

@@ -7,6 +7,7 @@ once.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 import torch
 from torch import Tensor
@@ -18,11 +19,19 @@ ITERATIONS = 4
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, decoupled weight decay; steps are scaled to AdamW's typical size (0.2 · √max(rows, columns)).
 
-    Takes matrices only.
+    Takes matrices only. `executor` works on matrices of different shapes at once.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        executor: Executor | None = None,
+    ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.map = executor.map if executor else map
 
     @torch.no_grad()
     def step(self) -> None:
@@ -31,8 +40,10 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     by_shape[parameter.shape].append(parameter)
-            for (rows, columns), parameters in by_shape.items():
-                updates = orthogonal(torch.stack([self._momentum(p, group["momentum"]) for p in parameters]))
+            stacks = [torch.stack([self._momentum(p, group["momentum"]) for p in same]) for same in by_shape.values()]
+            for ((rows, columns), parameters), updates in zip(
+                by_shape.items(), self.map(orthogonal, stacks), strict=True
+            ):
                 size = 0.2 * max(rows, columns) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])

@@ -1,6 +1,7 @@
 """Muon for matrices, AdamW for the rest: what makes a small vision tower learn in a minute. Used by `pretraining`."""
 
 from collections.abc import Iterable
+from concurrent.futures import Executor
 
 import torch
 from torch import nn
@@ -24,13 +25,14 @@ class Optimizer:
         adam_learning_rate: float,
         steps: int,
         warmup: int = 30,
+        executor: Executor | None = None,
     ) -> None:
         matrices, others = [], []
         for name, parameter in named:
             (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
         self.parameters = matrices + others
         self.optimizers = [
-            Muon(matrices, lr=muon_learning_rate, momentum=0.95, weight_decay=WEIGHT_DECAY),
+            Muon(matrices, lr=muon_learning_rate, momentum=0.95, weight_decay=WEIGHT_DECAY, executor=executor),
             torch.optim.AdamW(others, lr=adam_learning_rate, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY),
         ]
         self.schedules = [

@@ -9,6 +9,7 @@ What is asked and answered belongs to `lessons`; the architecture to `model`.
 
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,7 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 
 from vrft_core import io
 from vrft_core.params import Policy, Pretraining
+from vrft_core.policy.cores import cores, threads
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
@@ -56,8 +58,24 @@ def pretrain(
     phase B, `opening` in its first `settings.opening` steps. `log` gets some steps' numbers, named by phase. Returns
     the last losses.
     """
-    settings, parameters = policy.pretraining, dict(model.named_parameters())
+    settings = policy.pretraining
     assert settings, "this policy comes from the Hub"
+    with threads(cores()):
+        features = _features(model, processor, policy, pool, categories, checkpoint, log)
+    return teach_language(model, processor, settings, features, lessons, log, opening)
+
+
+def _features(
+    model: Qwen3VLForConditionalGeneration,
+    processor: ImageProcessor,
+    policy: Policy,
+    pool: Pool,
+    categories: list[str],
+    checkpoint: Path,
+    log: Log,
+) -> Features:
+    """Phase A, or what is kept of it, and what the tower then gives for the pool."""
+    parameters = dict(model.named_parameters())
     if kept := _kept(checkpoint):
         with torch.no_grad():
             for name, value in kept.items():
@@ -68,8 +86,7 @@ def pretrain(
         save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
         io.replace(temporary, checkpoint)
     rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
-    features = Features(model.model.visual, pool.images, processor.image_processor)
-    return teach_language(model, processor, settings, features, lessons, log, opening)
+    return Features(model.model.visual, pool.images, processor.image_processor)
 
 
 def _kept(checkpoint: Path) -> dict[str, Tensor]:
@@ -172,17 +189,19 @@ def teach_language(
 ) -> dict[str, float]:
     """Phase B: trains everything but the vision tower. Returns the last losses."""
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
-    optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps)
     drawn = in_order(opening, lessons, settings)
-    answer_loss = AnswerLoss(model, processor, features)
     model.train()
     progress = Progress("policy: language", settings.steps)
-    for step in range(1, settings.steps + 1):
-        losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
-        optimizer.step()
-        progress.step(**losses)
-        if step % LOG_EVERY == 0:
-            log(step, {f"language/{name}": value for name, value in losses.items()})
+    workers = cores() if model.device.type == "cpu" else 1
+    with threads(1), ThreadPoolExecutor(workers) as executor:
+        optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
+        answer_loss = AnswerLoss(model, processor, features, executor)
+        for step in range(1, settings.steps + 1):
+            losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
+            optimizer.step()
+            progress.step(**losses)
+            if step % LOG_EVERY == 0:
+                log(step, {f"language/{name}": value for name, value in losses.items()})
     model.eval()
     return losses
 

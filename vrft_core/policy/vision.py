@@ -5,16 +5,22 @@ that takes most of the time. The mathematics is the same. Images of different si
 """
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Qwen3VLVisionModel
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionBlock, apply_rotary_pos_emb_vision
+from transformers.models.qwen3_vl.modeling_qwen3_vl import (
+    Qwen3VLVisionBlock,
+    Qwen3VLVisionPatchMerger,
+    apply_rotary_pos_emb_vision,
+)
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
+
+from vrft_core.policy.cores import threads
 
 
 def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil, device: torch.device | str = "cpu") -> Tensor:
@@ -56,18 +62,54 @@ def encode(
     deepstack = []
     for number, block in enumerate(cast(Iterable[Qwen3VLVisionBlock], visual.blocks)):
         attention = block.attn
-        qkv = attention.qkv(block.norm1(x)).view(count, length, 3, attention.num_heads, -1)
+        qkv = attention.qkv(normed(block.norm1, x)).view(count, length, 3, attention.num_heads, -1)
         query, key, value = qkv.unbind(2)
         query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
         attended = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), scale=attention.scaling
         )
         x = x + attention.proj(attended.transpose(1, 2).flatten(2))
-        x = x + block.mlp(block.norm2(x))
+        x = x + block.mlp(normed(block.norm2, x))
         if number in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(number)]
-            deepstack.append(merger(x.flatten(0, 1)).view(count, -1, visual.config.out_hidden_size))
-    return visual.merger(x.flatten(0, 1)).view(count, -1, visual.config.out_hidden_size), deepstack
+            deepstack.append(_merged(cast(Qwen3VLVisionPatchMerger, merger), x))
+    return _merged(visual.merger, x), deepstack
+
+
+def _merged(merger: Qwen3VLVisionPatchMerger, x: Tensor) -> Tensor:
+    """Four patches of [N, patches, hidden] in one token each, [N, tokens, size of the language model]."""
+    shape = (len(x), -1, merger.hidden_size)
+    x = normed(merger.norm, x.view(shape)) if merger.use_postshuffle_norm else normed(merger.norm, x).view(shape)
+    return merger.linear_fc2(merger.act_fn(merger.linear_fc1(x)))
+
+
+def normed(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    """`layer(x)`, with gradients that do not depend on the number of threads."""
+    return cast(Tensor, _LayerNorm.apply(x, layer.weight, layer.bias, layer.eps))
+
+
+class _LayerNorm(torch.autograd.Function):
+    """PyTorch's own, but one thread sums up the gradients of weight and bias.
+
+    On a CPU two would give a sum each, and the sum of these is rounded otherwise. Of the tower's operations it is the
+    only one of this kind: the others give the same bits with one thread and with two.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        out, mean, scale = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        arguments = (gradients[0].contiguous(), x, weight.shape, mean, scale, weight, bias)
+        backward = torch.ops.aten.native_layer_norm_backward
+        below = backward(*arguments, [True, False, False])[0]
+        with threads(1):
+            _, *own = backward(*arguments, [False, True, True])
+        return below, *own, None
 
 
 class Features:

@@ -1,0 +1,29 @@
+"""The cores that pre-training uses: one or two, with the same result to the last bit.
+
+What two threads would round otherwise stays in one, and work is divided alike wherever it runs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vrft_core.costs import cpus
+
+LIMIT = 2  # three threads divide small matrix products, and round them, otherwise
+
+
+def cores() -> int:
+    """How many this process may use, `LIMIT` at most."""
+    return max(1, min(LIMIT, int(cpus())))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within the block each of PyTorch's operations uses `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
