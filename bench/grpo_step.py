@@ -5,8 +5,9 @@
 A random Qwen2-VL (vision tower 12.5 M, frozen; language model 22.9 M, LoRA r 16), images of 640 × 480, float32, one
 thread; with `--model qwen3.5` a language model of that width, three layers in four of which keep a recurrent state.
 Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for) and the
-peak of resident (on a GPU: the device's) memory, then one more step in which floating-point operations are counted. Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of
-each phase is another. `bench/gpu.py` measures models of true size on a GPU.
+peak of resident (on a GPU: the device's) memory, then one more step in which floating-point operations are counted.
+Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of each phase is
+another. `bench/gpu.py` measures models of true size on a GPU.
 """
 
 import argparse
