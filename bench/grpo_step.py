@@ -4,10 +4,10 @@
 
 A random Qwen2-VL (vision tower 12.5 M, frozen; language model 22.9 M, LoRA r 16), images of 640 × 480, float32, one
 thread; with `--model qwen3.5` a language model of that width, three layers in four of which keep a recurrent state.
-Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for), then
-one more step in which floating-point operations are counted, and the peak of resident (on a GPU: the device's)
-memory. Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of
-each phase is another. `bench/gpu.py` measures models of true size on a GPU.
+Each variant in a process of its own: CPU seconds of whole steps (on a GPU wall seconds, the device waited for) and the
+peak of resident (on a GPU: the device's) memory, then one more step in which floating-point operations are counted.
+Ratios on a CPU are not ratios on a GPU: there generation is bound by memory and latency, and the share of each phase is
+another. `bench/gpu.py` measures models of true size on a GPU.
 """
 
 import argparse
@@ -80,6 +80,7 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
     class Steps(TrainerCallback):
         def on_step_begin(self, args, state, control, **kwargs):
             if state.global_step == options.steps:
+                cost.peak = (peak_gib() or 0) * 2**30 / 1e9 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
                 cost.counter = counter
                 counter.__enter__()
             self.began = now()
@@ -135,7 +136,7 @@ def measure(variant: str, options: argparse.Namespace) -> dict:
     return {
         "seconds": {name: value / options.steps for name, value in cost.seconds.items()},
         "tflop": {name: value / 1e12 for name, value in cost.flops.items()},
-        "rss_gb": (peak_gib() or 0) * 2**30 / 1e9 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "rss_gb": cost.peak,
         "loss": [row["loss"] for row in logs],
         "kl": [row["kl"] for row in logs],
         "grad_norm": [row["grad_norm"] for row in logs],
@@ -148,6 +149,7 @@ class Cost:
     def __init__(self) -> None:
         self.seconds, self.flops = defaultdict(float), defaultdict(float)
         self.counter = None
+        self.peak = 0.0  # GB, of the steps that are timed: counting takes memory of its own
 
     @contextmanager
     def phase(self, name: str):

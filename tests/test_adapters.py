@@ -1,6 +1,7 @@
 """LoRA layers without PEFT's surroundings compute the same bits, and only inside the block."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from vrft_core.policy.adapters import plain_adapters
 
 
-def taught(dtype: torch.dtype = torch.float32, **options) -> nn.Module:
+def taught(dtype: torch.dtype = torch.float32, **options) -> Any:
     """Two layers, the first with a bias, under an adapter that changes something."""
     torch.manual_seed(0)
     bare = nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 6, bias=False)).to(dtype)

@@ -4,9 +4,10 @@ What can be shared by a model's own nature is known to `model_inputs` and `draft
 """
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 from transformers import PreTrainedModel
+from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from vrft_core.params import Reuse
@@ -28,7 +29,7 @@ def without_obstacles(trainer: GRPOTrainer, reuse: Reuse) -> Reuse:
             off["vision_features"] = "a process that skips the tower would leave the others waiting for its parameters"
         elif not frozen(model):
             off["vision_features"] = "the vision tower is trained"
-        elif trainer.args.sync_ref_model:
+        elif cast(GRPOConfig, trainer.args).sync_ref_model:
             off["vision_features"] = "the reference model changes"
         if why := obstacle(model):
             off["shared_prompt"] = why
@@ -49,7 +50,7 @@ def _writes_otherwise(trainer: GRPOTrainer) -> str | None:
     """Who writes the completions, if not the loop that starts from a shared prompt."""
     if trainer.use_vllm:
         return "vLLM writes the completions"
-    if is_sharded(trainer) or trainer.args.cache_implementation is not None:
+    if is_sharded(trainer) or cast(GRPOConfig, trainer.args).cache_implementation is not None:
         return "the library's own loop writes the completions"
     return None
 
