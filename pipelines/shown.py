@@ -51,8 +51,9 @@ def metadata(root: Path, params: Params, cell: Cell, stage: str, reported: Mappi
 
 def _spent(layout: Layout, cell: Cell, stage: str, reported: Mapping[str, Any]) -> dict[str, float]:
     """What the stage itself counted, where its executor saw less: a fork of another process is not its executor's."""
-    own = attempts(cost_file(layout, cell, stage))[-1:]
-    return {name: max(reported[name], *(row.get(name, 0) for row in own)) for name in SPENT if name in reported and own}
+    own = (attempts(cost_file(layout, cell, stage)) or [{}])[-1]
+    seen = {name: getattr(reported[name], "value", reported[name]) for name in SPENT if name in reported}
+    return {name: max(value, own.get(name, 0)) for name, value in seen.items()}
 
 
 def links(layout: Layout, cell: Cell, stage: str) -> dict[str, dg.MetadataValue]:

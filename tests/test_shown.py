@@ -14,6 +14,7 @@ from pipelines import front_page, shown, webserver
 from pipelines.source_links import Source
 from pipelines.texts import STAGE_TEXTS, benchmark_text, stage_text
 from vrft_core import io, tracking
+from vrft_core.costs import cost_file
 from vrft_core.report import tables
 from vrft_core.stages import STAGES
 from vrft_core.stages.report import report
@@ -101,6 +102,17 @@ def test_data_and_trainings_have_previews_and_one_that_cannot_be_drawn_fails_not
     assert "learning curve" not in said(project, "sft")
     assert "no preview `learning curve` of sft" in capsys.readouterr().out
     record.write_text(kept)
+
+
+def test_a_stage_cost_what_it_counted_itself_where_its_executor_saw_less(project):
+    layout, params = project
+    file = cost_file(layout, params.parse_cell(CELL), "rft")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"ended": "done", "seconds": 60, "cpu_seconds": 50.0, "peak_memory_mb": 900}\n')
+
+    found = said(project, "rft", cpu_seconds=dg.FloatMetadataValue(0.3), peak_memory_mb=1000)
+
+    assert (found["cpu_seconds"], found["peak_memory_mb"]) == (50, 1000)
 
 
 def test_where_mlflow_recorded_a_run_its_page_is_linked(project, monkeypatch):
