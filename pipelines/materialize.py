@@ -17,7 +17,7 @@ from pipelines.definitions import project_root
 from pipelines.dvc_assets import partition
 from pipelines.executors import executor_name
 from pipelines.executors.room import GPU_STAGES, most_at_once
-from vrft_core import warm
+from vrft_core import cli, warm
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.telling import ahead, result
 from vrft_core.errors import InputError
@@ -64,6 +64,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main(key: str) -> int:
     root = project_root()
+    for name, value in cli.ENVIRONMENT.items():  # as stages have it: what they are forked from must not differ
+        os.environ.setdefault(name, value)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from small_project import CELL, ROOT
 
-from vrft_core import cli, warm
+from vrft_core import cli, machine, warm
 from vrft_core.cell import Cell, Layout
 from vrft_core.locks import exclusive, is_held
 from vrft_core.stages import lock_file
@@ -21,7 +21,7 @@ from vrft_core.stages import lock_file
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux" or not hasattr(os, "pidfd_open"), reason="stages are forks on Linux"),
-    pytest.mark.skipif(any(map(os.path.exists, warm.CARDS)), reason="no forks where there is a GPU"),
+    pytest.mark.skipif(machine.has_gpu(), reason="no forks where there is a GPU"),
 ]
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from types import FrameType
 
 import vrft_core
+from vrft_core import machine
 
 PLACE = "VRFT_WARM"  # an environment variable: the socket
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-CARDS = ("/dev/nvidiactl", "/dev/kfd")  # a process that has looked at GPUs cannot be forked
 OWN = ("VRFT_ACCELERATE", "RANK")  # a training over several processes starts them by itself
 # Beginnings of variables that DVC, Dagster or a shell set for a command, and of ours, which are read when needed
 APART = ("DVC_", "DAGSTER_", "VRFT_", "OLDPWD", "PATH", "PWD", "PYTHONUNBUFFERED", "SHLVL", "_")
@@ -38,7 +38,8 @@ def kept() -> Iterator[dict[str, str]]:
 
     It imports nothing before a stage asks. When the block ends, or this process, it ends as soon as its forks have.
     """
-    if sys.platform != "linux" or not hasattr(os, "pidfd_open") or any(map(os.path.exists, CARDS)):
+    # a process that has looked at a GPU cannot be forked
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open") or machine.has_gpu():
         yield {}
         return
     place = Path(tempfile.mkdtemp(prefix="vrft-")) / "stages"
