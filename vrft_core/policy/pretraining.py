@@ -197,6 +197,8 @@ def teach_language(
         optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
         answer_loss = AnswerLoss(model, processor, features, executor)
         for step in range(1, settings.steps + 1):
+            if opening and step == settings.opening + 1:
+                print("policy: language: now all kinds of questions; the loss rises for a while", file=sys.stderr)
             losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
             optimizer.step()
             progress.step(**losses)
