@@ -17,12 +17,19 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from vrft_core.params import Reuse
 from vrft_core.policy.adapters import plain_adapters
 from vrft_core.training import drafting, shared_prompt
-from vrft_core.training.activations import computed_again, gated
 from vrft_core.training.batches import holds_pictures, multimodal, until_end, whole_groups
 from vrft_core.training.drafting import Drafting
 from vrft_core.training.model_inputs import token_types
 from vrft_core.training.reuse import bare_model, is_sharded, without_obstacles
-from vrft_core.training.shared_prompt import Prefill, Prompt, can_share, has_grid, image_grid
+from vrft_core.training.shared_prompt import (
+    Prefill,
+    Prompt,
+    can_share,
+    has_grid,
+    image_grid,
+    read_prompt,
+    text_inputs,
+)
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache
 
 
@@ -43,7 +50,6 @@ class ReusingGRPOTrainer(GRPOTrainer):
         self.reuse = without_obstacles(self, reuse or Reuse())
         self._prompts: list[Prompt] | None = None  # of the current rows; None: TRL's way
         self._rows: list[dict] = []
-        self._mlps = [] if is_sharded(self) or self.args.activation_checkpointing else gated(bare_model(self.model))
         self._kept: Prefill | None = None  # of the current prompts, with its graph
         self._features = FeatureCache()
         self._drafting = Drafting() if self.reuse.drafting else None
@@ -75,7 +81,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         """The rows' prompts; that of a group, whose rows lie side by side, is read once."""
         template = {"chat_template": self.chat_template, **self.chat_template_kwargs}
         patches = partial(self._patches.patches, settings=self._patches.settings())
-        read = partial(shared_prompt.read_prompt, self.processing_class, read=patches, **template)
+        read = partial(read_prompt, self.processing_class, read=patches, **template)
         prompts: list[Prompt] = []
         for i, row in enumerate(rows):
             again = i > 0 and row["prompt"] == rows[i - 1]["prompt"]  # images are compared by their pixels
@@ -119,7 +125,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
             plain_adapters(self.model),
         ):
             bare = bare_model(model)
-            ids, mask, types = shared_prompt.text_inputs(self._prompts, self._padding, bare.device)
+            ids, mask, types = text_inputs(self._prompts, self._padding, bare.device)
             if self.reuse.shared_prompt and can_share(self._prompts) and self.args.cache_implementation is None:
                 start = self._start(bare, self._prompts)
                 generation = {
@@ -141,7 +147,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
         One prompt only: TRL shuffles rows, and several prompts run in another order may round differently.
         """
         keep = self._updates_next() and len({prompt.key for prompt in prompts}) == 1
-        with torch.set_grad_enabled(keep), computed_again(self._mlps if keep else []):
+        with torch.set_grad_enabled(keep):
             begun = shared_prompt.prefill(bare, bare, prompts, self._vision_inputs, self._padding)
         self._kept = begun if keep else None
         return begun.over(prompts)
@@ -189,8 +195,7 @@ class ReusingGRPOTrainer(GRPOTrainer):
             )
         size = batch_size or len(input_ids)
         chunks = [slice(start, start + size) for start in range(0, len(input_ids), size)]
-        mlps = self._mlps if torch.is_grad_enabled() else []
-        with self.accelerator.autocast(), plain_adapters(self.accelerator.unwrap_model(model)), computed_again(mlps):
+        with self.accelerator.autocast(), plain_adapters(self.accelerator.unwrap_model(model)):
             parts = [
                 self._log_probs(model, self._prompts[rows], input_ids[rows], attention_mask[rows], logits_to_keep)
                 for rows in chunks
