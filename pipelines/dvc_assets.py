@@ -145,7 +145,7 @@ def _asset(
             executor = named_executor(root, config.executor)
         cell = params.parse_cell(stage.key)
         resources = config.of(params.resources_of(cell.recipe, name))
-        threads = params.recipe(cell).threads if on_gpu else None
+        threads = params.recipe(cell).threads if on_gpu and name != "policy" else None  # pre-training takes all
         made = materialize(context, stage, dvc, executor, resources, threads)
         says = metadata(root, params, cell, name, made.metadata or {})
         return dg.MaterializeResult(metadata=says | source.link(example.files[:1]), data_version=made.data_version)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import dagster as dg
@@ -86,7 +86,7 @@ class StepThreads(dg.Executor):
 class Step(threading.Thread):
     """One step; its events go to `told` as they happen, and at its end None."""
 
-    def __init__(self, context: StepExecutionContext, told: "Queue[tuple[str, dg.DagsterEvent | None]]") -> None:
+    def __init__(self, context: StepExecutionContext, told: "SimpleQueue[tuple[str, dg.DagsterEvent | None]]") -> None:
         super().__init__(name=context.step.key, daemon=True)
         self.context, self.told = context, told
         self.error: BaseException | None = None
@@ -101,7 +101,7 @@ class Step(threading.Thread):
 
     def interrupt(self) -> None:
         """Raise Dagster's interruption in the thread, as a signal would in the main one: what it waits for is ended."""
-        if self.ident is not None:
+        if self.ident is not None and self.is_alive():
             kind = ctypes.py_object(DagsterExecutionInterruptedError)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), kind)
 
@@ -141,14 +141,14 @@ def _steps(job_context: PlanExecutionContext, active: ActiveExecution) -> Iterat
 
     Raises what a thread could not tell, and DagsterExecutionInterruptedError after an interruption; no thread is left.
     """
-    told: Queue[tuple[str, dg.DagsterEvent | None]] = Queue()
+    told: SimpleQueue[tuple[str, dg.DagsterEvent | None]] = SimpleQueue()  # whole, wherever a thread is interrupted
     running: dict[str, Step] = {}
     stop: BaseException | None = None
     try:
         while running or not (stop or active.is_complete):
-            if stop is None and active.check_for_interrupts():
+            if active.check_for_interrupts():  # again, too: an exception may be lost where Python ignores it
                 active.mark_interrupted()
-                stop = DagsterExecutionInterruptedError()
+                stop = stop or DagsterExecutionInterruptedError()
                 _interrupt(running)
             for step in [] if stop else active.get_steps_to_execute():
                 thread = Step(job_context.for_step(step, active.get_known_state()), told)
@@ -176,7 +176,7 @@ def _steps(job_context: PlanExecutionContext, active: ActiveExecution) -> Iterat
 
 
 def _next(
-    told: "Queue[tuple[str, dg.DagsterEvent | None]]", running: dict[str, Step]
+    told: "SimpleQueue[tuple[str, dg.DagsterEvent | None]]", running: dict[str, Step]
 ) -> tuple[str | None, dg.DagsterEvent | None]:
     """(step, event); (step, None) where a step has ended; (None, None) where nothing happened for a while."""
     try:

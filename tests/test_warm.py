@@ -170,3 +170,12 @@ def test_it_ends_with_who_kept_it_once_its_forks_have(tmp_path):
     assert not is_held(lock)
     for stream in (process.stderr, owner.stdin, owner.stdout):
         stream.close()
+
+
+def test_where_no_socket_can_be_made_stages_run_by_themselves_and_nothing_is_left(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with warm.kept() as variables:
+        assert variables == {}
+    assert not list(folder.iterdir())

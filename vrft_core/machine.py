@@ -17,7 +17,7 @@ def has_gpu() -> bool:
 
 
 def cpus() -> float:
-    """How many this process may use: its affinity, and the quota of its control group."""
+    """How many this process may use: its affinity, and in a container the quota of its control group."""
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -26,7 +26,7 @@ def cpus() -> float:
 
 
 def memory() -> int:
-    """Bytes that this process may use: of the machine, or of its control group."""
+    """Bytes that this process may use: of the machine, or of its container's control group."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

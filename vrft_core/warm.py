@@ -1,4 +1,4 @@
-"""Stages as forks of one process that has imported PyTorch, transformers and MLflow: `vrft run` keeps one.
+"""Stages as forks of one process that has imported PyTorch, transformers and MLflow; `vrft run`, `make demo` keep one.
 
 Their imports cost eight CPU seconds a stage, more than a small stage computes. This is the side that asks; the process
 that forks is `cli.forking`. `vrft stage` stays what DVC started and waits for its fork: signals go on to it, it ends as
@@ -28,6 +28,7 @@ OWN = ("VRFT_ACCELERATE", "RANK")  # a training over several processes starts th
 # Beginnings of variables that DVC, Dagster or a shell set for a command, and of ours, which are read when needed
 APART = ("DVC_", "DAGSTER_", "VRFT_", "OLDPWD", "PATH", "PWD", "PYTHONUNBUFFERED", "SHLVL", "_")
 LEAVE = 10.0  # seconds to end in; longer only where a stage has lost who waited for it
+IMPORTS = 120.0  # seconds for all imports; a stage that has waited longer runs by itself
 SIZE = 8  # bytes of a request's length
 Told = tuple[dict, list[int]]  # a request, and the three files of the process that asks
 
@@ -39,18 +40,12 @@ def kept() -> Iterator[dict[str, str]]:
     It imports nothing before a stage asks. When the block ends, or this process, it ends as soon as its forks have.
     """
     # a process that has looked at a GPU cannot be forked
-    if sys.platform != "linux" or not hasattr(os, "pidfd_open") or machine.has_gpu():
+    able = sys.platform == "linux" and hasattr(os, "pidfd_open") and not machine.has_gpu()
+    started = _started() if able else None
+    if started is None:
         yield {}
         return
-    place = Path(tempfile.mkdtemp(prefix="vrft-")) / "stages"
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(place))
-        listening.listen()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vrft_core.cli.forking", str(listening.fileno()), str(place)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=_home(),
-            env=dict(os.environ), pass_fds=[listening.fileno()], start_new_session=True,
-        )  # fmt: skip
+    process, place = started
     assert process.stdin
     try:
         yield {PLACE: str(place)}
@@ -61,6 +56,27 @@ def kept() -> Iterator[dict[str, str]]:
             shutil.rmtree(place.parent, ignore_errors=True)  # it was killed
 
 
+def _started() -> tuple[subprocess.Popen, Path] | None:
+    """The process and its socket; None where there can be no socket, as in a folder with a long name."""
+    try:
+        folder = tempfile.mkdtemp(prefix="vrft-")
+    except OSError:
+        return None
+    place = Path(folder) / "stages"
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(place))
+            listening.listen()
+            command = [sys.executable, "-m", "vrft_core.cli.forking", str(listening.fileno()), str(place)]
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=_home(),
+                env=dict(os.environ), pass_fds=[listening.fileno()], start_new_session=True,
+            ), place  # fmt: skip
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
 def stage(name: str, arguments: Sequence[str]) -> int | None:
     """Run `vrft` with these arguments, which run the stage `name`, as a fork; its exit status, None where it must run
     here. A fork that a signal ended ends this process by the same signal."""
@@ -69,9 +85,11 @@ def stage(name: str, arguments: Sequence[str]) -> int | None:
         return None
     with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as answers:
         try:
+            line.settimeout(IMPORTS)
             line.connect(place)
             _ask(line, name, arguments)
             first = answers.readline()
+            line.settimeout(None)
         except OSError:
             return None
         if not first:
@@ -101,8 +119,13 @@ def about() -> dict:
 def received(line: socket.socket) -> Told:
     """What `stage` asks for. Raises OSError or ValueError where it does not come."""
     size, files, _, _ = socket.recv_fds(line, SIZE, 3)
-    with line.makefile("rb") as rest:
-        return json.loads(rest.read(int.from_bytes(size, "big"))), files
+    try:
+        with line.makefile("rb") as rest:
+            return json.loads(rest.read(int.from_bytes(size, "big"))), files
+    except (OSError, ValueError):
+        for file in files:
+            os.close(file)
+        raise
 
 
 def _home() -> Path:

@@ -1,6 +1,7 @@
 """The process that has imported what stages import, and forks for each that asks: see `vrft_core.warm`.
 
-It has one thread, computes nothing, and opens no file, database or GPU before it forks: what it hands on is modules.
+It has one thread of Python, computes nothing, and opens no file, database or GPU before it forks: what it hands on is
+modules.
 """
 
 import contextlib

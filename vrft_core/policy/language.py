@@ -62,7 +62,7 @@ class AnswerLoss:
         for losses, gradients in reversed(longest_first):
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+                    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
             sums += losses
         return dict(zip(("loss", "coordinate_loss"), (sums / counts).tolist(), strict=True))
 

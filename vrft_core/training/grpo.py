@@ -4,6 +4,7 @@ Small overrides around TRL's own steps; the algorithm stays TRL's. Rewards and r
 itself to `shared_prompt` and `vision_cache`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -195,13 +196,17 @@ class ReusingGRPOTrainer(GRPOTrainer):
             )
         size = batch_size or len(input_ids)
         chunks = [slice(start, start + size) for start in range(0, len(input_ids), size)]
-        with self.accelerator.autocast(), plain_adapters(self.accelerator.unwrap_model(model)):
+        with self.accelerator.autocast(), self._lean(model):
             parts = [
                 self._log_probs(model, self._prompts[rows], input_ids[rows], attention_mask[rows], logits_to_keep)
                 for rows in chunks
             ]
         log_probs, entropies = zip(*parts, strict=True)
         return torch.cat(log_probs), torch.cat(entropies) if compute_entropy else None, None
+
+    def _lean(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Adapters without PEFT's surroundings; not where a pass puts other weights in place, as FSDP does."""
+        return nullcontext() if is_sharded(self) else plain_adapters(self.accelerator.unwrap_model(model))
 
     def _log_probs(
         self, model: nn.Module, prompts: list[Prompt], input_ids: Tensor, mask: Tensor, length: int

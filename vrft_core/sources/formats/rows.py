@@ -60,7 +60,7 @@ def add(item: Item, row: Mapping[str, Any], where: str, problems: Problems) -> N
         with problems.caught(where, "its problem and its solution must be text", "correct the row"):
             _solved(item, row["problem"], row["solution"], where)
     elif "objects" in row:
-        problem = "its objects must have boxes of four finite numbers, in columns of one length"
+        problem = "its objects must have boxes of four finite numbers, as `bbox`, in columns of one length"
         with problems.caught(where, problem, "correct the row"):
             for one in _apart(row["objects"] or []):
                 _labelled(item, one, where, problems)
@@ -74,7 +74,10 @@ def _apart(objects: Any) -> Iterator[dict[str, Any]]:
     if isinstance(objects, Mapping):
         used = {key: values for key, values in objects.items() if key in USED}
         objects = [dict(zip(used, one, strict=True)) for one in zip(*used.values(), strict=True)]
-    yield from objects
+    for one in objects:
+        if "bbox" not in one:
+            raise ValueError
+        yield one
 
 
 def _labelled(item: Item, row: Mapping[str, Any], where: str, problems: Problems) -> None:
