@@ -122,7 +122,7 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
-def test_a_flipped_bit_in_weights_or_data_is_refused_with_the_way_to_make_them_again(evaluated, start, tmp_path):
+def test_a_flipped_bit_in_weights_or_data_is_refused_with_the_way_to_make_them_again(evaluated, tmp_path):
     shutil.copytree(evaluated.root, tmp_path / "project")
     layout = Layout(tmp_path / "project")
     said = run("vrft", "stage", "few_shot", "--cell", CELL, cwd=layout.root)
