@@ -99,7 +99,9 @@ def test_a_warning_says_what_it_means_and_where_more_stands(capsys):
     assert said.endswith(f": {PAGE})\n")
 
 
-@pytest.mark.parametrize("name", [*GUARDED, *(guard for task in names() for guard in get_task(task).diagnostics.GUARDS)])
+@pytest.mark.parametrize(
+    "name", [*GUARDED, *(guard for task in names() for guard in get_task(task).diagnostics.GUARDS)]
+)
 def test_the_page_explains_every_guard(name):
     assert f"`{name}`" in (Path(__file__).parents[1] / PAGE.partition(",")[0]).read_text()
 
