@@ -111,7 +111,7 @@ def test_without_out_the_answers_are_printed(small_policy, photos, capsys):
         (["photos", "cat", "--out", "one.png"], "is one image, and 2 images are asked about"),
         (["photos/a.png", "cat", "--out", "photos/a.png"], "holds what is asked about"),
         (["photos", "cat", "--out", "photos"], "holds what is asked about"),
-        (["photos/none.png", "cat", "--out", "one.png"], "none.png: holds no images"),
+        (["photos/none.png", "cat", "--out", "one.png"], "none.png: no such file"),
         (["photos/a.png", "--out", "one.png"], "no categories to look for"),
     ],
 )

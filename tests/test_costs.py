@@ -18,6 +18,7 @@ from vrft_core.costs import added, attempts, cost_file, costs_noted, latest, so_
 from vrft_core.tasks import load_params
 
 CELL = "lvis-mini-1shot-s0"
+STUDY = "lvis-mini-1shot"
 
 
 def attempt(**values) -> dict:
@@ -127,3 +128,17 @@ def test_no_out_of_dvc_lies_where_costs_are_written(layout):
     ]
     where = cost_file(layout, cell(layout), "rft").relative_to(layout.root).as_posix()
     assert where == f"runs/{CELL}/rft.cost.jsonl" and not [out for out in outs if out.startswith("runs/")]
+
+
+def test_what_a_stage_imports_counts_in_its_time_as_in_its_cpu_time(tmp_path):
+    """Else a stage that computes little seems to use more CPUs than there are."""
+    program = (
+        "import sys; from pathlib import Path; from vrft_core.cell import Layout; from vrft_core.tasks import load_params\n"
+        "from vrft_core.stages import run_stage; root = Path(sys.argv[1]); params = load_params(root / 'params.yaml')\n"
+        f"run_stage('study', Layout(root), params, params.parse_cell({STUDY!r}))\n"
+    )
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=False, stderr=subprocess.DEVNULL)  # nothing is made
+    params = load_params(tmp_path / "params.yaml")
+    [row] = attempts(cost_file(Layout(tmp_path), params.parse_cell(STUDY), "study"))
+    assert row["ended"] == "failed" and 0 < row["cpu_seconds"] <= row["seconds"] * row["cpus"] + 0.1

@@ -11,7 +11,7 @@ from vrft_core.families.form import Form
 from vrft_core.params import Limit
 from vrft_core.params.recipes import GUARDED
 from vrft_core.tasks import get_task, load_params, names
-from vrft_core.training.guards import METRICS, Watch, metric
+from vrft_core.training.guards import MEANINGS, METRICS, PAGE, Watch, metric
 from vrft_core.training.record import Record
 from vrft_core.training.rft import Reader
 
@@ -84,10 +84,26 @@ def watched(values: list[float], limit: Limit, name: str = "kl", control=None) -
 def test_a_warning_comes_once_an_episode_and_only_after_enough_steps(capsys):
     record = watched([6, 1, 6, 7, 8, 9, 1, 6, 6, 6], Limit(above=5, steps=2))
     assert [warning["step"] for warning in record.warnings] == [4, 9]
-    assert capsys.readouterr().err.splitlines() == [
-        "x rft: step 4: kl is 7, above 5 for 2 steps",
-        "x rft: step 9: kl is 6, above 5 for 2 steps",
-    ]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("x rft: step 4: kl is 7, above 5 for 2 steps (the model is far from its starting weights; ")
+    assert second.startswith("x rft: step 9: kl is 6, above 5 for 2 steps (")
+
+
+def test_a_warning_says_what_it_means_and_where_more_stands(capsys):
+    page, _, section = PAGE.partition(", ")
+    assert f"\n## {section}\n" in (Path(__file__).parents[1] / page).read_text()
+    assert set(MEANINGS) == set(GUARDED)
+    watched([1.0], Limit(above=0.8), "zero_variance/iou")
+    said = capsys.readouterr().err
+    assert said.startswith("x rft: step 1: zero_variance/iou is 1, above 0.8 (the answers of most groups got equal rew")
+    assert said.endswith(f": {PAGE})\n")
+
+
+@pytest.mark.parametrize(
+    "name", [*GUARDED, *(guard for task in names() for guard in get_task(task).diagnostics.GUARDS)]
+)
+def test_the_page_explains_every_guard(name):
+    assert f"`{name}`" in (Path(__file__).parents[1] / PAGE.partition(",")[0]).read_text()
 
 
 def test_steps_in_which_nothing_is_measured_neither_break_an_episode_nor_repeat_its_warning():

@@ -30,9 +30,9 @@ def rollouts(tmp_path):
     return path
 
 
-def test_reward_its_parts_kl_dead_groups_and_the_tasks_own_share_are_told():
+def test_reward_its_parts_kl_groups_with_equal_rewards_and_the_tasks_own_share_are_told():
     assert numbers(LOGS, {"answers/false_alarm": "false alarms", "x": "y"}) == (
-        "reward 1.95 (iou 0.52, format 0.97), KL 0.0831, dead groups 50%, false alarms 12%"
+        "reward 1.95 (iou 0.52, format 0.97), KL 0.0831, groups with equal rewards 50%, false alarms 12%"
     )
     assert numbers({"reward": 1.0}, {}) == "reward 1.00"
 
@@ -44,8 +44,8 @@ def test_published_rewards_keep_their_names():
 
 def test_the_best_and_the_worst_answer_of_the_last_step_are_shown(rollouts):
     best, worst = examples(last_rows(rollouts))
-    assert best == "    best   0.70  cat: <answer>x</answer>"
-    assert worst.startswith("    worst  0.20  cat: a b�c") and worst.endswith(" …") and len(worst) < 160
+    assert best == "    best answer, reward 0.70   cat: <answer>x</answer>"
+    assert worst.startswith("    worst answer, reward 0.20  cat: a b�c") and worst.endswith(" …") and len(worst) < 160
     assert examples([]) == [] and len(examples([row(1, 0.5)])) == 1
 
 

@@ -213,7 +213,7 @@ def test_one_image_and_annotations_do_not_go_together(answering, tmp_path, capsy
         ([], "no categories to look for"),
         (["--categories", "cat", "--presence", "self"], "needs true annotations"),
         (["--categories", "cat", "--recipe", "huge"], "no recipe 'huge'"),
-        (["--categories", "cat", "--images", "nowhere"], "holds no images"),
+        (["--categories", "cat", "--images", "nowhere"], "nowhere: no such file or folder"),
         (["--categories", "cat", "--method", "sft"], "--method: belongs to --cell"),
         (["--categories", "cat", "\udcff"], "is not a printable name"),
     ],

@@ -131,6 +131,14 @@ def test_programs_read_the_same_as_json(project, capsys):
     assert found[0]["result"]["difference"]["low"] == -0.016 and found[1]["result"] is None
 
 
+def test_a_benchmarks_name_chooses_its_cells_of_all_recipes(project, capsys):
+    assert main(["--root", str(project.root), "status", "lvis", "--json"]) == 0
+    keys = [row["key"] for row in json.loads(capsys.readouterr().out)["cells"]]
+    assert {CELL, "lvis-mini-1shot"} <= set(keys) and all(key.startswith("lvis-") for key in keys)
+    assert main(["--root", str(project.root), "status", "lvs"]) == 2
+    assert "lvs" in capsys.readouterr().err
+
+
 def test_without_dvc_installed_it_says_so(project, monkeypatch, capsys):
     monkeypatch.setattr("vrft_core.commands.status.find_spec", lambda name: None)
     assert main(["--root", str(project.root), "status"]) == 0

@@ -28,10 +28,11 @@ def cost_file(layout: Layout, cell: Cell, stage: str) -> Path:
 
 
 class Meter:
-    """What this process and its ended children spend from here on; `cpu`: CPU seconds that they had spent before."""
+    """What this process and its ended children spend from here on; and before it, where `cpu` and `earlier` say so:
+    CPU seconds that they had spent when the work began, and the seconds that it has taken so far."""
 
-    def __init__(self, cpu: float | None = None) -> None:
-        self._began, self._cpu = time.monotonic(), cpu_seconds() if cpu is None else cpu
+    def __init__(self, cpu: float | None = None, earlier: float = 0.0) -> None:
+        self._began, self._cpu = time.monotonic() - earlier, cpu_seconds() if cpu is None else cpu
         self._energy = card_energy()
 
     def read(self) -> dict[str, float]:
@@ -56,9 +57,12 @@ class Meter:
 
 
 @contextlib.contextmanager
-def costs_noted(path: Path, cpu: float | None = None) -> Iterator[None]:
-    """Add a line to `path` that says what the block cost, however it ends. Where nothing can be written, none is."""
-    meter, ended = Meter(cpu), DONE
+def costs_noted(path: Path, cpu: float | None = None, earlier: float = 0.0) -> Iterator[None]:
+    """Add a line to `path` that says what the block cost, however it ends. Where nothing can be written, none is.
+
+    `cpu`, `earlier`: as in `Meter`.
+    """
+    meter, ended = Meter(cpu, earlier), DONE
     try:
         yield
     except BaseException as error:

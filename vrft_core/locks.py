@@ -164,6 +164,17 @@ DVC_IS_BUSY = re.compile(
     r"is busy, it is being blocked by|Unable to acquire lock|RWLock-file .* (corrupted|format error)"
 )
 
+_BLOCKERS = re.compile(r"\(PID (\d+)\): (.*)")
+
+
+def dvc_holders(root: Path, said: str) -> dict[str, str]:
+    """Who holds a lock of DVC's, after an error as in DVC_IS_BUSY: process → its command line, empty if not known."""
+    holders = dict(_BLOCKERS.findall(said))
+    if not holders:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            holders = {str(int((root / ".dvc/tmp/lock").read_text().split()[0])): ""}
+    return holders
+
 
 def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     """After an error of DVC's as in DVC_IS_BUSY: return when the holder of the lock has released it, or may have.
@@ -174,11 +185,7 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     folder = root / ".dvc/tmp"
     if "RWLock-file" in said:
         return _remove_torn(folder / "rwlock", folder / "rwlock.lock")
-    holders = dict(re.findall(r"\(PID (\d+)\): (.*)", said))
-    whole = not holders  # the lock of the whole repository, not of some files
-    if whole:
-        with contextlib.suppress(OSError, ValueError):
-            holders = {str(int((folder / "lock").read_text().split()[0])): ""}
+    whole, holders = not _BLOCKERS.search(said), dvc_holders(root, said)  # of the whole repository, not of some files
     named = [f"process {pid}" + (f" ({command[:SHOWN]})" if command else "") for pid, command in holders.items()]
     words = ", ".join(named) or "another process"
     if words not in known:

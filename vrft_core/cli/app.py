@@ -27,6 +27,7 @@ Exit status:
   1    a stage or a check failed
   2    bad input: one line names what, where, and the remedy
   130  interrupted; the same command resumes
+  143  ended by SIGTERM; the same command resumes
 
 \b
 Tab completion: eval "$(vrft completion bash)", also for zsh and fish.

@@ -90,14 +90,16 @@ def status(project: Project, cell: str | None, as_json: bool) -> None:
     """Show the grid: which stages are made, stale, running or failed.
 
     Also each report's headline metric for RFT, with its 95 % interval. CELL: only this cell, or the cells of this
-    study, benchmark and recipe, or recipe.
+    study, benchmark, recipe, or both, as lvis-mini.
     """
     from vrft_core.cli.status import table
     from vrft_core.commands.status import status as look
 
     params = project.params
-    wider = project.cell(cell, "cell", "study", "setup", "recipe") if cell else None
+    benchmark = cell if cell in params.benchmarks else None
+    wider = project.cell(cell, "cell", "study", "setup", "recipe") if cell and not benchmark else None
     chosen = [one for one in params.cells() if wider is None or one.at(wider.scope) == wider]
+    chosen = [one for one in chosen if benchmark in (None, one.benchmark)]
     studies = list(dict.fromkeys(one.at("study") for one in chosen)) if not wider or wider.scope != "cell" else []
     rows, why = look(project.layout, params, [*chosen, *studies])
     if as_json:

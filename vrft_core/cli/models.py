@@ -18,10 +18,11 @@ DEFAULT_METHOD = {"predict": "rft", "presence": "base"}
 
 def asking(function):
     """Options that `predict` and `presence` share: which model is asked about which images."""
+    method = f"With --cell: which of its models. Default: {DEFAULT_METHOD[function.__name__]}."
     for option in reversed((
         click.option("--cell", metavar="CELL", type=CellKey(), help="Its model, on its evaluation images or --images."),
         click.option("--model", type=FILE, metavar="DIR", help="A saved policy, or any Qwen-VL model folder."),
-        click.option("--method", type=click.Choice(["base", "sft", "rft"]), help="With --cell: which of its models."),
+        click.option("--method", type=click.Choice(["base", "sft", "rft"]), help=method),
         click.option("--adapter", type=FILE, metavar="DIR", help="With --model: LoRA weights, or a trained model."),
         click.option("--task", metavar="TASK", help="With --model: a task's name. Default: the recipe's first."),
         click.option("--recipe", help="With --model: prompts and sizes. Default: mini."),
@@ -61,10 +62,11 @@ def predict(
 
     IMAGES is one file or a folder; without it, a cell's evaluation images. Resumes after an interruption.
     """
-    from vrft_core.commands import predict as answer
-
     if words:
         asked = _with_words(asked, list(words))
+    _refuse_missing(asked)
+    from vrft_core.commands import predict as answer
+
     request = _request(project, "predict", **asked)
     own = asked["cell"] and not asked["images"]
     protocol = presence or (request.task.prompts.DEFAULT if own else None)
@@ -78,10 +80,28 @@ def predict(
     if as_json:
         print_json({"output": str(output), **found})
     else:
-        what = "boxes drawn from answers" if drawn else "answers"
-        counts = [(found["questions"], "question"), (found["images"], "image")]
-        about = " about ".join(f"{count:,} {name}{'s' * (count != 1)}" for count, name in counts)
-        click.echo(f"{output}: {what} to {about}")
+        about = f"{_counted(found['questions'], 'question')} about {_counted(found['images'], 'image')}"
+        click.echo(f"{output}: {_drawn(found) if drawn else 'answers to'} {about}")
+
+
+def _drawn(found: dict) -> str:
+    if not found["marks"]:
+        return "nothing found, so nothing is drawn:"
+    others = found["marks"] - found["boxes"]
+    parts = [(found["boxes"], "box", "boxes"), (others, "answer without a box", "answers without a box")]
+    named = " and ".join(_counted(count, one, several) for count, one, several in parts if count)
+    return f"{named} drawn, of answers to"
+
+
+def _counted(count: int, one: str, several: str = "") -> str:
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def _refuse_missing(asked: dict) -> None:
+    """Before the imports, which take seconds."""
+    for name in ("images", "annotations", "adapter"):
+        if asked[name] and not asked[name].exists():
+            raise InputError(asked[name], "no such file or folder", "check the path")
 
 
 def _with_words(asked: dict, words: list[str]) -> dict:
@@ -97,6 +117,7 @@ def _with_words(asked: dict, words: list[str]) -> dict:
 @as_json
 def presence(project: Project, output: Path, as_json: bool, **asked) -> None:
     """Write a map of the categories a model claims to see."""
+    _refuse_missing(asked)
     request = _request(project, "presence", **asked)
     found = request.task.commands.make_map(request, output)
     if as_json:

@@ -72,18 +72,19 @@ def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
 
 def write_boxed(
     rows: Sequence[Mapping[str, Any]],
+    marks: Sequence[Sequence[Mark]],
     paths: Mapping[int, Path],
-    marks: Callable[[Mapping[str, Any]], Sequence[Mark]],
     place: Callable[[str], Path],
 ) -> list[Path]:
     """Draw every image that was asked about, with the marks of all its rows.
 
-    `rows`: as `vrft predict` writes them; `paths`: image id → file; `place`: the image's name → the file to write.
+    `rows`: as `vrft predict` writes them; `marks`: of each row; `paths`: image id → file; `place`: the image's name
+    → the file to write.
     """
     by_image: dict[int, list[Mark]] = defaultdict(list)
     names = {}
-    for row in rows:
-        by_image[row["image_id"]] += marks(row)
+    for row, found in zip(rows, marks, strict=True):
+        by_image[row["image_id"]] += found
         names[row["image_id"]] = row["file_name"]
     written = []
     for image, name in names.items():

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vrft_core import flops
 from vrft_core.architectures import outline
-from vrft_core.cell import Cell
+from vrft_core.cell import Cell, Layout
+from vrft_core.commands.cpu_time import on_cpus
 from vrft_core.commands.step_costs import BANDWIDTH, GPUS, PARTS, UTILISATION, Sizes, at_once, trained_weights, work
 from vrft_core.commands.step_costs import memory as memory_of
 from vrft_core.commands.texts import seconds as duration
@@ -62,6 +63,8 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: P
         f"{brief(total)} weights, {brief(trained)} of them trained"
         f" ({_kind(recipe)}). A row holds at most {sizes['rft'].image} image tokens, "
         f"{'about ' if recipe.policy.hub else ''}{sizes['rft'].text} of text, {sizes['rft'].completion} new ones.",
+        "",
+        on_cpus(Layout(root), params, cell),
         "",
         "Estimates from the model's shape; docs/gpu.md holds some against a GPU. Activations and KV cache take turns.",
         "",

@@ -182,7 +182,8 @@ def predict_lines(request: Request, protocol: str | None) -> list[str]:
 
 
 def predict_boxed(request: Request, protocol: str | None, output: Path) -> dict:
-    """Draw the answers over the images; → {"images", "questions", "files": [path]}.
+    """Draw the answers over the images; → {"images", "questions", "boxes" (drawn), "marks" (those, and answers that
+    have none), "files": [path]}.
 
     `output`: the file to write for one image, or a folder, which gets an image for each one asked about, under its own
     name, and the answers themselves as `predictions.jsonl`. Raises InputError for a file and several images.
@@ -200,10 +201,13 @@ def predict_boxed(request: Request, protocol: str | None, output: Path) -> dict:
             path = output if one_file else output / Path(name)
             return path if path.suffix.lower() in boxed.FORMATS else path.with_name(f"{path.name}.png")
 
-        files = boxed.write_boxed(rows, asked, lambda row: request.task.commands.marks(row, settings), place)
+        marks = [request.task.commands.marks(row, settings) for row in rows]
+        files = boxed.write_boxed(rows, marks, asked, place)
         if not one_file:
             io.write_jsonl(output / "predictions.jsonl", rows)
-    return {"images": len(asked), "questions": len(rows), "files": [str(path) for path in files]}
+    shown = [mark for found in marks for mark in found]
+    counts = {"boxes": sum(mark.box is not None for mark in shown), "marks": len(shown)}
+    return {"images": len(asked), "questions": len(rows), **counts, "files": [str(path) for path in files]}
 
 
 def is_image(path: Path) -> bool:
@@ -254,13 +258,18 @@ def _found(place: Path) -> list[dict]:
     folder, paths = place, [place]
     if place.is_file():
         folder = place.parent
+    elif place.is_dir():
+        paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
     else:
-        paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES) if place.is_dir() else []
+        raise InputError(place, "no such file or folder", "check the path")
     if not paths:
         raise InputError(place, "holds no images", f"files ending in {', '.join(SUFFIXES)} are looked for")
     rows = []
     for number, path in enumerate(paths, 1):
-        width, height = size(path)
+        try:
+            width, height = size(path)
+        except InputError as error:  # these are not a data set's: nothing has to go
+            raise InputError(path, error.problem, "name images that can be opened") from None
         name = path.relative_to(folder).as_posix()
         rows.append({"id": number, "width": width, "height": height, "file_name": name})
     return rows

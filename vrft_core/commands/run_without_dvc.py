@@ -12,17 +12,25 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vrft_core.commands.telling import Narrator
+from vrft_core.commands.termination import Termination
 from vrft_core.graph import entry, holds, in_order, makers, record, recorded, stages
 from vrft_core.locks import exclusive, together
 
 PLACE = ".dvc/tmp/vrft"  # Dagster's side locks a stage there, too
 
 
-def reproduce(root: Path, targets: list[str], narrator: Narrator, variables: Mapping[str, str] | None = None) -> int:
+def reproduce(
+    root: Path,
+    targets: list[str],
+    narrator: Narrator,
+    variables: Mapping[str, str] | None = None,
+    termination: Termination | None = None,
+) -> int:
     """Bring stages up to date with all they need; 0, or the exit status of the stage that failed.
 
-    `variables`: for the environment of each stage.
+    `variables`: for the environment of each stage. Raises SystemExit when it was told to end.
     """
+    termination = termination or Termination()
     known = stages(root)
     for stage in dict.fromkeys(one for target in targets for one in in_order(known, target)):
         with _locked(root, stage.target, makers(known, stage)):
@@ -33,7 +41,7 @@ def reproduce(root: Path, targets: list[str], narrator: Narrator, variables: Map
             for out in stage.outs:
                 _remove(root / out)
             narrator.start(stage.target)
-            if status := _run(root, stage.command, narrator, variables or {}):
+            if status := _run(root, stage.command, narrator, variables or {}, termination):
                 return status
             with exclusive(root / PLACE / "record.lock", "dvc.lock"):
                 record(root, stage.target, needed | {"outs": entry(root, stage)["outs"]})
@@ -53,23 +61,30 @@ def _locked(root: Path, target: str, needed: Iterable[str]) -> Iterator[None]:
         yield
 
 
-def _run(root: Path, command: str, narrator: Narrator, variables: Mapping[str, str]) -> int:
+def _run(root: Path, command: str, narrator: Narrator, variables: Mapping[str, str], termination: Termination) -> int:
     program, *arguments = command.split()
     assert program == "vrft", "dvc.yaml runs nothing else"
     environment = os.environ | {"PYTHONUNBUFFERED": "1", **narrator.environment(), **variables}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vrft_core.cli", *arguments], cwd=root, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
-    )  # fmt: skip
-    assert process.stdout  # piped
-    try:
-        for line in process.stdout:
-            narrator.line(line.rstrip("\n"))
-    except KeyboardInterrupt:
-        process.wait()
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vrft_core.cli", *arguments], cwd=root, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+        )  # fmt: skip
+
+    with termination.of(start) as process:
+        assert process.stdout  # piped
+        try:
+            for line in process.stdout:
+                narrator.line(line.rstrip("\n"))
+        except KeyboardInterrupt:
+            process.wait()
+            narrator.close("interrupted")
+            raise
+        status = process.wait()
+    if status and termination.noted:
         narrator.close("interrupted")
-        raise
-    status = process.wait()
+        termination.end()
     narrator.close("failed" if status else "done")
     return status
 

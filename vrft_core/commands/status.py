@@ -5,6 +5,7 @@ DVC knows what is out of date; it is run as a program. Without DVC every finishe
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from vrft_core import costs, disk, io
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.texts import interval
 from vrft_core.errors import InputError
-from vrft_core.locks import is_held
+from vrft_core.locks import DVC_IS_BUSY, dvc_holders, is_held
 from vrft_core.outcomes import outcome
 from vrft_core.params import Params
 from vrft_core.report.verdict import points
@@ -138,5 +139,15 @@ def _changed(root: Path) -> tuple[set[str] | None, str]:
     try:
         return set(json.loads(done.stdout)), ""
     except ValueError:
+        if DVC_IS_BUSY.search(done.stderr):
+            return None, _busy(dvc_holders(root, done.stderr))
         last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         return None, f"DVC cannot say what is out of date: {' '.join(last)[:200]}"
+
+
+def _busy(holders: Mapping[str, str]) -> str:
+    """`holders`: as `dvc_holders` gives them."""
+    runs = [pid for pid, command in holders.items() if re.search(r"\brepro\b", command)]
+    who = f" (process {', '.join(runs or holders)})" if holders else ""
+    what = "a run is in progress" if runs else "another process works with DVC"
+    return f"{what}{who}; until it ends, nothing can say what is out of date"

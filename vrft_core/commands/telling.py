@@ -13,7 +13,7 @@ import click
 
 from vrft_core import io
 from vrft_core.cell import Cell, Layout
-from vrft_core.commands.status import NEVER, OF_A_CELL, state
+from vrft_core.commands.status import MADE, OF_A_CELL, RUNNING, state
 from vrft_core.commands.texts import interval
 from vrft_core.commands.texts import seconds as spoken
 from vrft_core.errors import STOPPED
@@ -46,11 +46,12 @@ def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[
     wanted |= {("study", cell)} if cell.scope == "study" else set()
     wanted |= {("comparison", cell)} if other else set()
     order = [*STAGES, *OF_SOME]
-    new = sorted(
-        ((name, own) for name, own in wanted if state(layout, own, name, None) == NEVER),
-        key=lambda one: (order.index(one[0]), one[1].key),
-    )
-    lines = [f"{cell.key}: {len(wanted)} stages, {len(wanted) - len(new)} already made; stale ones are made again."]
+    states = {(name, own): state(layout, own, name, None) for name, own in wanted}
+    new = sorted((one for one in wanted if states[one] != MADE), key=lambda one: (order.index(one[0]), one[1].key))
+    others = sum(found == RUNNING for found in states.values())
+    now = f", {others} being made by another run" if others else ""
+    made = len(wanted) - len(new)
+    lines = [f"{cell.key}: {len(wanted)} stages, {made} already made{now}; stale ones are made again."]
     if new:
         names = list(dict.fromkeys(name for name, _ in new))
         lines.append(f"To make: {', '.join(names)}.")

@@ -4,6 +4,7 @@ Modules are imported when a stage is asked for, so that listing the stages costs
 """
 
 import os
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -41,8 +42,9 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     would write into one run folder. It prints which process to end if that is not wanted. Raises InputError where the
     disk is full or may not be written to (before it begins, if that can be seen then), and where an input is damaged.
     """
-    spent_before = cpu_seconds()
+    began, spent_before = time.monotonic(), cpu_seconds()
     module, cell = import_module(module_of(name)), cell.at(SCOPES[name])
+    loading = time.monotonic() - began  # waiting for the locks is no cost, but this is
     if os.environ.get("RANK", "0") != "0":  # one of several processes of a training: the first holds the lock for all
         return getattr(module, name)(layout, params, cell)
     need = training_need(layout.policy(cell), bool(params.recipe(cell).adapter)) if name in _TRAININGS else LITTLE
@@ -51,7 +53,7 @@ def run_stage(name: str, layout: Layout, params: Params, cell: Cell) -> dict:
     lock = exclusive(lock_file(layout, cell, name), f"{cell.key} {name}")
     project = together(project_lock(layout), f"{cell.key} {name}")
     ended = outcome_noted(outcome_file(layout, cell, name))
-    cost = costs_noted(cost_file(layout, cell, name), spent_before)
+    cost = costs_noted(cost_file(layout, cell, name), spent_before, loading)
     with trouble_named(layout.root), project, lock, ended as note, cost:
         for maker in READS.get(name, ()):
             _refuse_damaged(layout, cell, maker)

@@ -27,6 +27,21 @@ METRICS = {
     "dead": "groups/dead",
 }
 
+# what it means, and what can be done about it; of a task's own guards the page says it
+MEANINGS = {
+    "zero_variance": "the answers of most groups got equal rewards, and such groups teach nothing",
+    "identical": "answers of a group repeat each other; a higher rft.temperature makes them differ",
+    "faulty": "many answers do not have the form that was asked for",
+    "truncated": "answers are cut short; a higher rft.max_completion_length lets them end",
+    "length": "answers are much shorter or longer than expected",
+    "reward": "the reward is not what was expected",
+    "entropy": "answers are nearly certain where it is low, nearly random where it is high",
+    "kl": "the model is far from its starting weights; a lower rft.learning_rate or a higher rft.beta keeps it closer",
+    "resampled": "many questions were replaced, because their groups had equal rewards",
+    "dead": "groups still have equal rewards after other questions were tried",
+}
+PAGE = "docs/training-at-scale.md, Guards"
+
 
 def metric(name: str, own: Mapping[str, str] = METRICS) -> str:
     """The logged metric of a guard; `zero_variance/iou` and `reward/iou` mean one reward's. `own`: the task's."""
@@ -88,12 +103,12 @@ class Watch(TrainerCallback):
         control.should_save = control.should_training_stop = True
         if state.is_world_process_zero:
             ends = "the training ends here, as the recipe says, and its best checkpoint is kept"
-            print(f"{self.what}: step {step}: {said}; {ends}", file=sys.stderr, flush=True)
+            print(f"{self.what}: step {step}: {said}; {ends} {_meaning(name)}", file=sys.stderr, flush=True)
 
     def _warn(self, state, name: str, value: float, limit: Limit) -> None:
         self.record.warnings.append({"step": state.global_step, "guard": name, "value": value})
         if state.is_world_process_zero:
-            said = f"{self.what}: step {state.global_step}: {_sentence(name, value, limit)}"
+            said = f"{self.what}: step {state.global_step}: {_sentence(name, value, limit)} {_meaning(name)}"
             print(said, file=sys.stderr, flush=True)
 
 
@@ -101,3 +116,8 @@ def _sentence(name: str, value: float, limit: Limit) -> str:
     side, bound = ("above", limit.above) if limit.above is not None and value > limit.above else ("below", limit.below)
     times = f" for {limit.steps} steps" if limit.steps > 1 else ""
     return f"{name} is {value:.3g}, {side} {bound:g}{times}"
+
+
+def _meaning(name: str) -> str:
+    kind = name.partition("/")[0]
+    return f"({MEANINGS[kind]}: {PAGE})" if kind in MEANINGS else f"({PAGE})"

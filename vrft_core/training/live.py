@@ -1,4 +1,4 @@
-"""What RFT looks like while it runs: reward and its parts, KL, dead groups, the best and the worst answer.
+"""What RFT looks like while it runs: reward and its parts, KL, groups with equal rewards, the best and the worst answer.
 
 Lines for a person who watches the stage on a terminal or in Dagster's log. The record and MLflow get every step from
 `callbacks`.
@@ -36,7 +36,7 @@ class Live(TrainerCallback):
 
 
 def numbers(logs: Mapping[str, float], own: Mapping[str, str]) -> str:
-    """`reward 1.95 (iou 0.52, format 0.97), KL 0.083, dead groups 50 %`: of what the log holds."""
+    """`reward 1.95 (iou 0.52, format 0.97), KL 0.083, groups with equal rewards 50 %`: of what the log holds."""
     parts = {
         name.removeprefix("rewards/").removesuffix("/mean"): value for name, value in logs.items()
         if name.startswith("rewards/") and name.endswith("/mean")
@@ -46,7 +46,7 @@ def numbers(logs: Mapping[str, float], own: Mapping[str, str]) -> str:
         said[0] += f" ({', '.join(f'{name} {value:.2f}' for name, value in parts.items())})"
     if "kl" in logs:
         said.append(f"KL {logs['kl']:.3g}")
-    shares = {"frac_reward_zero_std": "dead groups", **own}
+    shares = {"frac_reward_zero_std": "groups with equal rewards", **own}
     return ", ".join([*said, *(f"{words} {logs[name]:.0%}" for name, words in shares.items() if name in logs)])
 
 
@@ -55,9 +55,9 @@ def examples(rows: Sequence[Mapping]) -> list[str]:
     paid = sorted(((_total(row), row) for row in rows), key=lambda one: one[0])
     if not paid:
         return []
-    chosen = {"best ": paid[-1], "worst": paid[0]} if len(paid) > 1 else {"one  ": paid[0]}
+    chosen = {"best answer": paid[-1], "worst answer": paid[0]} if len(paid) > 1 else {"answer": paid[0]}
     return [
-        f"    {word} {total:5.2f}  {printable(row['label'], 30)}: {printable(row['completion'], LETTERS)}"
+        f"    {f'{word}, reward {total:.2f}':<26} {printable(row['label'], 30)}: {printable(row['completion'], LETTERS)}"
         for word, (total, row) in chosen.items()
     ]
 
