@@ -90,7 +90,7 @@ def test_the_chart_of_kl_shows_the_value_that_ended_a_training():
     assert "a single step can end a training" in chart["caption"]
 
 
-@pytest.mark.parametrize("scores", [(0.0, 0.0), (0.2, 0.3)])
+@pytest.mark.parametrize("scores", [(0.0, 0.0), (0.0, 0.3), (0.01, 0.4)])
 def test_no_axis_of_a_score_goes_below_zero(scores):
     points = [{"step": 10 * n, "score": score} for n, score in enumerate(scores)]
     record = {"validation": points, "log": [], "chosen_step": 10, "validation_metric": "score"}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
 SPIKES = ("kl",)  # keys whose highest values matter, which a mean would hide
+MARGIN = 0.05  # of the range, below the lowest point: a score has no values below zero
 LEAST = 0.02  # a share that never reaches this is not drawn: its line would lie on zero
 
 
@@ -69,9 +70,11 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))
     level = None if start is None else ("untouched model", start)
     metric = next(iter(training.values())).get("validation_metric", "score")
+    scores = [y for curve in curves for _, y in curve.points] or [0]
+    limits = (0 if min(scores) <= MARGIN * (max(scores) - min(scores)) else None, None)
     return figure(
         "Validation score at each checkpoint",
-        charts.lines("Validation score", curves, "training step", f"{metric}, points", limits=(0, None), level=level),
+        charts.lines("Validation score", curves, "training step", f"{metric}, points", limits=limits, level=level),
         "On the validation split, which shares no image with the evaluation. The circled checkpoint was evaluated."
         + (" A step of RFT costs more than one of SFT: see what each training cost." if len(training) > 1 else ""),
     )
