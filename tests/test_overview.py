@@ -111,15 +111,24 @@ def test_a_report_leads_to_its_study_its_other_seeds_and_its_files(project):
 
     found = {one["label"]: one["links"] for one in places.around_cell(project, params, params.cells()[0])}
 
-    assert [one["href"] for one in found["Study over all seeds"]] == ["../../../studies/lvis-mini-1shot/report.html"]
-    assert [one["text"] for one in found["Other seeds"]] == ["seed 1", "seed 2"]
-    assert found["Other seeds"][0]["href"] == "../../s1/report/report.html"
+    missing = "(not made when this page was written)"
+    assert found["Study over all seeds"] == [{"text": f"lvis-mini-1shot {missing}", "href": ""}]
+    assert found["Other seeds"] == [{"text": f"seed 1, seed 2 {missing}", "href": ""}]
     hrefs = [one["href"] for one in found["Predictions"]]
     assert hrefs == [f"../{place}/predictions.jsonl" for place in ("../../lvis-mini/base", "sft", "rft")]
 
+    for page in ("lvis-mini-1shot/s1/report/report.html", "studies/lvis-mini-1shot/report.html"):
+        io.write_text(project.root / "reports" / page, "<p>made</p>")
+    found = {one["label"]: one["links"] for one in places.around_cell(project, params, params.cells()[0])}
+    assert [one["href"] for one in found["Study over all seeds"]] == ["../../../studies/lvis-mini-1shot/report.html"]
+    assert found["Other seeds"] == [
+        {"text": "seed 1", "href": "../../s1/report/report.html"}, {"text": f"seed 2 {missing}", "href": ""}
+    ]  # fmt: skip
+
 
 def test_a_report_says_when_and_on_what_was_trained_and_leads_to_mlflow_by_http_alone():
-    record = {"finished": "2026-11-27T17:22:00+00:00", "hardware": "1 × H100", "run": "http://127.0.0.1:5000/#/runs/1"}
+    run = "http://tracking.example:5000/#/runs/1"
+    record = {"finished": "2026-11-27T17:22:00+00:00", "hardware": "1 × H100", "run": run}
     training = {"sft": {**record, "run": "javascript:alert(1)"}, "rft": record}
 
     assert places.facts([training], {"commit": "0123456789abcdef", "dirty": True}) == [
@@ -128,7 +137,11 @@ def test_a_report_says_when_and_on_what_was_trained_and_leads_to_mlflow_by_http_
         {"label": "Code", "text": "commit 0123456789 and uncommitted changes"},
     ]
     [links] = places.runs(training)
-    assert links["links"] == [{"text": "RFT", "href": "http://127.0.0.1:5000/#/runs/1"}]
+    assert links["links"] == [{"text": "RFT", "href": run}]
+    [here] = places.runs({"sft": {"run": "http://127.0.0.1:5000/#/runs/0123456789ab"}, "rft": {}})
+    assert here["links"] == [
+        {"text": "SFT run 01234567 (start it with make ui; then at http://127.0.0.1:5000)", "href": ""}
+    ]
     assert places.runs({"sft": {}, "rft": {}}) == [] == places.facts([{"sft": {}, "rft": {}}], None)
 
 

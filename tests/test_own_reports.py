@@ -11,7 +11,8 @@ from small_project import ROOT, edit_params, run, small_project
 
 from vrft_core import io
 from vrft_core.evaluation.scores import MetricSpec
-from vrft_core.report.verdict import stops, verdict
+from vrft_core.report.stopped import stops
+from vrft_core.report.verdict import verdict
 from vrft_core.stages import STAGES
 
 SPEC = MetricSpec("x/AP", "X AP", "ap")
@@ -29,8 +30,11 @@ def found(base: float, sft: float, rft: float) -> dict:
     }
 
 
-def stopped(step: int, chosen: int) -> dict:
-    return {"chosen_step": chosen, "stopped": {"step": step, "limit": "kl is 6, above 5"}}
+def stopped(step: int, chosen: int, *scores: float) -> dict:
+    """Of a training with a checkpoint every 15 steps, and one at its end."""
+    rows = [{"step": 0, "score": 0.1}, *({"step": 15 * n, "score": s} for n, s in enumerate(scores, 1))]
+    rows.append({"step": step, "score": 0.9})
+    return {"chosen_step": chosen, "stopped": {"step": step, "limit": "kl is 6, above 5"}, "validation": rows}
 
 
 def test_a_headline_says_when_the_model_finds_nothing_and_claims_no_comparison():
@@ -47,13 +51,28 @@ def test_few_evaluation_images_are_pointed_out():
     assert not any("only" in line for line in verdict(found(0.1, 0.2, 0.3), SPEC, 50)["also"])
 
 
-def test_a_headline_begins_with_the_training_that_a_guard_ended():
-    said = stops({0: {"sft": {"chosen_step": 20}, "rft": stopped(31, 15)}})
+def test_a_headline_begins_with_the_verdict_and_then_names_the_training_that_a_guard_ended():
+    said = stops({0: {"sft": {"chosen_step": 20}, "rft": stopped(31, 15, 0.3, 0.2)}})
 
     assert said == ["RFT was stopped at step 31 (kl is 6, above 5); its best checkpoint, of step 15, is compared here."]
-    assert verdict(found(0.1, 0.2, 0.3), SPEC, 60, said)["headline"].startswith(said[0] + " RFT beats SFT")
+    headline = verdict(found(0.1, 0.2, 0.3), SPEC, 60, said)["headline"]
+    assert headline.startswith("RFT beats SFT") and headline.endswith(said[0])
     assert "the weights it had there" in stops({0: {"rft": stopped(3, 3)}})[0]
-    assert "seed 2, was" in stops({1: {"rft": {"chosen_step": 1}}, 2: {"rft": stopped(31, 15)}})[0]
+
+
+def test_a_checkpoint_is_called_the_best_only_where_it_is_better_than_others():
+    assert "its best checkpoint, of step 30," in stops({0: {"rft": stopped(40, 30, 0.2, 0.3)}})[0]
+    assert "the earliest of its equally good" in stops({0: {"rft": stopped(40, 15, 0.0, 0.0)}})[0]
+    assert "its only checkpoint, of step 15," in stops({0: {"rft": stopped(20, 15, 0.3)}})[0]
+
+
+def test_the_stops_of_a_study_are_one_sentence():
+    seeds = {0: {"rft": stopped(31, 15, 0.3)}, 1: {"rft": {"chosen_step": 1}}, 2: {"rft": stopped(7, 7)}}
+
+    assert stops(seeds) == [
+        "RFT was stopped in 2 of 3 seeds: seed 0 at step 31 (kl is 6, above 5; compared here: step 15), "
+        "seed 2 at step 7 (kl is 6, above 5; compared here: step 7)."
+    ]
 
 
 def tiny(params: dict) -> None:
@@ -95,8 +114,8 @@ def test_a_labelled_folder_becomes_a_report(project, name):
     report = project / f"reports/{name}-mini-1shot/s0/report"
     results = io.read_json(report / "metrics.json")
 
-    assert re.match(
-        r"RFT was stopped at step 1 \(truncated is .*, below 2\); the weights", results["verdict"]["headline"]
+    assert re.search(
+        r"\. RFT was stopped at step 1 \(truncated is .*, below 2\); the weights", results["verdict"]["headline"]
     )
     assert "evaluation images" in results["verdict"]["also"][-1]
     assert not {"rare", "common", "frequent"} & {label for _, label in results["columns"]}

@@ -15,7 +15,8 @@ from vrft_core.evaluation.statistics import mean
 from vrft_core.params import Params
 from vrft_core.provenance import provenance
 from vrft_core.report.panel import MODELS, TRAINED, Inputs
-from vrft_core.report.verdict import NAMES, outcome, points, stops
+from vrft_core.report.stopped import stops
+from vrft_core.report.verdict import NAMES, outcome, points
 
 if TYPE_CHECKING:
     from vrft_core.training.record import Description

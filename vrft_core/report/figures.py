@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMOOTH_FROM = 30  # logged steps from which a curve is smoothed
 WINDOW = 5
+SPIKES = ("kl",)  # keys whose highest values matter, which a mean would hide
+MARGIN = 0.05  # of the range, below the lowest point: a score has no values below zero
 LEAST = 0.02  # a share that never reaches this is not drawn: its line would lie on zero
 
 
@@ -68,11 +70,13 @@ def _validation(training: "Mapping[str, Description]") -> Figure:
         curves.append(Series(MODEL_NAMES[method], method, points, ring=record.get("chosen_step")))
     level = None if start is None else ("untouched model", start)
     metric = next(iter(training.values())).get("validation_metric", "score")
+    scores = [y for curve in curves for _, y in curve.points] or [0]
+    limits = (0 if min(scores) <= MARGIN * (max(scores) - min(scores)) else None, None)
     return figure(
         "Validation score at each checkpoint",
-        charts.lines("Validation score", curves, "training step", f"{metric}, points", level=level),
-        "On the validation split, which shares no image with the evaluation. The circled checkpoint was evaluated. "
-        "A step of RFT costs more than one of SFT: see the table above.",
+        charts.lines("Validation score", curves, "training step", f"{metric}, points", limits=limits, level=level),
+        "On the validation split, which shares no image with the evaluation. The circled checkpoint was evaluated."
+        + (" A step of RFT costs more than one of SFT: see what each training cost." if len(training) > 1 else ""),
     )
 
 
@@ -162,9 +166,13 @@ def logged(
     points = _curve(log, key)
     if not any(abs(y) >= (LEAST if limits == (0, 1) else 0) for _, y in points):
         return []
-    curve = Series("RFT", "rft", _smoothed(points), marks=False)
-    svg = charts.lines(title, [curve], "training step", unit, limits=limits)
-    return [figure(title, svg, caption + _note(log))]
+    curves, note = [Series("RFT", "rft", _smoothed(points), marks=False)], _note(log)
+    if key in SPIKES and len(points) >= SMOOTH_FROM:
+        highest = Series(f"highest of {WINDOW} steps", "s2", greatest(points, WINDOW), marks=False)
+        curves = [Series(f"mean of {WINDOW} steps", "rft", curves[0].points, marks=False), highest]
+        note = f" Mean and highest value of the last {WINDOW} steps: a single step can end a training."
+    svg = charts.lines(title, curves, "training step", unit, limits=limits)
+    return [figure(title, svg, caption + note)]
 
 
 def reward_parts(log: "list[Step]") -> dict[str, str]:
@@ -214,3 +222,8 @@ def smooth(points: Sequence[tuple[float, float]], window: int) -> list[tuple[flo
         (x, sum(y for _, y in points[max(0, i - window + 1) : i + 1]) / min(i + 1, window))
         for i, (x, _) in enumerate(points)
     ]
+
+
+def greatest(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
+    """Running maximum over the last `window` points."""
+    return [(x, max(y for _, y in points[max(0, i - window + 1) : i + 1])) for i, (x, _) in enumerate(points)]

@@ -14,6 +14,10 @@ from vrft_core.report.summary import pair_name
 from vrft_core.report.text import share
 from vrft_core.report.verdict import PAIRS
 
+BOTH_KINDS = (
+    "Read the first two rows together: a model that always says nothing is right about all that is absent, and about "
+    "nothing that is present."
+)
 OUTCOMES = ("better", "worse", "right", "wrong")
 
 
@@ -64,23 +68,31 @@ def panel(judged: Judgements, right: str, failures: Sequence[str]) -> Panel:
     `right`: when an answer is all right, in a sentence. `failures`: all that the task knows, in its order.
     """
     count = len(judged["base"])
-    kinds = sorted({one.kind for one in judged["base"].values() if one.kind})
-    rows = [_row("Right answers", judged, lambda one: one.quality == 1, count)]
+    asked = Counter(one.kind for one in judged["base"].values())
+    kinds = sorted(asked, reverse=True)  # about what is there before what is not
+    rows = []
     for kind in kinds:
-        of = sum(one.kind == kind for one in judged["base"].values())
-        label = f"· questions {kind} ({of:,})"
-        rows.append(_row(label, judged, lambda one, k=kind: one.quality == 1 and one.kind == k, of))
+        label = f"Right answers to questions {kind} ({asked[kind]:,})" if kind else "Right answers"
+        rows.append(_row(label, judged, lambda one, k=kind: one.quality == 1 and one.kind == k, asked[kind]))
+    if len(kinds) > 1:
+        rows.append(_row("· all together", judged, lambda one: one.quality == 1, count))
     for failure in failures:
         if any(failure in one.failures for each in judged.values() for one in each.values()):
             rows.append(_row(failure[0].upper() + failure[1:], judged, lambda one, f=failure: f in one.failures, count))
     pairs: list[TableRow] = []
     for pair in PAIRS:
-        found = Counter(outcomes(judged, pair).values())
-        pairs.append({"label": pair_name(pair), "cells": [f"{found[kind]:,}" for kind in OUTCOMES], "note": ""})
+        compared = outcomes(judged, pair)
+        for kind in kinds:
+            found = Counter(said for name, said in compared.items() if judged["base"][name].kind == kind)
+            cells = [f"{found[one]:,}" for one in OUTCOMES]
+            pairs.append({"label": pair_name(pair), "cells": cells, "note": f"questions {kind}" if kind else ""})
     return Panel(
         "outcomes",
         "Right and wrong answers",
-        [f"Of {count:,} questions. {right} An answer can fail in several ways at once; each is counted."],
+        [
+            f"Of {count:,} questions. {right} An answer can fail in several ways at once; each is counted.",
+            *([BOTH_KINDS] if len(kinds) > 1 else []),
+        ],
         [
             Table("Questions by outcome, with their share", ["", *MODEL_NAMES.values()], rows),
             Table(

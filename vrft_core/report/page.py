@@ -15,9 +15,10 @@ from vrft_core.report import figures, places, rewards
 from vrft_core.report.glossary import terms
 from vrft_core.report.panel import MODEL_NAMES, TRAINED, Inputs, Panel
 from vrft_core.report.rows import CellResults, Details, Figure, Results, StudyResults, TableRow
+from vrft_core.report.stopped import standing
 from vrft_core.report.summary import pair_name
 from vrft_core.report.text import brief
-from vrft_core.report.verdict import PAIRS, findings, outcome, points
+from vrft_core.report.verdict import PAIRS, blank, findings, outcome, points
 
 if TYPE_CHECKING:
     from vrft_core.training.record import Description
@@ -99,7 +100,7 @@ def _cost(training: "Mapping[str, Description]") -> list[TableRow]:
         ("Wall-clock time", lambda r: _seconds(r["cost"].get("wall_seconds"))),
         ("CPU time of validation", lambda r: _seconds(r.get("validation_cost", {}).get("cpu_seconds"))),
         ("Training steps", lambda r: _count(r.get("steps"))),
-        ("Sampled answers (completions)", lambda r: _count(r["cost"].get("completions"))),
+        ("Answers learned from (SFT: given, RFT: sampled)", lambda r: _count(r["cost"].get("completions"))),
         ("Images shown, with repetition", lambda r: _count(r["cost"].get("images"))),
         ("Tokens processed", lambda r: _count(r["cost"].get("tokens"))),
         ("FLOPs (upper estimate)", lambda r: _brief(r.get("flops"))),
@@ -120,10 +121,14 @@ def _alike(texts: list[str]) -> str:
 def _chosen(method: str, record: "Description") -> str:
     name, step, steps = MODEL_NAMES[method], record.get("chosen_step"), record.get("steps")
     if stopped := record.get("stopped"):
-        why = "the best on the validation split" if step < stopped["step"] else "the only one"
+        why = {
+            "best": "the best on the validation split of those saved until then",
+            "earliest": "the earliest of those saved until then, which all have the same score on the validation split",
+            "only": "the only one saved until then",
+        }[standing(record)]
         return (
             f"{name}: a guard of the recipe ended the training at step {stopped['step']}: {stopped['limit']}. "
-            f"The checkpoint of step {step} was evaluated, {why} saved until then."
+            f"The checkpoint of step {step} was evaluated, {why}."
         )
     if record.get("checkpoint") != "validation":
         return f"{name}: the last checkpoint was evaluated (step {step})."
@@ -207,6 +212,7 @@ def environment() -> jinja2.Environment:
     environment.filters |= {
         "points": points,
         "pair_name": pair_name,
+        "blank": blank,
         "sure": lambda entry: outcome(entry) != "undecided",
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True),
     }

@@ -1,9 +1,12 @@
 """Links from a report to its study, other seeds, predictions and runs in MLflow; they work from a file.
 
+What has no page when the report is written is named without a link, as are runs of an MLflow that is not always there.
+
 Also when and on what the models were trained, as the training records say. Paths are relative to the page.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -16,11 +19,13 @@ if TYPE_CHECKING:
     from vrft_core.training.record import Description
 
 NAMES = {"sft": "SFT", "rft": "RFT"}
+LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?(?=/|$)")
+SHORT = 8  # characters of a run's id
 
 
 class Link(TypedDict):
     text: str
-    href: str
+    href: str  # empty for a text alone
 
 
 class Links(TypedDict):
@@ -38,8 +43,8 @@ def around_cell(layout: Layout, params: Params, cell: Cell) -> list[Links]:
     folder, study = layout.report(cell), cell.at("study")
     page = "report.html"
     others = [one for one in params.cells() if one.at("study") == study and one != cell]
-    found = [_links("Study over all seeds", folder, {study.key: layout.report(study) / page})]
-    found.append(_links("Other seeds", folder, {f"seed {one.seed}": layout.report(one) / page for one in others}))
+    found = [_pages("Study over all seeds", folder, {study.key: layout.report(study) / page})]
+    found.append(_pages("Other seeds", folder, {f"seed {one.seed}": layout.report(one) / page for one in others}))
     predictions = {model: layout.evaluation(cell, model) / "predictions.jsonl" for model in ("base", "sft", "rft")}
     named = {{"base": "Base"}.get(model, NAMES.get(model, model)): path for model, path in predictions.items()}
     found.append(_links("Predictions", folder, named))
@@ -53,17 +58,27 @@ def around_study(layout: Layout, study: Cell, cells: Sequence[Cell]) -> list[Lin
     folder = layout.report(study)
     seeds = {f"seed {one.seed}": layout.report(one) / "report.html" for one in cells}
     beside = {"numbers": folder / "metrics.json", "summary": folder / "summary.md"}
-    return [_links("Reports", folder, seeds), _links("Files", folder, beside)]
+    return [_pages("Reports", folder, seeds), _links("Files", folder, beside)]
 
 
 def runs(training: "Mapping[str, Description]") -> list[Links]:
-    """The runs in MLflow that a cell's training records name; by http alone."""
-    found = {method: str(training[method].get("run") or "") for method in NAMES}
-    links: list[Link] = [
-        {"text": NAMES[method], "href": address}
-        for method, address in found.items()
-        if address.startswith(("http://", "https://"))
-    ]
+    """The runs in MLflow that a cell's training records name; by http alone.
+
+    A server's are links. On this machine's loopback MLflow is there only while somebody runs it: text says how.
+    """
+    links: list[Link] = []
+    local = ""
+    for method, name in NAMES.items():
+        address = str(training[method].get("run") or "")
+        if not address.startswith(("http://", "https://")):
+            continue
+        if server := LOOPBACK.match(address):
+            local = server[0]
+            links.append({"text": f"{name} run {address.rpartition('/')[2][:SHORT]}", "href": ""})
+        else:
+            links.append({"text": name, "href": address})
+    if local:
+        links[-1]["text"] += f" (start it with make ui; then at {local})"
     return [{"label": "MLflow", "links": links}] if links else []
 
 
@@ -88,3 +103,11 @@ def _links(label: str, folder: Path, targets: Mapping[str, Path]) -> Links:
         {"text": text, "href": quote(Path(os.path.relpath(path, folder)).as_posix())} for text, path in targets.items()
     ]
     return {"label": label, "links": links}
+
+
+def _pages(label: str, folder: Path, targets: Mapping[str, Path]) -> Links:
+    """Pages of other reports: links to those that are there by now, and the names of the others."""
+    links = _links(label, folder, {text: path for text, path in targets.items() if path.is_file()})
+    if missing := [text for text, path in targets.items() if not path.is_file()]:
+        links["links"].append({"text": f"{', '.join(missing)} (not made when this page was written)", "href": ""})
+    return links

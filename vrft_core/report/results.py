@@ -16,7 +16,9 @@ from vrft_core.provenance import provenance
 from vrft_core.report import paper
 from vrft_core.report.panel import MODELS, Inputs
 from vrft_core.report.rows import CellResults, Details, Measured, Named, Results, StudyResults
-from vrft_core.report.verdict import needs, stops, verdict
+from vrft_core.report.silence import Silence, sentences
+from vrft_core.report.stopped import stops
+from vrft_core.report.verdict import needs, verdict
 
 if TYPE_CHECKING:
     from vrft_core.training.record import Description
@@ -34,7 +36,8 @@ def cell_results(layout: Layout, params: Params, cell: Cell, inputs: Inputs) -> 
     policy = paper.policy_name(params.recipe(cell).policy)
     categories = [inputs.truth.categories[i]["name"] for i in inputs.categories]
     images = inputs.metrics["base"]["images"]
-    said = verdict(found, spec, images, stops({cell.seed: inputs.training}))
+    remarks = [*sentences({cell.seed: _silence(inputs)}), *stops({cell.seed: inputs.training})]
+    said = verdict(found, spec, images, remarks)
     return {
         "cell": cell.key,
         "shots": cell.shots,
@@ -72,11 +75,13 @@ def study_results(
         one["base"] = scores[0]["base"]  # one and the same model: counted once
     found = intervals_over_seeds(scores, draws, SEED)
     images = first.metrics["base"]["images"]
-    said = verdict(found, spec, images, stops({one["seed"]: one["training"] for one in reports}))
+    seeds = [one["seed"] for one in reports]
+    quiet = sentences({seed: _silence(one) for seed, one in zip(seeds, inputs, strict=True)})
+    said = verdict(found, spec, images, [*quiet, *stops({one["seed"]: one["training"] for one in reports})])
     return {
         "cell": study.key,
         "shots": study.shots,
-        "seeds": [one["seed"] for one in reports],
+        "seeds": seeds,
         **_common(first, found["models"]),
         "verdict": said,
         "needs": needs(found["differences"]["rft-sft"][spec.name], images, said["nothing"]),
@@ -129,6 +134,10 @@ def _common(inputs: Inputs, models: Mapping[str, Mapping[str, Entry]]) -> Named:
         ],
         "titles": {spec.name: spec.title for spec in specs},
     }
+
+
+def _silence(inputs: Inputs) -> dict[str, Silence]:
+    return {model: inputs.task.panels.silence(inputs, model) for model in MODELS}
 
 
 def _details(metrics: Evaluation) -> Details:

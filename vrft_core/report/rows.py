@@ -76,7 +76,9 @@ class Verdict(TypedDict):
     title: str
     outcome: str  # better, worse or undecided
     nothing: bool  # whether no model finds anything
-    headline: str
+    headline: str  # `main`, then the remarks
+    main: str
+    remarks: list[str]  # on silent models, and on trainings that a guard ended
     also: list[str]
 
 

@@ -1,6 +1,6 @@
 """What may be said about a difference, in one sentence that claims no more than its interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scipy.special import stdtrit
@@ -11,7 +11,6 @@ from vrft_core.report.rows import Verdict
 
 if TYPE_CHECKING:
     from vrft_core.report.rows import Results
-    from vrft_core.training.record import Description
 
 NAMES = {"base": "the untouched model", "sft": "SFT", "rft": "RFT"}
 Z = 1.96  # of a 95 % interval
@@ -45,10 +44,11 @@ def sentence(pair: str, difference: Ends, title: str) -> str:
     return f"No difference between {first} and {second} can be shown; {measured}."
 
 
-def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[str] = ()) -> Verdict:
+def verdict(found: Intervals, spec: MetricSpec, images: int, remarks: Sequence[str] = ()) -> Verdict:
     """The headline of a report: RFT against SFT, then both against the untouched model.
 
-    `spec`: the metric that decides; `images`: how many were evaluated; `stopped`: see `stops`.
+    `spec`: the metric that decides; `images`: how many were evaluated; `remarks`: sentences that the headline ends
+    with, see `silence` and `stopped`.
     """
     differences = found["differences"]
     each = {pair: sentence(pair, differences[pair][spec.name], spec.title) for pair in PAIRS}
@@ -71,27 +71,11 @@ def verdict(found: Intervals, spec: MetricSpec, images: int, stopped: Sequence[s
         "title": spec.title,
         "outcome": outcome(differences["rft-sft"][spec.name]),
         "nothing": nothing,
-        "headline": " ".join([*stopped, main]),
+        "headline": " ".join([main, *remarks]),
+        "main": main,
+        "remarks": list(remarks),
         "also": also,
     }
-
-
-def stops(training: "Mapping[int, Mapping[str, Description]]") -> list[str]:
-    """A sentence on each training that a guard ended. `training`: seed → method → its record.
-
-    For example: RFT was stopped at step 31 (kl is 5.2, above 5); its best checkpoint, of step 15, is compared here.
-    """
-    found = []
-    for seed, records in training.items():
-        for method, record in records.items():
-            if stopped := record.get("stopped"):
-                of = f", seed {seed}," if len(training) > 1 else ""
-                step, chosen = stopped["step"], record["chosen_step"]
-                kept = f"its best checkpoint, of step {chosen}, is" if chosen < step else "the weights it had there are"
-                found.append(
-                    f"{NAMES[method]}{of} was stopped at step {step} ({stopped['limit']}); {kept} compared here."
-                )
-    return found
 
 
 def needs(difference: Entry, images: int, nothing: bool = False) -> str:
@@ -152,6 +136,18 @@ def findings(results: "Results") -> list[str]:
         if parts:
             said.append(f"{_capital(first)} against {second}: {'; '.join(parts)}.")
     return said
+
+
+def blank(results: "Results") -> str:
+    """One line in place of tables full of zeros, where no model finds anything by any metric; else empty."""
+    entries = [each[metric] for metric, _ in results["columns"] for each in results["models"].values()]
+    if not results["verdict"]["nothing"] or any(points(one["value"]) not in ("0.0", "–") for one in entries):
+        return ""
+    *labels, last = [label for _, label in results["columns"]]
+    named = f"{', '.join(labels)} and {last} are" if labels else f"{last} is"
+    high = max((one["high"] for one in entries if one["high"] is not None), default=None)
+    more = f" {results['measured']['images']:,} images cannot say more: 95 % intervals reach up to {points(high)}."
+    return f"{named} 0.0 points of 100 for all three models.{more if high is not None else ''}"
 
 
 def points(value: float | None, sign: bool = False) -> str:

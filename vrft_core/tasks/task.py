@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from vrft_core.report.panel import Inputs, Panel
     from vrft_core.report.plots import Plot
     from vrft_core.report.rows import CellResults, StudyResults
+    from vrft_core.report.silence import Silence
     from vrft_core.sampling import Selection
 
 Pair = tuple[int, int]  # image id, category id: what one question is about
@@ -251,6 +252,10 @@ class Panels(Protocol):
 
     def how(self, details: Any) -> list[str]:
         """The same, in sentences."""
+        ...
+
+    def silence(self, inputs: "Inputs", model: str) -> "Silence":
+        """How many of one model's answers name nothing."""
         ...
 
     def cell(self, results: "CellResults", inputs: "Inputs", images: Path) -> "list[Panel]": ...

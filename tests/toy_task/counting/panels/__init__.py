@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Panel, Table
+from vrft_core.report.silence import Silence
 from vrft_core.report.text import share
 
 SUBJECT = "few-shot counting"
@@ -18,6 +19,13 @@ def note(details: dict) -> str:
 def how(details: dict) -> list[str]:
     """How it was measured, in sentences."""
     return ["Each model was asked once about each image how many animals it shows."]
+
+
+def silence(inputs: Inputs, model: str) -> Silence:
+    """Answers without a number. Every image can be counted."""
+    rows = list(inputs.rows[model].values())
+    silent = sum(row["count"] is None for row in rows)
+    return Silence("gives no number", len(rows), silent, len(rows), silent)
 
 
 def cell(results: dict, inputs: Inputs, images: Path) -> list[Panel]:

@@ -10,6 +10,8 @@ from vrft_core.report.judged import panel
 from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel
 from vrft_core.report.plots import Plot, by_part, reliability
 from vrft_core.report.rows import CellResults, StudyResults
+from vrft_core.report.silence import Silence
+from vrft_core.tasks.classification.answers import normalised
 from vrft_core.tasks.classification.metrics.scores import Details
 from vrft_core.tasks.classification.panels import answers, classes, confusions
 from vrft_core.tasks.classification.panels.judging import FAILURES, RIGHT, judge, see
@@ -64,6 +66,13 @@ def how(details: Details) -> list[str]:
             "among them: RFT can only reinforce what is sometimes said."
         )
     return lines
+
+
+def silence(inputs: Inputs, model: str) -> Silence:
+    """Answers without a name. Every image shows something."""
+    rows = list(inputs.rows[model].values())
+    silent = sum(not normalised(row["said"]) for row in rows)
+    return Silence("gives no name", len(rows), silent, len(rows), silent)
 
 
 def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:

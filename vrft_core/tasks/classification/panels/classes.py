@@ -44,7 +44,7 @@ def about(per_class: Mapping[str, Class]) -> str:
     images = " to ".join(str(count) for count in dict.fromkeys([counts[0], counts[-1]]))
     return (
         f"★ marks the {few} classes with few-shot examples{rest}. A single class's accuracy rests on "
-        f"{images} images: differences between single bars are often chance."
+        f"{images} images: differences in a single class are often chance."
     )
 
 

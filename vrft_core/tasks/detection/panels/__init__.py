@@ -12,6 +12,7 @@ from vrft_core.report.panel import MODEL_NAMES, Inputs, Panel, Table
 from vrft_core.report.plots import Plot, by_part
 from vrft_core.report.plots import reliability as reliability_plot
 from vrft_core.report.rows import CellResults, Measured, Results, StudyResults, TableRow
+from vrft_core.report.silence import Silence
 from vrft_core.report.verdict import points
 from vrft_core.tasks.detection.metrics.scores import Details
 from vrft_core.tasks.detection.panels import answers, categories, precision_recall, reliability
@@ -73,6 +74,15 @@ def how(details: Details) -> list[str]:
         PRESENCE[details["presence"]],
         f"Boxes are ranked by {RANKED[details['ranking']]} (ranking “{details['ranking']}”).",
     ]
+
+
+def silence(inputs: Inputs, model: str) -> Silence:
+    """Answers without a box."""
+    rows = list(inputs.rows[model].values())
+    silent = [not row["boxes"] for row in rows]
+    present = [bool(inputs.truth.boxes(row["image_id"], row["category_id"])) for row in rows]
+    both = sum(a and b for a, b in zip(silent, present, strict=True))
+    return Silence("names no object", len(rows), sum(silent), sum(present), both)
 
 
 def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
@@ -140,7 +150,7 @@ def _about_categories(measured: Measured) -> str:
     rest = "; the others were not trained on and show what was kept, lost or gained" if every > few else ""
     return (
         f"★ marks the {few} categories with few-shot examples{rest}. A single category's AP rests on few objects: "
-        "differences between single bars are often chance."
+        "differences in a single category are often chance."
     )
 
 

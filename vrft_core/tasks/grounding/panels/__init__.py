@@ -12,9 +12,10 @@ from vrft_core.report.judged import panel
 from vrft_core.report.panel import MODEL_NAMES, MODELS, Inputs, Panel, Table
 from vrft_core.report.plots import Plot, by_part
 from vrft_core.report.rows import CellResults, Figure, StudyResults, TableRow
+from vrft_core.report.silence import Silence
 from vrft_core.report.text import decimal, share
 from vrft_core.report.verdict import points
-from vrft_core.tasks.grounding.metrics import Details
+from vrft_core.tasks.grounding.metrics import Details, target
 from vrft_core.tasks.grounding.panels.judging import FAILURES, RIGHT, judge, see
 
 if TYPE_CHECKING:
@@ -58,6 +59,15 @@ def how(details: Details) -> list[str]:
     if details["rejection"]:
         found.append("The question offers “No Objects”, and some expressions mean nothing in their image.")
     return found
+
+
+def silence(inputs: Inputs, model: str) -> Silence:
+    """Answers without a box."""
+    rows = list(inputs.rows[model].values())
+    silent = [row["box"] is None for row in rows]
+    present = [target(inputs.truth, row) is not None for row in rows]
+    both = sum(a and b for a, b in zip(silent, present, strict=True))
+    return Silence("names no object", len(rows), sum(silent), sum(present), both)
 
 
 def cell(results: CellResults, inputs: Inputs, images: Path) -> list[Panel]:
