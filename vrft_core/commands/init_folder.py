@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.commands import contact_sheet
-from vrft_core.commands.init import add_benchmark, cells_of, some, stored_path
+from vrft_core.commands.init import add_benchmark, cells_of, stored_path
+from vrft_core.commands.init_categories import some
 from vrft_core.errors import InputError
 from vrft_core.sources import folders, formats
 from vrft_core.sources.formats.labels import Tree
