@@ -247,14 +247,14 @@ FAULTS = [
     ("voc", "*.xml", "<width>", "<width>9", "9112x140"),
     ("voc", "*.xml", "<name>", "<name>" + "long" * 30, "line 4: label"),
     ("coco", "*.json", '"category_id": 1', '"category_id": 99', "category_id"),
-    ("coco", "*.json", '.png"', '.gif"', "no one image"),
+    ("coco", "*.json", '.png"', '.gif"', "which is not in"),
     ("label-studio", "*.json", '"rotation": 0', '"rotation": 12', "task 1: result 0: is rotated; draw it upright"),
     ("label-studio", "*.json", '"x": ', '"x": "left", "z": ', "task 1: result 0: must have"),
     ("label-studio", "*.json", '"original_width": ', '"original_width": 1e999, "w": ', "task 1: result 0: must have"),
     ("voc", "*.xml", "<annotation>", '<?xml version="1.0" encoding="foo"?><annotation>', "is not XML that is read"),
     ("yolo", "data.yaml", "names:", ALIASES + "names:", "data.yaml: means more than 200,000 values"),
     ("label-studio", "*.json", "rectanglelabels", "brushlabels", "'brushlabels' is not read here"),
-    ("table", "*.csv", "photo 0", "photo -1", "line 2: no one image"),
+    ("table", "*.csv", "photo 0", "photo -1", "line 2: labels an image"),
     ("table", "*.csv", "10.0", "inf", "line 2: its box must be four finite numbers"),
     ("table", "*.csv", "10.0", "", "line 2: its box must be four finite numbers"),
     ("table", "*.csv", "blue 'tin',", "blue 'tin',1,", "another number of fields"),
@@ -288,7 +288,7 @@ def test_labels_never_lead_out_of_the_folder(tmp_path, photos):
     shutil.copy(photos[0].file, tmp_path / "outside.png")
     spoil(path, "*.csv", photos[0].file.name, "../../outside.png")
 
-    with pytest.raises(InputError, match=r"no one image '../../outside.png'"):
+    with pytest.raises(InputError, match=r"labels an image '../../outside.png', which is not in"):
         folders.read(path, "table")
 
 

@@ -34,7 +34,8 @@ def add(project: Project, benchmark: str, recipe: str | None, shots: tuple[int, 
 def remove(project: Project, name: str, recipe: str | None, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:
     """Take cells out of the grid; their files stay.
 
-    NAME is a benchmark, the key of a cell or study, `paper` or `comparisons`.
+    NAME is a benchmark, the key of a cell or study, `paper` or `comparisons`. A benchmark of your own data goes with
+    its cells, as if `vrft init` had not been run.
     """
     from vrft_core.commands.add import remove as take
 

@@ -3,19 +3,19 @@
 The result is loaded and compared with what was meant before it replaces the file. Making a benchmark belongs to `init`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vrft_core import io, yaml_edit, yaml_text
 from vrft_core.cell import Cell
 from vrft_core.commands import paper
+from vrft_core.commands.grid_text import own_benchmarks, with_cells, without_cells
 from vrft_core.errors import InputError
-from vrft_core.params import Nightly, Params, comparison_rows
+from vrft_core.params import Nightly, Params
 from vrft_core.tasks import settings_models
 
 DEFAULT = "mini"
-BLOCKS = ("data", "setups", "cells", "studies")
 COMPARED = "comparisons"
 
 
@@ -49,7 +49,7 @@ def add(
     new = [cell for cell in dict.fromkeys(cells) if cell.key not in params.grid.cells]
     if not new:
         return [f"{path}: nothing to add, the grid has {'all of these' if len(cells) > 1 else 'this'} already"]
-    _replace(path, params, _with(text, params, new), [*params.cells(), *new])
+    _replace(path, params, with_cells(text, params, new), [*params.cells(), *new])
     return [*_told(path, "added", new), f"next: vrft plan {new[0].key}", f"      vrft run {new[0].key}"]
 
 
@@ -64,8 +64,9 @@ def remove(
 
     `name`: a benchmark, the key of a cell or study, `paper`, or `comparisons`: of all recipes compared with others.
 
-    Recipe, shots and seeds narrow the choice where they are given. Files of the cells stay. Returns lines that say what
-    was removed; raises InputError where no cell is meant.
+    Recipe, shots and seeds narrow the choice where they are given. Where a benchmark of the user's own data is named
+    alone, its entry goes, too. Files stay. Returns lines that say what was removed; raises InputError where nothing is
+    meant.
     """
     path = root / "params.yaml"
     text = yaml_text.read(path)
@@ -83,12 +84,19 @@ def remove(
         and (shots is None or cell.shots in shots)
         and (seeds is None or cell.seed in seeds)
     ]  # fmt: skip
-    if not gone:
+    own = own_benchmarks(params)
+    whole = [name] if name in own and not (recipe or shots or seeds) else []
+    if not gone and not whole:
         known = sorted({cell.at("study").key for cell in params.cells()})
         raise InputError(path, f"the grid has no such cell of {name!r}", f"studies: {', '.join(known) or 'none'}")
     left = [cell for cell in params.cells() if cell not in gone]
-    _replace(path, params, _without(text, params, gone, left), left)
-    return [*_told(path, "removed", gone), "what they made stays under data/, models/, runs/ and reports/"]
+    text = yaml_edit.remove(without_cells(text, params, gone, left), ("benchmarks",), whole)
+    _replace(path, params, text, left, whole)
+    lines = _told(path, "removed", gone) if gone else []
+    lines += [f"{path}: removed benchmark {name}; your images stay, `vrft init` adds them again"] if whole else []
+    emptied = {cell.benchmark for cell in gone} - {cell.benchmark for cell in left} - set(whole)
+    lines += [f"benchmark {kept} stays; to remove it: vrft remove {kept}" for kept in own if kept in emptied]
+    return [*lines, "what was made stays under data/, models/, runs/ and reports/"]
 
 
 def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, seed: int) -> Cell:
@@ -128,50 +136,6 @@ def _seeds(params: Params) -> list[int]:
     return sorted({cell.seed for cell in params.cells() if cell.seed is not None})
 
 
-def _with(text: str, params: Params, new: list[Cell]) -> str:
-    """The text with the rows of new cells; those of a study that is there go behind its own."""
-    rows = {name: {} for name in BLOCKS}
-    seeds: dict[str, list[int]] = {}
-    last = {cell.at("study").key: cell.key for cell in params.cells()}
-    for cell in new:
-        setup = {
-            "benchmark": cell.benchmark,
-            "recipe": cell.recipe,
-            "task": params.task(cell),
-            "data": cell.data,
-        }
-        study = cell.at("study").key
-        seeds.setdefault(study, []).append(cell.seed or 0)
-        rows["data"][cell.at("data").key] = {"benchmark": cell.benchmark, "data": cell.data}
-        rows["setups"][cell.at("setup").key] = setup
-        rows["cells"][cell.key] = {**setup, "shots": cell.shots, "seed": cell.seed}
-        rows["studies"][study] = {**setup, "shots": cell.shots, "seeds": seeds[study]}
-    behind = {cell.key: last[cell.at("study").key] for cell in new if cell.at("study").key in last}
-    for name in BLOCKS:
-        text = yaml_edit.add(text, ("grid", name), rows[name], behind if name == "cells" else None)
-    for study in set(seeds) & set(params.grid.studies):
-        text = yaml_edit.append(text, ("grid", "studies", study, "seeds"), seeds[study])
-    text = yaml_edit.append(text, ("grid", "recipes"), dict.fromkeys(cell.recipe for cell in new))
-    return _with_comparisons(text, params, [*params.cells(), *new])
-
-
-def _without(text: str, params: Params, gone: list[Cell], left: list[Cell]) -> str:
-    keys = {cell.key for cell in gone}
-    if keys & set(params.nightly.cells):
-        text = yaml_edit.remove(text, ("nightly", "cells"), keys)
-    if params.nightly.golden in keys:
-        text = yaml_edit.put(text, ("nightly", "golden"), None)
-    text = yaml_edit.remove(text, ("grid", "cells"), {cell.key for cell in gone})
-    for block, scope in (("data", "data"), ("setups", "setup"), ("studies", "study")):
-        unused = {c.at(scope).key for c in gone} - {c.at(scope).key for c in left}
-        text = yaml_edit.remove(text, ("grid", block), unused)
-    for study in {cell.at("study").key for cell in left} & {cell.at("study").key for cell in gone}:
-        seeds = {cell.seed for cell in gone if cell.at("study").key == study}
-        text = yaml_edit.remove(text, ("grid", "studies", study, "seeds"), seeds)
-    text = yaml_edit.remove(text, ("grid", "recipes"), {c.recipe for c in gone} - {c.recipe for c in left})
-    return _with_comparisons(text, params, left)
-
-
 def _to_compare(params: Params, path: Path, seeds: Sequence[int]) -> list[tuple[str, str, int, int]]:
     """(benchmark, recipe, shots, seed): what is missing beside the cells in the grid."""
     pairs = params.comparisons.items()
@@ -190,28 +154,13 @@ def _to_compare(params: Params, path: Path, seeds: Sequence[int]) -> list[tuple[
     return found
 
 
-def _with_comparisons(text: str, params: Params, cells: Sequence[Cell]) -> str:
-    """The text with the rows of `grid.comparisons` that a grid of these cells has."""
-    rows, have = comparison_rows(params, cells), params.grid.comparisons
-    if not rows and not have:
-        return text
-    at = ("grid", COMPARED)
-    try:
-        text = yaml_edit.remove(text, at, set(have) - set(rows))
-        text = yaml_edit.add(text, at, rows)
-        for key in set(rows) & set(have):
-            if rows[key]["seeds"] != have[key].seeds:
-                text = yaml_edit.put(text, (*at, key, "seeds"), rows[key]["seeds"])
-    except KeyError:
-        raise InputError("params.yaml", "grid has no block `comparisons`", "write `comparisons: {}` there") from None
-    return text
-
-
-def _replace(path: Path, before: Params, text: str, cells: Iterable[Cell]) -> None:
-    """Write the text if it means what is wanted: these cells, and else what it meant before."""
+def _replace(path: Path, before: Params, text: str, cells: Iterable[Cell], without: Collection[str] = ()) -> None:
+    """Write the text if it means what is wanted: these cells, and else what it meant before, `without` benchmarks."""
     after = Params.parse(text, path, settings_models())
     old, new = before.model_dump(), after.model_dump()
     wanted = {cell.key for cell in cells}
+    for name in without:
+        del old["benchmarks"][name]
     if _rest(old) != _rest(new) or set(after.grid.cells) != wanted or after.nightly != _kept(before.nightly, wanted):
         raise InputError(path, "could not be changed without changing other rows", "edit its grid by hand")
     io.write_text(path, text)

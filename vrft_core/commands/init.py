@@ -11,9 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from vrft_core import io, sampling, yaml_edit
+from vrft_core import io, yaml_edit
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
+from vrft_core.commands.grid_text import own_benchmarks
+from vrft_core.commands.init_categories import many, pick, some
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Folder, Params
 from vrft_core.report.verdict import FEW_IMAGES
@@ -70,7 +72,7 @@ def add_benchmark(
     path, (first, task) = root / "params.yaml", (cells[0], benchmark["task"])
     name, recipe, shots = first.benchmark, first.recipe, first.shots
     enough = 1 if params.recipes[recipe].few_shot.when_short == "all" else shots
-    benchmark["categories"], left_out = _pick(source, enough, categories)
+    benchmark["categories"], left_out = pick(source, enough, categories)
 
     text = _insert(path.read_text(encoding="utf-8"), ("benchmarks",), {name: benchmark})
     for scope, rows in _grid_rows(cells, task).items():
@@ -82,11 +84,13 @@ def add_benchmark(
     splits = ", ".join(f"{len(source.split(s).images)} {s}" for s in SPLITS)
     scored = len(source.split("eval").images)
     taught = shots * len(benchmark["categories"])
+    hint = many(source, benchmark, name) if not categories else []
     short = f"warning: {taught} training images at most are taken; for more: --shots"
     few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {some(benchmark['categories'])}",
         *left_out,
+        *hint,
         *([short] if taught < FEW_TAUGHT else []),
         *([few] if scored < FEW_IMAGES else []),
         f"check first: vrft stage raw --cell {cells[0].at('data').key}; vrft doctor {cells[0].key}",
@@ -102,7 +106,7 @@ def update(root: Path, name: str) -> list[str]:
     if benchmark and benchmark.folder:
         return [_update_folder(path, root, benchmark.folder)]
     if benchmark is None or benchmark.train is None or benchmark.eval is None:
-        own = sorted(n for n, b in params.benchmarks.items() if b.train or b.folder)
+        own = sorted(own_benchmarks(params))
         raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
     files.read(benchmark, root)
     text, said = path.read_text(encoding="utf-8"), []
@@ -137,7 +141,10 @@ def _check_names(params: Params, path: Path, name: str, recipe: str, shots: int,
             "for example my-data",
         )
     if name in params.benchmarks or name in params.recipes:
-        raise InputError(path, f"{name!r} is already a benchmark or a recipe", "choose another name, as with --name")
+        undo = f"take it out first: vrft remove {name}; or " if name in own_benchmarks(params) else ""
+        raise InputError(
+            path, f"{name!r} is already a benchmark or a recipe", f"{undo}choose another name, as with --name"
+        )
     if recipe not in params.recipes:
         raise InputError(path, f"recipes: no recipe {recipe!r}", f"known: {', '.join(sorted(params.recipes))}")
     if shots < 1:
@@ -155,55 +162,6 @@ def stored_path(root: Path, path: Path) -> str:
     """Relative to the root where the path lies inside it, else absolute."""
     absolute, base = Path(os.path.abspath(path)), Path(os.path.abspath(root))
     return absolute.relative_to(base).as_posix() if absolute.is_relative_to(base) else absolute.as_posix()
-
-
-def _pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """Category names to sample, and a line on each group of categories that was left out."""
-    usable = sampling.usable_images(source)
-    evaluated = {category for i in source.split("eval").images for category in source.category_ids(i)}
-    count = {category["name"]: len(usable[i]) for i, category in source.categories.items()}
-    scored = {source.categories[i]["name"] for i in evaluated}
-    if names:
-        if unknown := [name for name in names if name not in count]:
-            raise InputError(
-                "--categories", f"the data has no category {unknown[0]!r}", f"known: {some(sorted(count))}"
-            )
-        short = [f"{name} ({count[name]})" for name in dict.fromkeys(names) if count[name] < enough]
-        if short:
-            raise InputError(
-                "--categories",
-                f"too few usable training images for {enough} shots, validation images set aside: {some(short)}",
-                "lower --shots, or leave these out",
-            )
-        if unscored := [name for name in names if name not in scored]:
-            raise InputError(
-                "--categories",
-                f"the evaluation images show no {some(unscored)}",
-                "leave it out, or evaluate on more images",
-            )
-        return list(dict.fromkeys(names)), []
-    taken = [name for name in sorted(count) if count[name] >= enough and name in scored]
-    if not taken:
-        best = max(sorted(count), key=lambda name: (name in scored, count[name]))
-        raise InputError(
-            "--shots",
-            f"no category has {enough} usable training images (validation images set aside) and an evaluation image; "
-            f"the most is {count[best]} ({best!r})",
-            "lower --shots, or annotate more images",
-        )
-    short = [f"{name} ({count[name]})" for name in sorted(count) if 0 < count[name] < enough]
-    unscored = [name for name in sorted(count) if count[name] >= enough and name not in scored]
-    unseen = [name for name in sorted(count) if not count[name]]
-    reasons = {
-        f"fewer than {enough} usable training images (lower --shots to include them)": short,
-        "no evaluation image": unscored,
-    }
-    reasons["no usable training image"] = unseen
-    return taken, [f"left out, {reason}: {some(group, 20)}" for reason, group in reasons.items() if group]
-
-
-def some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _grid_rows(cells: list[Cell], task: str) -> dict[str, dict[str, dict]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.commands import contact_sheet
-from vrft_core.commands.init import add_benchmark, cells_of, some, stored_path
+from vrft_core.commands.init import add_benchmark, cells_of, stored_path
+from vrft_core.commands.init_categories import some
 from vrft_core.errors import InputError
 from vrft_core.sources import folders, formats
 from vrft_core.sources.formats.labels import Tree
@@ -40,14 +41,15 @@ def init_folder(
         )
     stored = {"path": stored_path(root, folder), "format": format, "sha256": folders.digest(folder, format)}
     source = Annotations.from_dict(found.data)
-    added = add_benchmark(root, params, cells, {"task": task, "folder": stored}, source, categories)
+    benchmark: dict = {"task": task, "folder": stored}
+    added = add_benchmark(root, params, cells, benchmark, source, categories)
     sheet = root / "reports" / f"{name}-examples.png"
-    contact_sheet.draw(sheet, found)
+    contact_sheet.draw(sheet, found, benchmark["categories"])
     return [
         _found(folder, format, source, found.kind),
         *found.remarks,
         *added[:-2],
-        f"nine examples: {sheet}",
+        f"look at your labels: {sheet}",
         *added[-2:],
     ]
 

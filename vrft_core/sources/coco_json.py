@@ -53,6 +53,7 @@ class Dataset:
     categories: dict[int, dict]
     annotations: list[dict]
     licenses: list[dict]
+    crowds: list[int]  # image id of each crowd region
 
 
 def load(path: Path, problems: Problems) -> Dataset:
@@ -98,6 +99,7 @@ def checked(path: Path, data: Any, problems: Problems) -> Dataset:
         categories,
         [{**row, "iscrowd": 0} for row in annotations.values() if not row["iscrowd"]],
         [row for row in _list(data.get("licenses")) if isinstance(row, dict) and _plain(row) == row],
+        [row["image_id"] for row in annotations.values() if row["iscrowd"]],
     )
 
 

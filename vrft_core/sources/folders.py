@@ -76,6 +76,7 @@ def read(folder: Path, format: str) -> Source:
     """
     tree = Tree(folder)
     formats.get(format).read(tree)
+    tree.leave_out_missing()
     problems, kind = tree.problems, tree.kind()
     problems.refuse()
     if not any(item.labels for item in tree.items.values()):
@@ -92,7 +93,7 @@ def read(folder: Path, format: str) -> Source:
     if empty := sum(not image.item.labels for image in images):
         remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")
     _name(images)
-    return Source(*_document(images, tree.described, kind), kind, remarks)
+    return Source(*_document(images, tree.described, kind), kind, [*tree.remarks, *remarks])
 
 
 def _opened(item: Item, problems: Problems) -> Image | None:

@@ -19,7 +19,7 @@ def read(tree: Tree) -> None:
         tree.described |= {row["name"]: {key: row[key] for key in DESCRIBED} for row in data.categories.values()}
         for i, row in data.images.items():
             where = f"{tree.root / file}: image {i}"
-            if not (item := tree.named(row["file_name"], file, where, split_of(file, last=True))):
+            if not (item := tree.labelled(row["file_name"], file, where, split_of(file, last=True))):
                 continue
             if item.size:
                 problem = f"{row['file_name'][:100]!r} is also listed in {item.where}"
@@ -31,3 +31,5 @@ def read(tree: Tree) -> None:
             if item := items.get(row["image_id"]):
                 where = f"{tree.root / file}: annotation {row['id']}"
                 item.labels.append(Label(names[row["category_id"]], tuple(row["bbox"]), where))
+        if crowds := sum(image in items for image in data.crowds):
+            tree.remarks.append(f"left out, boxes of several objects (iscrowd), neither taught nor counted: {crowds}")

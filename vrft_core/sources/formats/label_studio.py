@@ -51,7 +51,8 @@ def _tasks(tree: Tree, file: str) -> Iterator[tuple[Item, list[dict[str, Any]], 
             said = [unquote(text.partition("?d=")[2] or text.partition("?")[0]) for text in _texts(task["data"])]
             found = {name for text in said if (name := tree.image(text, file))}
             if len(found) != 1:
-                problem = f"{'several images' if found else 'no one image'} {', '.join(said)[:100]!r} in {tree.root}"
+                which = "several images could be" if found else "no image, or several, for"
+                problem = f"{which} {', '.join(said)[:100]!r} in {tree.root}"
                 tree.problems.add(where, problem, "add the images under the names that they were uploaded with")
             elif done:
                 yield tree.item(found.pop(), where), done[-1], where

@@ -67,7 +67,8 @@ class Tree:
 
     Names are relative, with slashes. `items`: by the name of their image; `described`: what the format says of a
     category besides its name; `read`: label files that were read; `problems`: what is wrong in them; `broken`:
-    what is wrong with files that may be label files.
+    what is wrong with files that may be label files; `named`: images that labels name; `missing`: what labels name and
+    the folder lacks, with the place that names it first; `remarks`: what else a user should know.
     """
 
     def __init__(self, root: Path) -> None:
@@ -82,6 +83,7 @@ class Tree:
             Problems(),
         )
         self._json, self.broken = dict[str, Any](), list[InputError]()
+        self.named, self.missing, self.remarks = set[str](), dict[str, str](), list[str]()
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith((".", "__"))]
             for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
@@ -170,12 +172,34 @@ class Tree:
         """The item of an image, made when it is first asked for."""
         return self.items.setdefault(name, Item(name, self.root / name, where, split or split_of(name)))
 
-    def named(self, said: str, near: str, where: str, split: str | None = None) -> Item | None:
-        """The item of the image that a label file names; where there is none that is a problem."""
+    def labelled(self, said: str, near: str, where: str, split: str | None = None) -> Item | None:
+        """The item of the image that a label file names; None, with a note, where there is none, or several."""
         if name := self.image(said, near):
+            self.named.add(name)
             return self.item(name, where, split)
-        self.problems.add(where, f"no one image {said[:100]!r} in {self.root}", "add the image, or remove its labels")
+        if self._by_last.get(said.replace("\\", "/").split("/")[-1]):
+            problem = f"several images in {self.root} could be {said[:100]!r}"
+            self.problems.add(where, problem, "give them different names, or keep one")
+        else:
+            self.missing.setdefault(said, where)
         return None
+
+    def leave_out_missing(self) -> None:
+        """Labels of images that are not in the folder are left out where its own images all have labels.
+
+        Else one of those without may be meant, under another name: that is a problem.
+        """
+        if not self.missing:
+            return
+        first, unlabelled = next(iter(self.missing))[:100], sorted(self._images - self.named)
+        if self.named and not unlabelled:
+            said = f"{len(self.missing)}, such as {first!r}"
+            self.remarks.append(f"left out, labels of images that are not in the folder: {said}")
+            return
+        also = f"; images without labels: {len(unlabelled)}, such as {unlabelled[0]!r}" if unlabelled else ""
+        for said, where in self.missing.items():
+            problem = f"labels an image {said[:100]!r}, which is not in {self.root}{also}"
+            self.problems.add(where, problem, "give both the same name, add the image, or remove its labels")
 
     def kind(self) -> Kind:
         """What the labels are; where they are of two kinds that is a problem."""

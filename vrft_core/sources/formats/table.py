@@ -28,7 +28,7 @@ def read(tree: Tree) -> None:
     for file in tree.of(mine):
         for place, row in _rows(tree, file):
             where, split = f"{tree.root / file}: {place}", split_of(f"{rows.said(row, 'split')}/")
-            if item := tree.named(rows.said(row, "image"), file, where, split or split_of(file, last=True)):
+            if item := tree.labelled(rows.said(row, "image"), file, where, split or split_of(file, last=True)):
                 rows.add(item, row, where, tree.problems)
 
 

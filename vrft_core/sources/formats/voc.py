@@ -22,7 +22,7 @@ def read(tree: Tree) -> None:
         if "annotation" not in head[1]:
             continue
         name = tree.image(head[1].get("annotation/filename", ""), file) or stem
-        if not (item := tree.named(name, file, where, lists.get(stem) or split_of(file))):
+        if not (item := tree.labelled(name, file, where, lists.get(stem) or split_of(file))):
             continue
         sides = [head[1].get(f"annotation/size/{side}", "") for side in ("width", "height")]
         if all(side.isdecimal() and len(side) < 10 and int(side) for side in sides):
@@ -32,6 +32,8 @@ def read(tree: Tree) -> None:
             with tree.problems.caught(f"{where}: line {line}", problem, "correct or remove it"):
                 found, crowd = box(*(float(said[edge]) for edge in EDGES)), said.get(f"{OBJECT}/difficult") == "1"
                 item.labels.append(Label(said[f"{OBJECT}/name"], found, f"{where}: line {line}", crowd=crowd))
+    if crowds := sum(label.crowd for item in tree.items.values() for label in item.labels):
+        tree.remarks.append(f"left out, objects marked as difficult, neither taught nor counted: {crowds}")
 
 
 def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:

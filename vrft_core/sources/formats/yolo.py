@@ -36,6 +36,7 @@ def read(tree: Tree) -> None:
             continue
         files.discard(file)
         tree.read.add(file)
+        tree.named.add(image)
         lines = [line.split() for line in tree.text(file).splitlines()]
         size = images.size(tree.root / image) if any(lines) else (0, 0)
         for number, fields in enumerate(lines, 1):
@@ -51,7 +52,7 @@ def read(tree: Tree) -> None:
                     item.labels.append(Label(name, found, where))
     for file in sorted(files):
         if "labels" in file.split("/")[:-1] and not mine(tree, file):
-            tree.problems.add(tree.root / file, "no image belongs to these labels", "add the image, or remove the file")
+            tree.missing[file.removesuffix(".txt")] = str(tree.root / file)
 
 
 def _box(values: list[float], wide: int, high: int) -> Box:

@@ -1,0 +1,98 @@
+"""Folders that hold only some of the labelled images, and labels that are left out with a word why."""
+
+import json
+from pathlib import Path
+
+import own_formats
+import pytest
+from own_formats import Photo, drawn
+
+from vrft_core.errors import InputError
+from vrft_core.sources import folders, formats
+from vrft_core.sources.formats.labels import Tree
+
+FORMATS = ("coco", "yolo", "voc", "table")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> list[Photo]:
+    return drawn(tmp_path_factory.mktemp("drawn"))
+
+
+def folder(root: Path, format: str, photos: list[Photo]) -> Path:
+    (root / format).mkdir()
+    getattr(own_formats, format)(root / format, photos)
+    return root / format
+
+
+def read(path: Path) -> folders.Source:
+    return folders.read(path, formats.find(Tree(path)))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_labels_of_images_that_are_not_there_are_left_out_and_counted(tmp_path, photos, format):
+    path = folder(tmp_path, format, photos)
+    whole = read(path).data
+    gone = photos[3:9]
+    for photo in gone:
+        next(path.rglob(photo.file.name)).unlink()
+
+    found = read(path)
+
+    assert len(found.data["images"]) == len(photos) - 6
+    assert len(whole["annotations"]) - len(found.data["annotations"]) == sum(len(photo.boxes) for photo in gone)
+    [said] = [line for line in found.remarks if "left out" in line]
+    assert said.startswith("left out, labels of images that are not in the folder: 6, such as ")
+    assert any(photo.file.stem in said for photo in gone)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_where_an_image_has_no_labels_another_name_may_be_meant_so_it_is_refused(tmp_path, photos, format):
+    path = folder(tmp_path, format, photos)
+    image = next(path.rglob(photos[3].file.name))
+    image.rename(image.with_name("renamed.png"))
+
+    with pytest.raises(InputError) as error:
+        read(path)
+
+    assert "labels an image " in str(error.value) and photos[3].file.stem.split(" ünd")[0] in str(error.value)
+    assert "images without labels: 1, such as " in str(error.value) and "renamed.png" in str(error.value)
+    assert "give both the same name, add the image, or remove its labels" in str(error.value)
+
+
+def test_where_no_labelled_image_is_there_the_folder_is_refused(tmp_path, photos):
+    path = folder(tmp_path, "coco", photos)
+    for number, image in enumerate(sorted(path.rglob("*.png"))):
+        image.rename(image.with_name(f"{number}.png"))
+
+    with pytest.raises(InputError, match=r"images without labels: 24, such as .* \(and 23 more\)"):
+        read(path)
+
+
+def test_a_name_that_two_images_have_is_refused(tmp_path, photos):
+    path = folder(tmp_path, "table", photos)
+    image = next(path.rglob(photos[0].file.name))
+    for place in ("a", "b"):
+        (path / place).mkdir()
+        (path / place / image.name).write_bytes(image.read_bytes())
+    image.unlink()
+
+    with pytest.raises(InputError, match=r"several images in .* could be .*; give them different names, or keep one"):
+        read(path)
+
+
+def test_boxes_around_crowds_and_difficult_objects_are_counted_where_they_are_left_out(tmp_path, photos):
+    coco, voc = folder(tmp_path, "coco", photos), folder(tmp_path, "voc", photos)
+    for file in coco.rglob("*.json"):
+        content = json.loads(file.read_text())
+        content["annotations"][0]["iscrowd"] = content["annotations"][1]["iscrowd"] = 1
+        file.write_text(json.dumps(content))
+    for file in sorted(voc.rglob("*.xml"))[:3]:
+        file.write_text(file.read_text().replace("<difficult>0", "<difficult>1", 1))
+
+    splits = len(list(coco.rglob("*.json")))
+    said = read(coco).remarks
+    assert [line for line in said if "iscrowd" in line] == [
+        "left out, boxes of several objects (iscrowd), neither taught nor counted: 2"
+    ] * splits
+    assert "left out, objects marked as difficult, neither taught nor counted: 3" in read(voc).remarks
