@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from transformers import TrainerCallback
 
-NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+NAMES: dict[int, str] = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Interruption(TrainerCallback):
