@@ -64,6 +64,7 @@ def _train_and_keep(
     are settings of the method other than the small recipe's.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the test run itself was started with
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 

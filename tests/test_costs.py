@@ -133,7 +133,8 @@ def test_no_out_of_dvc_lies_where_costs_are_written(layout):
 def test_what_a_stage_imports_counts_in_its_time_as_in_its_cpu_time(tmp_path):
     """Else a stage that computes little seems to use more CPUs than there are."""
     program = (
-        "import sys; from pathlib import Path; from vrft_core.cell import Layout; from vrft_core.tasks import load_params\n"
+        "import sys; from pathlib import Path; from vrft_core.cell import Layout\n"
+        "from vrft_core.tasks import load_params\n"
         "from vrft_core.stages import run_stage; root = Path(sys.argv[1]); params = load_params(root / 'params.yaml')\n"
         f"run_stage('study', Layout(root), params, params.parse_cell({STUDY!r}))\n"
     )

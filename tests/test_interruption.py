@@ -52,7 +52,8 @@ def test_told_to_end_it_seals_a_checkpoint_after_the_step_at_hand_and_goes_on_fr
     assert in_own_process(project, broken, method, (1, "loss"), how=signal.SIGTERM) == told
     ((step, _, sealed),) = complete_checkpoints(broken)  # where one was due: no time for its validation
     assert step == 2 and [row["step"] for row in sealed["validation"]] == [0]
-    assert in_own_process(project, broken, method, (2, "validation/coco/AP"), how=signal.SIGTERM) == told
+    by_ctrl_c = 1  # of a process of Python's multiprocessing
+    assert in_own_process(project, broken, method, (2, "validation/coco/AP"), how=signal.SIGINT) == by_ctrl_c
     assert [step for step, *_ in complete_checkpoints(broken)] == [2, 3]  # the best so far, and one between
     assert in_own_process(project, broken, method, None) == 0
 
@@ -98,6 +99,26 @@ def test_a_signal_handler_from_elsewhere_does_not_let_an_interrupted_training_li
             interruption.on_train_end(None, None, None)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_ctrl_c_stops_at_once_and_one_that_is_ignored_stays_so(capfd):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for handler in (signal.SIG_IGN, signal.default_int_handler):
+            signal.signal(signal.SIGINT, handler)
+            interruption = Interruption()
+            interruption.on_train_begin(None, None, None)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert interruption.noted == (0 if handler == signal.SIG_IGN else signal.SIGINT)
+        assert "once more stops it at once" in capfd.readouterr().err
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interruption.on_train_end(None, None, None)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.mark.slow

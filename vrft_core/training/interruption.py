@@ -1,4 +1,4 @@
-"""SIGTERM, which a queue sends before it takes the machine away: write a last checkpoint, then end.
+"""SIGTERM, which a queue sends before it takes the machine away, and Ctrl-C: write a last checkpoint, then end.
 
 The checkpoint is sealed by `callbacks.Validation`; a run that resumes from it gives the same result as one that was
 never interrupted.
@@ -8,34 +8,38 @@ import os
 import select
 import signal
 import sys
+from typing import Any
 
 import torch
 import torch.distributed
 from transformers import TrainerCallback
+
+NAMES: dict[int, str] = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 
 
 class Interruption(TrainerCallback):
     """Notes the signal, ends the training after the current step and then the process, as the signal would have.
 
     A generation is used to its end, for `updates` steps: a run cannot resume in the middle of one. If time runs
-    out before, the checkpoint before it is the last.
+    out before, the checkpoint before it is the last. A second Ctrl-C ends it at once.
     """
-
-    noted = False
-    _before = None
 
     def __init__(self, updates: int = 1) -> None:
         self.updates = updates
+        self.noted = 0  # the signal's number
+        self._before: dict[int, Any] = {}
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self._before = signal.signal(signal.SIGTERM, self._note)
+        self._before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._note)}
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background of a shell
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.noted = _any_process(self.noted, args.device)
+        if _any_process(bool(self.noted), args.device):
+            self.noted = self.noted or signal.SIGTERM
         if self.noted and state.global_step < state.max_steps and state.global_step % self.updates == 0:
-            print(
-                f"SIGTERM: writing a checkpoint at step {state.global_step}, then stopping", file=sys.stderr, flush=True
-            )
+            said = f"{NAMES[self.noted]}: writing a checkpoint at step {state.global_step}, then stopping"
+            print(said, file=sys.stderr, flush=True)
             control.should_save = control.should_training_stop = True
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -43,14 +47,19 @@ class Interruption(TrainerCallback):
 
     def end(self) -> None:
         """Once the training is over: the signal means again what it did before, and what came meanwhile is done."""
-        signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         if self.noted:
-            os.kill(os.getpid(), signal.SIGTERM)
-            raise SystemExit(128 + signal.SIGTERM)  # an earlier handler of the signal keeps the process alive
+            os.kill(os.getpid(), self.noted)
+            raise SystemExit(128 + self.noted)  # an earlier handler of the signal keeps the process alive
 
     def _note(self, number: int, frame: object) -> None:
-        self.noted = True
+        if number == self.noted == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.noted = number
         _print_to_nobody()
+        if number == signal.SIGINT:  # not by `print`, which it may have come in the middle of
+            os.write(2, b"Ctrl-C: this step is ended, for a checkpoint; once more stops it at once\n")
 
 
 def _print_to_nobody() -> None:

@@ -1,4 +1,4 @@
-"""What RFT looks like while it runs: reward and its parts, KL, groups with equal rewards, the best and the worst answer.
+"""What RFT looks like while it runs: reward and its parts, KL, groups with equal rewards, the best and worst answer.
 
 Lines for a person who watches the stage on a terminal or in Dagster's log. The record and MLflow get every step from
 `callbacks`.
@@ -56,10 +56,11 @@ def examples(rows: Sequence[Mapping]) -> list[str]:
     if not paid:
         return []
     chosen = {"best answer": paid[-1], "worst answer": paid[0]} if len(paid) > 1 else {"answer": paid[0]}
-    return [
-        f"    {f'{word}, reward {total:.2f}':<26} {printable(row['label'], 30)}: {printable(row['completion'], LETTERS)}"
-        for word, (total, row) in chosen.items()
-    ]
+    said = []
+    for word, (total, row) in chosen.items():
+        head = f"{word}, reward {total:.2f}"
+        said.append(f"    {head:<26} {printable(row['label'], 30)}: {printable(row['completion'], LETTERS)}")
+    return said
 
 
 def last_rows(path: Path) -> list[dict]:
