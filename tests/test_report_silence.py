@@ -5,6 +5,7 @@ import pytest
 from vrft_core.report import figures
 from vrft_core.report.judged import Judged, panel
 from vrft_core.report.silence import Silence, sentences
+from vrft_core.report.summary import summary
 from vrft_core.report.verdict import blank
 
 PRESENT, ABSENT = "about something present", "about something absent"
@@ -79,6 +80,18 @@ def test_one_line_stands_in_place_of_tables_of_zeros():
         "15 images cannot say more: 95 % intervals reach up to 43.2."
     )
     assert blank(results(True, 0.0, 0.01)) == "" == blank(results(False, 0.0, 0.0))
+
+
+def test_nor_has_the_summary_a_table_of_zeros():
+    found = results(True, 0.0)
+    found |= {"cell": "a-cell", "measured": {"images": 15, "queries": 60}}
+    found["verdict"] |= {"headline": "The model finds nothing.", "also": []}
+
+    assert summary(found, "Asked twice.").splitlines()[2:] == [
+        "**The model finds nothing.**", "", "",
+        "AP0 is 0.0 points of 100 for all three models. 15 images cannot say more: 95 % intervals reach up to 43.2. "
+        "60 questions. Asked twice.",
+    ]  # fmt: skip
 
 
 def test_the_chart_of_kl_shows_the_value_that_ended_a_training():

@@ -3,24 +3,25 @@
 from vrft_core.evaluation.scores import Ends
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.rows import CellResults, StudyResults
-from vrft_core.report.verdict import PAIRS, points
+from vrft_core.report.verdict import PAIRS, blank, points
 
 
 def summary(results: CellResults | StudyResults, note: str) -> str:
     """Markdown of a cell's or a study's results. `note`: what the task adds to the small print."""
     measured = results["measured"]
     metrics = [name for name, _ in results["columns"]]
-    rows = [(MODEL_NAMES[m], results["models"][m], False) for m in MODEL_NAMES]
-    rows += [(pair_name(pair), results["differences"][pair], True) for pair in PAIRS]
     lines = [
         f"# {results['cell']}",
         "",
         f"**{results['verdict']['headline']}**",
         " ".join(results["verdict"]["also"]),
         "",
-        "| | " + " | ".join(metrics) + " |",
-        "|---|" + "---:|" * len(metrics),
     ]
+    if line := blank(results):
+        return "\n".join([*lines, f"{line} {measured['queries']} questions. {note}".rstrip()]) + "\n"
+    rows = [(MODEL_NAMES[m], results["models"][m], False) for m in MODEL_NAMES]
+    rows += [(pair_name(pair), results["differences"][pair], True) for pair in PAIRS]
+    lines += ["| | " + " | ".join(metrics) + " |", "|---|" + "---:|" * len(metrics)]
     for name, values, sign in rows:
         lines.append(f"| {name} | " + " | ".join(_cell(values.get(metric), sign) for metric in metrics) + " |")
     lines += [
