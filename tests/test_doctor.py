@@ -1,6 +1,7 @@
 """`vrft doctor`: each thing that would go wrong is found by its check, and nothing else is."""
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -76,7 +77,15 @@ def test_without_data_or_weights_it_says_how_to_make_them_and_fails_nothing(root
     one = subject(root)
     rows = {row["check"]: row for row in doctor(one.layout, one.params, one.cell)}
 
-    for name in ("evaluation images", "box sizes", "near-duplicates", "contradictions", "lengths", "names"):
+    for name in (
+        "evaluation images",
+        "categories",
+        "box sizes",
+        "near-duplicates",
+        "contradictions",
+        "lengths",
+        "names",
+    ):
         assert rows[name]["level"] == "warn"
         assert rows[name]["remedy"] == "make it: vrft stage raw --cell my-data-own"
     assert rows["first answers"]["remedy"].startswith("make it: vrft stage policy --cell mini")
@@ -120,7 +129,24 @@ def test_few_evaluation_images_cannot_show_a_difference(root, images, level, hal
 
     assert found.level == level
     assert f"{images} evaluation images: differences are known to about ± {half} points" == found.said
-    assert "385 images or more" in found.remedy
+    assert found.remedy == ("to see differences of 10 points evaluate on 97 images or more, of 5 points on 385 or more")
+
+
+def test_categories_with_one_evaluation_image_are_named(root, capsys):
+    """Image 102 is the only one of the evaluation that shows a mug."""
+
+    def rare(data: dict) -> None:
+        data["annotations"] = [a for a in data["annotations"] if a["category_id"] != 5 or a["image_id"] == 102]
+
+    edit(root, "eval", rare)
+    found = data.categories(prepared(root))
+    assert (found.level, found.said) == ("warn", "1 of 3 categories are in one evaluation image at most: mug")
+    assert "warning: in one evaluation image only: mug" in capsys.readouterr().out
+
+
+def test_every_category_in_two_evaluation_images_is_enough_to_say_nothing(root, capsys):
+    assert data.categories(prepared(root)).level == "ok"
+    assert "in one evaluation image only" not in capsys.readouterr().out
 
 
 def test_boxes_narrower_than_a_visual_patch_are_counted_after_resizing(root):
@@ -257,6 +283,7 @@ def test_labels_of_many_tokens_are_counted(root):
     found = policy_checks.names(prepared(root))
     assert found.level in ("warn", "fail")
     assert "xylophagous quartzite zygote" in found.said
+    assert found.remedy.startswith("the names may be as they are: this small policy spells")
 
 
 @pytest.mark.slow
@@ -267,7 +294,15 @@ def test_the_first_answers_of_a_taught_policy_differ_and_those_of_random_weights
     found = policy_checks.first_answers(one)
     assert "groups of 8 answers have equal rewards" in found.said
     assert found.level in ("ok", "warn")
+    assert re.search(r"something is found for [1-6] of \d questions about what is there", found.said)
     assert policy_checks.first_answers(one) == found, "the same answers are drawn each time"
+
+    for rows in one.annotations.by_image.values():
+        for row in rows:
+            row["bbox"] = [0, 0, 1, 1]
+    found = policy_checks.first_answers(one)
+    assert found.level == "fail"
+    assert "this model finds nothing: no answer to 6 questions about what is there is right" in found.said
 
     tokenizer = detection_tokenizer(["cat"])
     sizes = {"hidden_size": 32, "layers": 1, "heads": 2, "vision_size": 24, "vision_layers": 1, "vision_heads": 2}

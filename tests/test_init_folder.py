@@ -33,7 +33,7 @@ def test_it_says_what_it_found_in_one_line_draws_nine_examples_and_ends_with_the
 
     said = capsys.readouterr().out.splitlines()
     assert said[0].endswith("YOLO, 30 images, 45 boxes (blue 'tin', grün, red mug); 16 train, 5 val, 9 eval")
-    assert any("warning: 9 evaluation images" in line for line in said)
+    assert any("warning: 9 evaluation images show only differences of 33 points" in line for line in said)
     assert said[-1] == "next: vrft run my-photos-2026-mini-1shot-s0"
     sheet = Image.open(root / "reports/my-photos-2026-examples.png")
     colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 24)}

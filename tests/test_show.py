@@ -36,7 +36,8 @@ def test_an_image_holds_as_many_tiles_as_there_are_examples_and_their_boxes(root
 
     said = shown(root, root / "four.png", 4)
 
-    assert re.fullmatch(rf".*four\.png: {KEY}: 4 of \d+ training examples, boxes of the expected answer drawn", *said)
+    counts = r"4 of \d+ training questions, about \d training images"
+    assert re.fullmatch(rf".*four\.png: {KEY}: {counts}.*, boxes of the expected answer drawn", *said)
     with Image.open(root / "four.png") as sheet:
         colours = sheet.convert("RGB").getcolors(sheet.width * sheet.height)
         assert sheet.width < sheet.height
@@ -103,3 +104,18 @@ def test_every_category_is_seen_before_any_comes_twice():
     pairs = [(1, 7), (2, 7), (3, 7), (4, 8), (5, 9), (6, 9)]
     assert spread(pairs, 5) == [(1, 7), (4, 8), (5, 9), (2, 7), (6, 9)]
     assert spread([*pairs, *pairs], 99) == [(1, 7), (4, 8), (5, 9), (2, 7), (6, 9), (3, 7)]
+
+
+def test_without_a_file_named_it_goes_to_reports_where_git_does_not_see_it_and_says_how_many_there_are(root, capsys):
+    """Images and questions are counted once each: an image serves several categories, a question may be repeated."""
+    init(root, "--shots", "2")
+    main(["--root", str(root), "stage", "raw", "--cell", "my-data-own"])
+    capsys.readouterr()
+    assert main(["--root", str(root), "show", KEY, "--n", "99"]) == 0
+
+    said = capsys.readouterr().out
+    assert (root / f"reports/{KEY}-examples.png").is_file()
+    found = re.search(r"(\d+) of (\d+) training questions, about (\d+) training images", said)
+    assert found and found[1] == found[2] and int(found[3]) <= 6
+    if repeats := re.search(r"with repeats training has (\d+)", said):
+        assert int(repeats[1]) > int(found[2])

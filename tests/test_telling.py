@@ -141,7 +141,9 @@ def test_where_a_model_finds_nothing_a_larger_one_is_next(project):
          "differences": {pair: zero for pair in ("rft-sft", "rft-base", "sft-base")}},
     )  # fmt: skip
 
-    assert result(layout, cell, 72)[-1].startswith("Next:   vrft add lvis --recipe RECIPE   a larger model")
+    said = result(layout, cell, 72)[-1]
+    assert said.startswith("Next:   vrft add lvis --recipe qwen2-vl-2b-lora --shots 1   a larger model")
+    assert said.split()[5] in params.recipes
 
 
 @pytest.mark.parametrize(

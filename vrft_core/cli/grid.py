@@ -66,7 +66,7 @@ def doctor(project: Project, cell: str, as_json: bool) -> int:
 @experiments.command()
 @cell_argument
 @click.option("--n", "count", type=int, default=9, metavar="N", help="How many examples.")
-@click.option("--out", type=FILE, metavar="FILE", help="An image (.png) or a page (.html). Default: CELL.png here.")
+@click.option("--out", type=FILE, metavar="FILE", help="An image (.png) or a page (.html). Default: in reports/.")
 def show(project: Project, cell: str, count: int, out: Path | None) -> None:
     """Show training examples of a cell: question, answer, boxes."""
     from vrft_core.commands.show import show as draw

@@ -20,6 +20,7 @@ CHECKS: dict[str, Check] = {
     "memory": machine.memory,
     "disk": machine.disk,
     "evaluation images": data.evaluation_images,
+    "categories": data.categories,
     "questions": data.questions,
     "box sizes": data.box_sizes,
     "near-duplicates": data.near_duplicates,

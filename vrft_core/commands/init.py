@@ -14,11 +14,11 @@ import yaml
 from vrft_core import io, yaml_edit
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.cell import Cell
+from vrft_core.commands.checkups.enough import HOPED, half, images_for, seen_once
 from vrft_core.commands.grid_text import own_benchmarks
 from vrft_core.commands.init_categories import many, pick, some
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Folder, Params
-from vrft_core.report.verdict import FEW_IMAGES
 from vrft_core.sources import files, folders
 from vrft_core.tasks import load_params, settings_models
 
@@ -85,14 +85,20 @@ def add_benchmark(
     scored = len(source.split("eval").images)
     taught = shots * len(benchmark["categories"])
     hint = many(source, benchmark, name) if not categories else []
-    short = f"warning: {taught} training images at most are taken; for more: --shots"
-    few = f"warning: {scored} evaluation images tell only large differences from chance; use {FEW_IMAGES} or more"
+    short = f"warning: few training images are taken (at most {taught}); for more: --shots"
+    few = (
+        f"warning: {scored} evaluation images show only differences of {half(scored):.0f} points or more; "
+        f"for {HOPED:.0f} points use {images_for(HOPED)} or more"
+    )
+    ids = source.chosen(benchmark["categories"])
+    once = [f"warning: in one evaluation image only: {some(found)}"] if (found := seen_once(source, ids)) else []
     return [
         f"{path}: added benchmark {name} ({splits} images), categories: {some(benchmark['categories'])}",
         *left_out,
         *hint,
         *([short] if taught < FEW_TAUGHT else []),
-        *([few] if scored < FEW_IMAGES else []),
+        *([few] if scored < images_for(HOPED) else []),
+        *once,
         f"check first: vrft stage raw --cell {cells[0].at('data').key}; vrft doctor {cells[0].key}",
         f"next: vrft run {cells[0].key}",
     ]

@@ -56,7 +56,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 6px; font: .82
 
 
 def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path | None = None) -> list[str]:
-    """Write the sheet; returns lines that say what it shows. Without `out`, `KEY.png` in the current folder.
+    """Write the sheet; returns lines that say what it shows. Without `out`, `reports/KEY-examples.png` of the project.
 
     Raises InputError for a suffix other than `.png` and `.html`, and while the cell has no raw data.
     """
@@ -64,13 +64,15 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
         raise InputError(cell.key, f"names a {cell.scope}, and a cell is needed", "give the whole key")
     if count < 1:
         raise InputError("--n", f"must be at least 1, is {count}", "for example --n 9")
-    out = out or Path(f"{cell.key}.png")
+    out = out or layout.root / "reports" / f"{cell.key}-examples.png"
     if out.suffix.lower() not in SUFFIXES:
         raise InputError("--out", f"{out} is neither an image nor a page", f"end it in {' or '.join(SUFFIXES)}")
     subject = Subject(layout, params, cell)
     examples = subject.examples(spread(subject.pairs, count))[:count]
     boxes = [subject.task.commands.boxes(one, subject.form) for one in examples]
-    title = f"{cell.key}: {len(examples)} of {len(subject.pairs)} training examples"
+    different = len(set(subject.pairs))
+    images = len({image for image, _ in subject.pairs})
+    title = f"{cell.key}: {len(examples)} of {different} training questions, about {images} training images"
     if out.suffix.lower() == ".html":
         io.write_text(out, page(title, examples, boxes))
     else:
@@ -78,7 +80,9 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
         temporary = out.with_name(f".{out.name}.new")
         sheet(title, examples, boxes).save(temporary, "PNG")
         io.replace(temporary, out)
-    return [f"{out}: {title}" + (", boxes of the expected answer drawn" if any(boxes) else "")]
+    twice = len(subject.pairs) - different
+    again = f"; with repeats training has {len(subject.pairs)}" if twice else ""
+    return [f"{out}: {title}{again}" + (", boxes of the expected answer drawn" if any(boxes) else "")]
 
 
 def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[float]]]) -> str:

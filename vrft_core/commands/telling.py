@@ -29,6 +29,7 @@ PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, d
 INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
+LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
 # README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
 FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
@@ -175,7 +176,8 @@ def result(layout: Layout, cell: Cell, width: int | None = None) -> list[str]:
         compared = io.read_json(beside)
         lines += ["", *textwrap.wrap(compared["headline"], width), f"Comparison: {beside.with_name('summary.md')}"]
     if verdict.get("nothing"):
-        lines.append(f"Next:   vrft add {cell.benchmark} --recipe RECIPE   a larger model: docs/choose-a-model.md")
+        add = f"vrft add {cell.benchmark} --recipe {LARGER} --shots {cell.shots}"
+        lines.append(f"Next:   {add}   a larger model: docs/choose-a-model.md")
     elif cell.scope == "cell":
         lines.append(f"Next:   vrft run {cell.at('study').key}   the same over all seeds of the grid")
         lines.append(f"        vrft predict {cell.key} IMAGE --out boxed.png   try the model on an image")

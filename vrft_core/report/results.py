@@ -158,5 +158,5 @@ def _measured(inputs: Inputs, draws: int) -> Measured:
         "draws": draws,
         "categories": len(inputs.categories),
         "few_shot_categories": len(chosen),
-        "few_shot_images": sum(len(category["images"]) for category in chosen),
+        "few_shot_images": len({image["image_id"] for category in chosen for image in category["images"]}),
     }

@@ -63,8 +63,8 @@ def verdict(found: Intervals, spec: MetricSpec, images: int, remarks: Sequence[s
         also = ["To compare SFT and RFT, start from a model that finds something in such images: a larger recipe."]
     if images < FEW_IMAGES:
         also.append(
-            f"There are only {images} evaluation images: small differences may well be chance, and the "
-            f"intervals themselves are rough; use {FEW_IMAGES} or more."
+            f"There are only {images} evaluation images: small differences may well be chance, and below "
+            f"{FEW_IMAGES} the intervals themselves are rough."
         )
     return {
         "metric": spec.name,

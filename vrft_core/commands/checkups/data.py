@@ -5,29 +5,36 @@ import math
 from vrft_core import near_duplicates as looks
 from vrft_core.annotations import SPLITS
 from vrft_core.commands.cell_examples import Subject
+from vrft_core.commands.checkups.enough import HOPED, half, images_for, seen_once
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding, graded
+from vrft_core.commands.init_categories import some
 from vrft_core.families.frames import named
 
-HOPED = 10.0  # points of 100: the difference between two models that one hopes to see
 MANY = 100_000  # answers: four times what the recipe `mini` takes for its own detection data
-DISAGREE = 0.25  # share of images on which one of two models is right and the other wrong
 
 
 def evaluation_images(subject: Subject) -> Finding:
-    """Half the paired 95 % interval that so many images will give, against the difference hoped for.
-
-    For a share of right answers, one an image: 1.96 · √(DISAGREE / images). Average precision has other spread: of
-    500 drawn scenes with 16 categories it was ± 1.4 points, where this says ± 4.4.
-    """
+    """Half the paired 95 % interval that so many images will give (`enough`), against the difference hoped for."""
     images = len(subject.annotations.split("eval").images)
-    half = 100 * 1.96 * math.sqrt(DISAGREE / max(images, 1))
-    enough = math.ceil(DISAGREE * (100 * 1.96 / (HOPED / 2)) ** 2)
-    said = f"{images} evaluation images: differences are known to about ± {half:.1f} points"
+    known = half(images)
+    level = graded(known, HOPED / 2, HOPED)
     return Finding(
-        graded(half, HOPED / 2, HOPED),
-        said,
-        f"evaluate on {enough} images or more, or look for differences far above {half:.0f} points",
+        level,
+        f"{images} evaluation images: differences are known to about ± {known:.1f} points",
+        f"to see differences of {HOPED:.0f} points evaluate on {images_for(HOPED)} images or more, "
+        f"of {HOPED / 2:.0f} points on {images_for(HOPED / 2)} or more",
     )
+
+
+def categories(subject: Subject) -> Finding:
+    """Categories whose numbers rest on a single evaluation image, or on none."""
+    truth = subject.annotations
+    chosen = truth.chosen(subject.benchmark.categories)
+    few = seen_once(truth, chosen)
+    if not few:
+        return Finding(OK, f"each of {len(chosen)} categories is in at least two evaluation images")
+    said = f"{len(few)} of {len(chosen)} categories are in one evaluation image at most: {some(few)}"
+    return Finding(WARN, said, "evaluate on more images of them: with one image a number is chance")
 
 
 def questions(subject: Subject) -> Finding:

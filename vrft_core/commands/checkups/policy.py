@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -58,20 +58,28 @@ def names(subject: Subject) -> Finding:
     longest = max(pieces, key=lambda name: (len(pieces[name]), name))
     many = [name for name, ids in pieces.items() if len(ids) > MANY]
     said = f"{len(many)} of {len(pieces)} labels take more than {MANY} tokens; {longest!r} takes {len(pieces[longest])}"
-    remedy = "give these categories common, short names, or take a policy that knows them"
+    remedy = (
+        "the names may be as they are: this small policy spells whatever its drawn scenes do not show; "
+        "a recipe with a real model, such as qwen2-vl-2b, knows more words"
+        if subject.recipe.policy.pretraining
+        else "give these categories common, short names, or take a policy that knows them"
+    )
     return Finding(WARN if len(many) > 0.1 * len(pieces) else OK, said, remedy)
 
 
 def first_answers(subject: Subject) -> Finding:
     """Eight answers of the untouched policy to each of eight questions: do they differ in reward, how good is the best?
 
-    Groups whose answers all have equal rewards teach nothing; RFT cannot find what no answer ever earns.
+    Groups whose answers all have equal rewards teach nothing; RFT cannot find what no answer ever finds. Silence about
+    what is absent, and the form, are paid as well, so a policy that finds nothing earns something, too.
     """
     weights = subject.layout.policy(subject.cell)
     if not (Path(weights) / "config.json").is_file():
         raise InputError(weights, "no such file", f"make it: vrft stage policy --cell {subject.cell.recipe}")
     torch.set_num_threads(subject.recipe.threads)
-    totals = paid(subject, *policy.load(weights))
+    groups = answered(subject, *policy.load(weights))
+    totals = [group.rewards for group in groups]
+    about = [group.found for group in groups if group.found is not None]
     alike = fmean(max(group) - min(group) < 1e-9 for group in totals)
     best, mean = fmean(max(group) for group in totals), fmean(fmean(group) for group in totals)
     whole = sum(subject.settings.rewards.values())
@@ -81,14 +89,28 @@ def first_answers(subject: Subject) -> Finding:
     )
     if best <= 0:
         return Finding(FAIL, f"{said}: no answer earns anything", "start from SFT, or from a stronger policy")
+    if about and not any(about):
+        return Finding(
+            FAIL,
+            f"{said}; this model finds nothing: no answer to {len(about)} questions about what is there is right",
+            "take a larger recipe (docs/choose-a-model.md): RFT would only teach this one to say that nothing is there",
+        )
+    said += f"; something is found for {sum(about)} of {len(about)} questions about what is there" if about else ""
     remedy = "raise rft.num_generations or temperature, set rft.resample, or take harder or easier questions"
     return Finding(FAIL if alike == 1 else graded(alike, 0.5, 1), said, remedy)
 
 
-def paid(subject: Subject, model: Any, processor: Any) -> list[list[float]]:
-    """The total reward of each answer, by question; the answers are drawn at temperature 1, the same ones each time."""
+class Group(NamedTuple):
+    """The total reward of each answer to a question, and whether one finds what is there; None: nothing is."""
+
+    rewards: list[float]
+    found: bool | None
+
+
+def answered(subject: Subject, model: Any, processor: Any) -> list[Group]:
+    """By question; the answers are drawn at temperature 1, the same ones each time."""
     rewards, form = subject.task.rewards, subject.form
-    totals = []
+    groups = []
     for number, example in enumerate(subject.examples(spread(subject.pairs, PROMPTS))[:PROMPTS]):
         (answers,) = complete(
             model, processor, [example.picture()], [[example.question] * ANSWERS], batch_size=ANSWERS,
@@ -101,8 +123,11 @@ def paid(subject: Subject, model: Any, processor: Any) -> list[list[float]]:
         for one in read:
             one.group = read
         weights = subject.settings.rewards
-        totals.append([sum((rewards.get(n)(one, truth) or 0) * w for n, w in weights.items()) for one in read])
-    return totals
+        totals = [sum((rewards.get(n)(one, truth) or 0) * w for n, w in weights.items()) for one in read]
+        there = subject.task.checks.LABELS == "classes" or subject.task.commands.boxes(example, form)
+        right = any((rewards.get(rewards.EARNED[0])(one, truth) or 0) > 0 for one in read)
+        groups.append(Group(totals, right if there else None))
+    return groups
 
 
 def _tokenizer(subject: Subject) -> Any:
