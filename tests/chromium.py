@@ -17,6 +17,10 @@ PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
 
+class Navigated(AssertionError):
+    """The page was left before it answered."""
+
+
 class Page:
     """One tab. `messages`: what its console and its errors said."""
 
@@ -29,6 +33,8 @@ class Page:
         async for message in self.socket:
             found = message.json()
             if found.get("id") == number:
+                if "navigated or closed" in str(found.get("error")):
+                    raise Navigated(found)
                 assert "error" not in found, found
                 return found["result"]
             if found.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
@@ -42,7 +48,10 @@ class Page:
 
     async def until(self, expression: str, seconds: float = 120) -> None:
         async with asyncio.timeout(seconds):
-            while not await self.value(f"Boolean({expression})"):  # an element by itself would come as an empty object
+            while True:
+                with contextlib.suppress(Navigated):  # asked of a page that is just being left
+                    if await self.value(f"Boolean({expression})"):  # an element by itself would be an empty object
+                        return
                 await asyncio.sleep(0.2)
 
     async def go(self, address: str) -> None:
