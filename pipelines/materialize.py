@@ -64,8 +64,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main(key: str) -> int:
     root = project_root()
-    for name, value in cli.ENVIRONMENT.items():  # as stages have it: what they are forked from must not differ
-        os.environ.setdefault(name, value)
+    cli.set_environment()  # as stages have it: what they are forked from must not differ
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)  # a terminal that closes is like Ctrl-C
     try:

@@ -26,10 +26,15 @@ ENVIRONMENT = {
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. A stage that fails may end the process by itself (SystemExit)."""
+def set_environment() -> None:
+    """What every process of ours has set before it imports anything large; a user's own values stay."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. A stage that fails may end the process by itself (SystemExit)."""
+    set_environment()
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing", category=FutureWarning)  # PEFT's, not ours
     try:
         return vrft.main(argv, prog_name="vrft", standalone_mode=False) or 0

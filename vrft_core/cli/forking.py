@@ -167,8 +167,7 @@ def _say(line: socket.socket, number: int) -> None:
 def main() -> int:
     """`python -m vrft_core.cli.forking SOCKET PLACE`, by `warm.kept`. Returns in forks alone."""
     place = Path(sys.argv[2])
-    for name, value in cli.ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    cli.set_environment()
     arguments = Forks(socket.socket(fileno=int(sys.argv[1]))).serve()
     if arguments is not None:
         return cli.main(arguments)

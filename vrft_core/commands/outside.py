@@ -5,6 +5,7 @@ result is paired with base, SFT and RFT on the same images, and kept under a nam
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from vrft_core.report.verdict import points
 from vrft_core.tasks import get_task
 
 if TYPE_CHECKING:
+    from vrft_core.evaluation.scores import Entry
     from vrft_core.report.rows import OutsideResults, Results
 
 LONGEST = 60
@@ -94,12 +96,7 @@ def lines(result: "OutsideResults") -> list[str]:
     metric, title = result["metric"], result["title"]
     rows = [(result["name"], result["metrics"][metric], False)]
     rows += [(f"− {MODEL_NAMES[model]}", result["differences"][model][metric], True) for model in MODELS]
-    wide = max(len(name) for name, *_ in rows)
-    said = [f"{title}, points of 100, on the {result['images']} evaluation images of {result['cell']}"]
-    for name, entry, sign in rows:
-        value = entry["value"]
-        shown = "not defined here" if value is None else f"{points(value, sign):>6} ({interval(entry, sign)})"
-        said.append(f"{name:<{wide}}  {shown}")
+    said = [f"{title}, points of 100, on the {result['images']} evaluation images of {result['cell']}", *scores(rows)]
     said.append("95 % intervals; the differences are paired: computed on the same images.")
     if result["unanswered"]:
         said.append(f"{result['unanswered']} of {result['questions']} questions have no answer: counted as empty ones.")
@@ -117,3 +114,14 @@ def _refuse_name(name: str) -> None:
         raise InputError(
             "--name", f"{name[:LONGEST]!r} cannot be shown", f"use {LONGEST} characters at most, with a letter or digit"
         )
+
+
+def scores(rows: Sequence[tuple[str, "Entry", bool]]) -> list[str]:
+    """A line for each (name, score or difference with its interval, whether it has a sign), in points of 100."""
+    wide = max(len(name) for name, *_ in rows)
+    said = []
+    for name, entry, sign in rows:
+        value = entry["value"]
+        shown = "not defined here" if value is None else f"{points(value, sign):>6} ({interval(entry, sign)})"
+        said.append(f"{name:<{wide}}  {shown}")
+    return said

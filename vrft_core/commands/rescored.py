@@ -7,14 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from vrft_core.cell import Cell, Layout
-from vrft_core.commands.outside import evaluated
-from vrft_core.commands.texts import interval
+from vrft_core.commands.outside import evaluated, scores
 from vrft_core.errors import InputError
 from vrft_core.evaluation.intervals import intervals_over_seeds
 from vrft_core.params import Params
 from vrft_core.report.panel import MODEL_NAMES, Inputs
 from vrft_core.report.results import SEED
-from vrft_core.report.verdict import points
 
 if TYPE_CHECKING:
     from vrft_core.evaluation.scores import Entry
@@ -80,11 +78,7 @@ def lines(result: Rescored) -> list[str]:
     for pair, entries in result["differences"].items():
         names = " − ".join(MODEL_NAMES[model] for model in pair.split("-"))
         rows.append((names, entries[metric], True))
-    wide = max(len(name) for name, *_ in rows)
     said = [f"{result['title']}, points of 100, by {result['questions']} questions about {result['images']} images"]
-    for name, entry, sign in rows:
-        value = entry["value"]
-        shown = "not defined here" if value is None else f"{points(value, sign):>6} ({interval(entry, sign)})"
-        said.append(f"{name:<{wide}}  {shown}")
+    said += scores(rows)
     said.append(f"95 % intervals. The answers of {result['cell']}'s evaluation, scored again; no model was asked.")
     return said
