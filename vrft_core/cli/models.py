@@ -64,10 +64,9 @@ def predict(
     """
     if words:
         asked = _with_words(asked, list(words))
-    _refuse_missing(asked)
+    request = _request(project, "predict", **asked)
     from vrft_core.commands import predict as answer
 
-    request = _request(project, "predict", **asked)
     own = asked["cell"] and not asked["images"]
     protocol = presence or (request.task.prompts.DEFAULT if own else None)
     if output is None:
@@ -97,13 +96,6 @@ def _counted(count: int, one: str, several: str = "") -> str:
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
-def _refuse_missing(asked: dict) -> None:
-    """Before the imports, which take seconds."""
-    for name in ("images", "annotations", "adapter"):
-        if asked[name] and not asked[name].exists():
-            raise InputError(asked[name], "no such file or folder", "check the path")
-
-
 def _with_words(asked: dict, words: list[str]) -> dict:
     """Options from `CELL IMAGES CATEGORY …`; what an option has said already is not expected among them."""
     cell = asked["cell"] or (None if asked["model"] else words.pop(0))
@@ -117,7 +109,6 @@ def _with_words(asked: dict, words: list[str]) -> dict:
 @as_json
 def presence(project: Project, output: Path, as_json: bool, **asked) -> None:
     """Write a map of the categories a model claims to see."""
-    _refuse_missing(asked)
     request = _request(project, "presence", **asked)
     found = request.task.commands.make_map(request, output)
     if as_json:
@@ -142,21 +133,24 @@ def _request(
     annotations: Path | None,
     categories: tuple[str, ...],
 ) -> "Request":
-    """Which model is asked about which images."""
+    """Which model is asked about which images. What is wrong already by itself is said before imports of seconds."""
+    if cell and model:
+        raise InputError("--model", f"and --cell {cell} each name a model", "give one of the two")
+    if cell:
+        _refuse_ignored(cell, adapter, recipe)
+    if annotations and not images:
+        raise InputError("--annotations", "lists images that are not given", "give their folder as --images")
+    for path in (images, annotations, adapter):
+        if path and not path.exists():
+            raise InputError(path, "no such file or folder", "check the path")
     from vrft_core.commands.predict import cell_on_files_request, cell_request, files_request, trained_by
     from vrft_core.tasks import get_task
 
     names = list(categories) or None
-    if cell and model:
-        raise InputError("--model", f"and --cell {cell} each name a model", "give one of the two")
     if model and not adapter and (owner := trained_by(project.layout, project.params, model)):
         (cell, method), model = owner, None
+        _refuse_ignored(cell, adapter, recipe)
     if cell:
-        if adapter or recipe:
-            option = "--adapter" if adapter else "--recipe"
-            raise InputError(option, f"belongs to --model, and --cell {cell} has its own", "give one of the two")
-        if annotations and not images:
-            raise InputError("--annotations", "lists images that are not given", "give their folder as --images")
         method = method or DEFAULT_METHOD[command]
         found = project.cell(cell, "cell", *(("study", "setup") if method == "base" else ()))
         which = project.layout, project.params, found, method
@@ -174,6 +168,12 @@ def _request(
     return files_request(
         get_task(task or next(iter(settings.tasks))), settings, model, adapter, images, annotations, names
     )
+
+
+def _refuse_ignored(cell: str, adapter: Path | None, recipe: str | None) -> None:
+    if adapter or recipe:
+        option = "--adapter" if adapter else "--recipe"
+        raise InputError(option, f"belongs to --model, and --cell {cell} has its own", "give one of the two")
 
 
 @models.command()
