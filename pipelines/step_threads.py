@@ -5,7 +5,6 @@ would cost seconds of imports, and would have to be ended when this one is kille
 waits for a place there, is `executors`' business.
 """
 
-import ctypes
 import os
 import sys
 import threading
@@ -35,6 +34,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 
 from pipelines.dvc_assets import GPU_POOL, HERE, PLACE
 from vrft_core import machine
+from vrft_core.pauses import end_by
 
 EVERY = 0.2  # seconds between looks for an interruption
 
@@ -88,22 +88,17 @@ class Step(threading.Thread):
 
     def __init__(self, context: StepExecutionContext, told: "SimpleQueue[tuple[str, dg.DagsterEvent | None]]") -> None:
         super().__init__(name=context.step.key, daemon=True)
-        self.context, self.told = context, told
+        self.context, self.told, self.interrupted = context, told, threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        end_by(self.interrupted, DagsterExecutionInterruptedError)
         try:
             for event in dagster_event_sequence_for_step(self.context):
                 self.told.put((self.name, event))
         except BaseException as error:  # it is raised in the main thread
             self.error = error
         self.told.put((self.name, None))
-
-    def interrupt(self) -> None:
-        """Raise Dagster's interruption in the thread, as a signal would in the main one: what it waits for is ended."""
-        if self.ident is not None and self.is_alive():
-            kind = ctypes.py_object(DagsterExecutionInterruptedError)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), kind)
 
 
 def _run(
@@ -141,12 +136,12 @@ def _steps(job_context: PlanExecutionContext, active: ActiveExecution) -> Iterat
 
     Raises what a thread could not tell, and DagsterExecutionInterruptedError after an interruption; no thread is left.
     """
-    told: SimpleQueue[tuple[str, dg.DagsterEvent | None]] = SimpleQueue()  # whole, wherever a thread is interrupted
+    told: SimpleQueue[tuple[str, dg.DagsterEvent | None]] = SimpleQueue()
     running: dict[str, Step] = {}
     stop: BaseException | None = None
     try:
         while running or not (stop or active.is_complete):
-            if active.check_for_interrupts():  # again, too: an exception may be lost where Python ignores it
+            if active.check_for_interrupts():
                 active.mark_interrupted()
                 stop = stop or DagsterExecutionInterruptedError()
                 _interrupt(running)
@@ -182,18 +177,12 @@ def _next(
     try:
         key, event = told.get(timeout=EVERY)
     except Empty:
-        # One that was interrupted may have had no time to say that it ends.
-        dead = [key for key, thread in running.items() if not thread.is_alive()]
-        if dead and told.empty():
-            return dead[0], None
         return None, None
     if event is None:
-        if key not in running:
-            return None, None
         running[key].join()
     return key, event
 
 
 def _interrupt(running: dict[str, Step]) -> None:
     for thread in running.values():
-        thread.interrupt()
+        thread.interrupted.set()  # what it waits for is ended

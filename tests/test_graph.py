@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 # What cannot change a result: names, typed parameters (stages list those they use), files, progress, records of runs.
 PLUMBING = {
     "", "cell", "io", "file_kinds", "names", "yaml_text", "locks", "errors", "progress", "provenance", "tracking",
-    "run_folder", "stages", "outbox", "storage", "damage", "digests",
+    "run_folder", "stages", "outbox", "storage", "damage", "digests", "pauses",
 }  # fmt: skip
 PARAMETERS = "vrft_core.params"
 PARTS = {name for name, value in vars(Task).items() if isinstance(value, cached_property)}

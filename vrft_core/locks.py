@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from vrft_core.pauses import pause
+
 EVERY = 0.5  # seconds between tries
 GLANCES, GLANCE = 3, 0.02  # `is_held` has a lock for an instant: one is tried so often, so many seconds apart
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a storage that has none
@@ -118,7 +120,7 @@ def _taken(paths: Sequence[Path], what: str, kind: int = fcntl.LOCK_EX) -> Itera
             if said not in holders:
                 said = holders[0]
                 say(f"{what}: waiting for {said}")
-            time.sleep(EVERY)
+            pause(EVERY)
 
 
 def _take(file: IO[str], kind: int) -> None:
@@ -191,9 +193,9 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     if words not in known:
         known.add(words)
         say(f"DVC is busy: waiting for {words}")
-    time.sleep(EVERY)
+    pause(EVERY)
     while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
-        time.sleep(EVERY)
+        pause(EVERY)
 
 
 def dvc_holder(root: Path) -> str | None:
@@ -210,7 +212,7 @@ def dvc_holder(root: Path) -> str | None:
 
 
 def _remove_torn(path: Path, guard: Path) -> None:
-    time.sleep(EVERY)
+    pause(EVERY)
     if is_held(guard):  # it is being written
         return
     try:

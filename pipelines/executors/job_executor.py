@@ -38,6 +38,7 @@ from vrft_core import io
 from vrft_core.errors import InputError
 from vrft_core.job import attempts
 from vrft_core.locks import exclusive
+from vrft_core.pauses import pause
 
 T = TypeVar("T")
 RECORD = "job.json"
@@ -202,14 +203,14 @@ class Watch:
                     messages.pump()
                     log.pump(rest=True)
                     return status
-            time.sleep(jobs.EVERY)
+            pause(jobs.EVERY)
 
     def _wait_for_files(self, messages: FileMessages, log: JobLog) -> None:
         """A command that ended well has closed its messages; shared storage may show it later."""
         reports = messages.path.exists()
         deadline = time.monotonic() + SECONDS_OF_LAG
         while reports and not messages.closed and time.monotonic() < deadline:
-            time.sleep(jobs.EVERY)
+            pause(jobs.EVERY)
             messages.pump()
         log.pump(rest=True)
 
@@ -286,7 +287,7 @@ class Watch:
                     self.context.log.warning(f"{self.place.title} does not answer, still trying: {error}")
                 for source in pumped:
                     source.pump()
-                time.sleep(jobs.EVERY)
+                pause(jobs.EVERY)
                 continue
             if away:
                 self.context.log.info(f"{self.place.title} answers again after {time.monotonic() - away:.0f} s")

@@ -24,6 +24,7 @@ from pipelines.executors.failures import LINES_SHOWN, own_failure
 from pipelines.executors.room import at_once, places
 from pipelines.executors.work import Work
 from vrft_core.locks import Lock, any_of, command_line
+from vrft_core.pauses import pause
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
 EVERY = 0.1  # seconds between looks at a process
@@ -93,16 +94,13 @@ class LocalExecutor(dg.PipesClient):
 
 
 def _ended(process: subprocess.Popen) -> resource.struct_rusage:
-    """Wait for its end; what it used.
-
-    It is asked again and again: in a thread, a call that waits in the kernel cannot be interrupted.
-    """
+    """Wait for its end; what it used."""
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             process.returncode = os.waitstatus_to_exitcode(status)
             return usage
-        time.sleep(EVERY)
+        pause(EVERY)
 
 
 def _environment() -> dict[str, str]:
