@@ -93,6 +93,6 @@ def test_boxes_around_crowds_and_difficult_objects_are_counted_where_they_are_le
     splits = len(list(coco.rglob("*.json")))
     said = read(coco).remarks
     assert [line for line in said if "iscrowd" in line] == [
-        "left out, boxes of several objects (iscrowd), neither taught nor counted: 2"
+        "left out of test/_annotations.coco.json, boxes of several objects (iscrowd), neither taught nor counted: 2"
     ] * splits
     assert "left out, objects marked as difficult, neither taught nor counted: 3" in read(voc).remarks
