@@ -66,7 +66,7 @@ print([name for name in {HEAVY} if name in sys.modules])
         (["export", "lvis-mini-1shot-s0", "out", "--method", "base"], "'base' is not one of 'sft', 'rft'"),
         (["init", "my-data"], "my-data: no such folder; give the folder that holds images and labels"),
         (["init", str(ROOT / "README.md")], "README.md: is a file; give the folder that holds images and labels"),
-        (["show", "lvis-embeded"], "grid has no cell 'lvis-embeded'; is it lvis-embedded?"),
+        (["show", "lvis-embeded"], "grid has no cell 'lvis-embeded'; is it lvis-embedded or"),
         (["score", "log.jsonl"], "Missing option '--task'"),
         (["stage", "train", "--cell", "lvis-mini-1shot-s0"], "no stage 'train'; known: raw, few_shot"),
     ],
