@@ -21,7 +21,7 @@ from vrft_core.families.form import Form
 from vrft_core.images import SUFFIXES, size
 from vrft_core.params import Benchmark, Params, Recipe
 from vrft_core.policy.loading import is_adapter
-from vrft_core.sources import coco_json, files
+from vrft_core.sources import coco_json, located
 from vrft_core.tasks import Task, get_task
 from vrft_core.tasks.task import Example, Pair
 
@@ -47,7 +47,7 @@ class Request:
         """
         pairs, form = self.pairs(protocol), Form.of(self.recipe, self.recipe.tasks.get(self.task.name), self.benchmark)
         names = {image: self.annotations.images[image]["file_name"] for image, _ in pairs}
-        found = {image: files.find(self.images, name) for image, name in names.items()}
+        found = {image: located.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
             if path is None:
                 raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")

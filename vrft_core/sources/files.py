@@ -6,8 +6,9 @@ Everything is read and checked before anything is written. What a valid annotati
 import hashlib
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
@@ -15,16 +16,22 @@ from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params import Benchmark, Files
 from vrft_core.sources import coco_json
 from vrft_core.sources.coco_json import Dataset, Problems
+from vrft_core.sources.located import find, locate
 
 VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked source: the content of `annotations.json`, and the file behind each image id."""
+    """A checked source: the content of `annotations.json`, the file behind each image id, and what was noticed.
+
+    `digests`: of each split, as `params.yaml` holds them, see `digest`.
+    """
 
     data: dict
     files: dict[int, Path]
+    digests: dict[str, str]
+    remarks: list[str]
 
 
 def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
@@ -33,7 +40,8 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
     Raises InputError as `read` does; then nothing has been written.
     """
     source = read(benchmark, root)
-    refuse_changed(benchmark, root)
+    for split, found in source.digests.items():
+        _refuse_other(_files(benchmark, split), found, root)
     with io.new_directory(directory) as new:
         for image in source.data["images"]:
             target = new / "images" / image["file_name"]
@@ -45,25 +53,38 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
 
 
 def refuse_changed(benchmark: Benchmark, root: Path) -> None:
-    """Raises InputError when an annotation file is no longer the one whose digest params.yaml holds."""
+    """Raises InputError when an annotation file, or which of its images are there, is not as in params.yaml."""
     for split in ("train", "eval"):
         file = _files(benchmark, split)
-        if digest(root / file.annotations) != file.sha256:
-            raise InputError(
-                root / file.annotations,
-                "has changed since it was added to params.yaml",
-                "`vrft update NAME` takes it as it is now, and what depends on it runs again",
-            )
+        if file.sha256 != digest(root / file.annotations):  # else `write` looks for the images
+            dataset = coco_json.load(root / file.annotations, Problems())
+            names = {image["file_name"] for image in dataset.images.values()}
+            lost = [name for name in names if not find(root / file.images, name)]
+            _refuse_other(file, digest(dataset.path, lost), root)
 
 
-def digest(path: Path) -> str:
-    """sha256 of an annotation file. Raises InputError when it cannot be read."""
+def _refuse_other(file: Files, found: str, root: Path) -> None:
+    if file.sha256 != found:
+        raise InputError(
+            root / file.annotations,
+            f"has changed, or images in {root / file.images} have, since it was added to params.yaml",
+            "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+        )
+
+
+def digest(path: Path, missing: Iterable[str] = ()) -> str:
+    """sha256 of an annotation file; where images it labels are not there, of their names too.
+
+    Raises InputError when it cannot be read.
+    """
     try:
-        return io.sha256(path)
+        own = io.sha256(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
+    names = sorted(missing)
+    return hashlib.sha256("\n".join([own, *names]).encode(errors="replace")).hexdigest() if names else own
 
 
 def read(benchmark: Benchmark, root: Path) -> Source:
@@ -72,9 +93,9 @@ def read(benchmark: Benchmark, root: Path) -> Source:
     Frequency letters and counts are those of the training images that remain. Annotations are numbered again, since
     two files may use the same ids; image and category ids stay.
 
-    Raises InputError with the first fault (file, field, remedy) and the number of further ones: unreadable or
-    incomplete files, rows `coco_json` refuses, images that are missing, broken or of another size, and images that
-    are in both splits, by id or by content.
+    Labels of images that are not there are left out, see `missing`. Raises InputError with the first fault (file,
+    field, remedy) and the number of further ones: unreadable or incomplete files, rows `coco_json` refuses, images that
+    are broken or of another size, and images that are in both splits, by id or by content.
     """
     problems = Problems()
     folders = {split: root / _files(benchmark, split).images for split in ("train", "eval")}
@@ -83,7 +104,12 @@ def read(benchmark: Benchmark, root: Path) -> Source:
     for split, folder in folders.items():
         if not folder.is_dir():
             raise InputError(folder, f"no such folder ({split}.images)", "give the folder that holds the images")
-    located = {split: _locate(sets[split], folder, problems) for split, folder in folders.items()}
+    located, missing, remarks = locate(sets, folders, problems)
+    problems.refuse()
+    sets = {split: dataset.of(located[split]) for split, dataset in sets.items()}
+    for split, dataset in sets.items():
+        if missing[split] and not dataset.annotations:
+            problems.add(dataset.path, "annotations: no image that is there has an object", "add such images")
     problems.refuse()
     digests = {s: {i: _digest(sets[s], i, path, problems) for i, path in located[s].items()} for s in sets}
     problems.refuse()
@@ -115,54 +141,14 @@ def read(benchmark: Benchmark, root: Path) -> Source:
         "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
         "categories": _counted(sets, [row for row in rows if splits[row["image_id"]] == "train"]),
     }
-    return Source(data, located["train"] | located["eval"])
+    pinned = {split: digest(dataset.path, missing[split]) for split, dataset in sets.items()}
+    return Source(data, located["train"] | located["eval"], pinned, remarks)
 
 
 def _files(benchmark: Benchmark, split: str) -> Files:
     found = benchmark.train if split == "train" else benchmark.eval
     assert found, "a benchmark of the user's own files has both"
     return found
-
-
-def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Path]:
-    """Image id → file."""
-    located: dict[int, Path] = {}
-    owner: dict[Path, int] = {}
-    for i, image in dataset.images.items():
-        name = PurePosixPath(image["file_name"])
-        if name.is_absolute() or ".." in name.parts:
-            problem = f"images.file_name (id {i}): {coco_json.show(str(name))} leads out of the image folder"
-            problems.add(dataset.path, problem, "give a path inside it")
-            continue
-        path = find(folder, image["file_name"])
-        if path is None:
-            problems.add(
-                dataset.path,
-                f"images.file_name (id {i}): no file {coco_json.show(image['file_name'])} in {folder}",
-                "add the image, remove its row, or give the right folder",
-            )
-        elif path in owner:
-            problems.add(
-                dataset.path,
-                f"images.file_name (id {i}): {path} already belongs to image {owner[path]}",
-                "remove one row",
-            )
-        else:
-            located[i], owner[path] = path, i
-    return located
-
-
-def find(folder: Path, file_name: str) -> Path | None:
-    """An image's file under its whole name or its last part; None where there is neither."""
-    name = PurePosixPath(file_name)
-    return next((path for path in (folder / name, folder / name.name) if _is_file(path)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # for one, a name longer than any file's
-        return False
 
 
 def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> str:

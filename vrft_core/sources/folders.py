@@ -18,6 +18,7 @@ from vrft_core.sources import formats
 from vrft_core.sources.coco_json import TOLERANCE, Problems
 from vrft_core.sources.division import Image, divide
 from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Tree
+from vrft_core.sources.missing import left_out
 
 DECIMALS = 2  # of a box, in pixels
 
@@ -76,8 +77,8 @@ def read(folder: Path, format: str) -> Source:
     """
     tree = Tree(folder)
     formats.get(format).read(tree)
-    tree.leave_out_missing()
     problems, kind = tree.problems, tree.kind()
+    tree.remarks += left_out(tree.missing, tree.named, set(tree.images) - tree.named, folder, problems)
     problems.refuse()
     if not any(item.labels for item in tree.items.values()):
         raise InputError(folder, "no image has a label", "label some")
