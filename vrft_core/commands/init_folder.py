@@ -44,12 +44,13 @@ def init_folder(
     benchmark: dict = {"task": task, "folder": stored}
     added = add_benchmark(root, params, cells, benchmark, source, categories)
     sheet = root / "reports" / f"{name}-examples.png"
-    contact_sheet.draw(sheet, found, benchmark["categories"])
+    undrawn = contact_sheet.draw(sheet, found, benchmark["categories"])
     return [
         _found(folder, format, source, found.kind),
         *found.remarks,
         *added[:-2],
         f"look at your labels: {sheet}",
+        *undrawn,
         *added[-2:],
     ]
 
