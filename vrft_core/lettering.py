@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from unicodedata import east_asian_width
 
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+FILL = "\0"
 
 
 def font(size: float, text: str = "") -> ImageFont.FreeTypeFont:
@@ -46,17 +48,17 @@ class Letters:
 
 def wrapped(line: str, columns: int) -> list[str]:
     """The line in parts of at most so many columns; Chinese, Japanese and Korean letters take two."""
-    return textwrap.wrap(line, columns // (2 if any(map(_wide, line)) else 1)) or [""]
+    return [part.replace(FILL, "") for part in textwrap.wrap(_spread(line), columns)] or [""]
 
 
 def shortened(text: str, columns: int) -> str:
-    if len(text) + sum(map(_wide, text)) <= columns:
-        return text
-    return f"{text[: columns // (2 if any(map(_wide, text)) else 1) - 1]}…"
+    spread = _spread(text)
+    return text if len(spread) <= columns else f"{spread[: columns - 1].replace(FILL, '')}…"
 
 
-def _wide(letter: str) -> bool:
-    return east_asian_width(letter) in "WF"
+def _spread(text: str) -> str:
+    """With as many characters as the text has columns."""
+    return "".join(FILL * (east_asian_width(letter) in "WF") + letter for letter in text)
 
 
 @cache
@@ -72,8 +74,10 @@ def _lacking(text: str) -> list[str]:
 @cache
 def _has(letter: str) -> bool:
     """Whether DejaVu Sans has it: what it has not looks like one that no font has."""
-    drawn, nothing = (_opened(_dejavu(), 20).getmask(one) for one in (letter, "\U0010fffd"))
-    return (drawn.size, bytes(drawn)) != (nothing.size, bytes(nothing))
+    images = [Image.new("L", (40, 40)) for _ in range(2)]
+    for image, one in zip(images, (letter, "\U0010fffd"), strict=True):
+        ImageDraw.Draw(image).text((4, 4), one, 255, _opened(_dejavu(), 20))
+    return images[0] != images[1]
 
 
 @cache

@@ -5,16 +5,14 @@ Everything is read and checked before anything is written. What a valid annotati
 
 import hashlib
 import math
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
-from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params import Benchmark, Files
-from vrft_core.sources import coco_json
+from vrft_core.sources import coco_json, own
 from vrft_core.sources.coco_json import Dataset, Problems
 from vrft_core.sources.located import find, locate
 
@@ -42,14 +40,7 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
     source = read(benchmark, root)
     for split, found in source.digests.items():
         _refuse_other(_files(benchmark, split), found, root)
-    with io.new_directory(directory) as new:
-        for image in source.data["images"]:
-            target = new / "images" / image["file_name"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.files[image["id"]], target)
-            if io.sha256(target) != image["sha256"]:
-                raise InputError(source.files[image["id"]], "changed while it was being copied", "try again")
-        io.write_json(new / "annotations.json", source.data)
+    own.write(directory, source.data, source.files)
 
 
 def refuse_changed(benchmark: Benchmark, root: Path) -> None:
@@ -78,13 +69,14 @@ def digest(path: Path, missing: Iterable[str] = ()) -> str:
     Raises InputError when it cannot be read.
     """
     try:
-        own = io.sha256(path)
+        content = io.sha256(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
     names = sorted(missing)
-    return hashlib.sha256("\n".join([own, *names]).encode(errors="replace")).hexdigest() if names else own
+    both = "\n".join([content, *names]).encode(errors="replace")
+    return hashlib.sha256(both).hexdigest() if names else content
 
 
 def read(benchmark: Benchmark, root: Path) -> Source:
@@ -139,7 +131,10 @@ def read(benchmark: Benchmark, root: Path) -> Source:
         "licenses": _union(sets["train"].licenses + sets["eval"].licenses),
         "images": images,
         "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
-        "categories": _counted(sets, [row for row in rows if splits[row["image_id"]] == "train"]),
+        "categories": annotations.counted(
+            [row for _, row in sorted((sets["eval"].categories | sets["train"].categories).items())],
+            (row for row in rows if splits[row["image_id"]] == "train"),
+        ),
     }
     pinned = {split: digest(dataset.path, missing[split]) for split, dataset in sets.items()}
     return Source(data, located["train"] | located["eval"], pinned, remarks)
@@ -153,22 +148,9 @@ def _files(benchmark: Benchmark, split: str) -> Files:
 
 def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> str:
     """sha256 of an image file that decodes to the size its row gives, upright or as stored."""
-    row = dataset.images[image_id]
-    content = b""
-    try:
-        content = path.read_bytes()
-        open_rgb(path, (row["width"], row["height"]), content)
-    except SizeMismatch as error:
-        problems.add(
-            dataset.path,
-            f"images.width and height (id {image_id}): {path} {error.problem}",
-            "turn the image or its boxes: no EXIF rotation does" if error.turned else "correct the row or the file",
-        )
-    except InputError as error:
-        problems.add(path, f"image {image_id} of {dataset.path.name} {error.problem}", error.remedy)
-    except OSError as error:
-        problems.add(path, f"image {image_id} of {dataset.path.name} cannot be read: {error.strerror}", "replace it")
-    return hashlib.sha256(content).hexdigest()
+    row, where = dataset.images[image_id], f"{dataset.path}: images.width and height (id {image_id})"
+    found = own.opened(str(path), path, (row["width"], row["height"]), where, problems)
+    return found[1] if found else ""
 
 
 def _compare(train: Dataset, evaluation: Dataset, digests: dict[str, dict[int, str]], problems: Problems) -> None:
@@ -230,24 +212,6 @@ def _validation(train: Dataset, digests: dict[int, str]) -> set[int]:
             train.path, "images: too few to hold some out for validation", "annotate at least two images of a category"
         )
     return {i for i, digest in digests.items() if digest in chosen}
-
-
-def _counted(sets: dict[str, Dataset], training_rows: list[dict]) -> list[dict]:
-    """Both splits' categories, by id, with LVIS's counts and letter over the training rows."""
-    images: dict[int, set[int]] = {}
-    instances: dict[int, int] = {}
-    for row in training_rows:
-        images.setdefault(row["category_id"], set()).add(row["image_id"])
-        instances[row["category_id"]] = instances.get(row["category_id"], 0) + 1
-    return [
-        {
-            **row,
-            "frequency": annotations.frequency(len(images.get(i, ()))),
-            "image_count": len(images.get(i, ())),
-            "instance_count": instances.get(i, 0),
-        }
-        for i, row in sorted((sets["eval"].categories | sets["train"].categories).items())
-    ]
 
 
 def _union(rows: list[dict]) -> list[dict]:

@@ -79,14 +79,9 @@ class Tree:
         if not root.is_dir():
             raise InputError(root, "no such folder", "give the folder that holds images and labels")
         self.root, self.files = root, list[str]()
-        self.items, self.described, self.read, self.problems = (
-            dict[str, Item](),
-            dict[str, dict](),
-            set[str](),
-            Problems(),
-        )
-        self._json, self.broken = dict[str, Any](), list[InputError]()
-        self.named, self.missing, self.remarks = set[str](), dict[str, str](), list[str]()
+        self.items, self.described, self.missing = dict[str, Item](), dict[str, dict](), dict[str, str]()
+        self.read, self.named, self.problems = set[str](), set[str](), Problems()
+        self.remarks, self.broken, self._json = list[str](), list[InputError](), dict[str, Any]()
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith((".", "__"))]
             for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
@@ -94,9 +89,8 @@ class Tree:
                 if not name.isprintable():
                     raise InputError(root, f"{name!r} is not a printable UTF-8 name", "rename the file")
                 if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root.resolve())):
-                    raise InputError(
-                        path, "is a link that leaves the folder, or to nothing", "put the files themselves there"
-                    )
+                    problem = "is a link that leaves the folder, or to nothing"
+                    raise InputError(path, problem, "put the files themselves there")
                 if path.is_file():
                     self.files.append(name)
         self.files.sort()
