@@ -4,7 +4,6 @@ Everything is read and checked before anything is written. What a valid annotati
 """
 
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
 from vrft_core.params import Benchmark, Files
-from vrft_core.sources import coco_json, own
+from vrft_core.sources import coco_json, own, selection
 from vrft_core.sources.coco_json import Dataset, Problems
 from vrft_core.sources.located import find, locate
 
@@ -196,17 +195,7 @@ def _validation(train: Dataset, digests: dict[int, str]) -> set[int]:
     shows: dict[str, set[int]] = {}
     for row in train.annotations:
         shows.setdefault(digests[row["image_id"]], set()).add(row["category_id"])
-    left: dict[int, int] = {}
-    for categories in shows.values():
-        for category in categories:
-            left[category] = left.get(category, 0) + 1
-    keep = {category: math.ceil(count / 2) for category, count in left.items()}
-    chosen: set[str] = set()
-    for digest in sorted(shows):
-        if len(chosen) < VALIDATION_SHARE * len(shows) and all(left[c] > keep[c] for c in shows[digest]):
-            chosen.add(digest)
-            for category in shows[digest]:
-                left[category] -= 1
+    chosen = selection.held_out(shows, VALIDATION_SHARE, order=str)
     if not chosen:
         raise InputError(
             train.path, "images: too few to hold some out for validation", "annotate at least two images of a category"
