@@ -1,7 +1,7 @@
 """Each official source's whole path, from files in the published layout to prompts that the checks accept.
 
-Every source goes through `vrft`, and through `dvc repro` and Dagster, which write the same bytes: some of them always,
-the others with VRFT_LONG_DRILLS=1.
+Every source goes through `vrft`, and through `dvc repro` and Dagster, which write the same bytes: one of each task
+always, the others with VRFT_LONG_DRILLS=1.
 """
 
 import os
@@ -29,7 +29,7 @@ from vrft_core.stages import STAGES
 from vrft_core.tasks import get_task, load_params
 
 pytestmark = pytest.mark.slow
-LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="minutes: set VRFT_LONG_DRILLS=1")
+LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="two minutes of CPU time: set VRFT_LONG_DRILLS=1")
 DATA = ("raw", "few_shot", "prompts")
 SETTINGS = {  # as `test_source_checks` writes them
     "lvisovd": {"taught": ["person"], "categories": ["die"]},
@@ -150,12 +150,11 @@ def expect_what_is_published(root: Path, names: list[str]) -> None:
             path.write_text(path.read_text() + SMALL[name](module))
 
 
-SHORT = ["reasonseg"]
+SHORT = ["virft", "pets37", "reasonseg"]  # a minute of CPU time; one of each task
+OTHERS = [name for name in sources.OFFICIAL if name not in SHORT]
 
 
-@pytest.mark.parametrize(
-    "names", [SHORT, pytest.param([name for name in sources.OFFICIAL if name not in SHORT], marks=LONG)]
-)
+@pytest.mark.parametrize("names", [pytest.param(SHORT, id="short"), pytest.param(OTHERS, id="long", marks=LONG)])
 def test_dvc_and_dagster_make_the_same_of_each_source(names, tmp_path, request, monkeypatch):
     """Each in a copy of the project in whose code the fixture's checksums stand."""
     for name in names:
