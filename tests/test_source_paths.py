@@ -29,7 +29,7 @@ from vrft_core.stages import STAGES
 from vrft_core.tasks import get_task, load_params
 
 pytestmark = pytest.mark.slow
-LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="two minutes of CPU time: set VRFT_LONG_DRILLS=1")
+LONG = pytest.mark.skipif("VRFT_LONG_DRILLS" not in os.environ, reason="two CPU minutes: set VRFT_LONG_DRILLS=1")
 DATA = ("raw", "few_shot", "prompts")
 SETTINGS = {  # as `test_source_checks` writes them
     "lvisovd": {"taught": ["person"], "categories": ["die"]},

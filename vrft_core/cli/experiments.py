@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vrft_core.cli.app import (
+    CELL,
     FILE,
-    CellKey,
     Project,
     as_json,
     cell_argument,
@@ -84,7 +84,7 @@ def run(project: Project, cell: str, as_json: bool) -> None:
 
 
 @experiments.command()
-@click.argument("cell", metavar="[CELL]", type=CellKey(), required=False)
+@click.argument("cell", metavar="[CELL]", type=CELL, required=False)
 @as_json
 def status(project: Project, cell: str | None, as_json: bool) -> None:
     """Show the grid: which stages are made, stale, running or failed.
@@ -111,7 +111,7 @@ def status(project: Project, cell: str | None, as_json: bool) -> None:
 
 
 @experiments.command()
-@click.argument("cells", metavar="[CELL …]", type=CellKey(), nargs=-1)
+@click.argument("cells", metavar="[CELL …]", type=CELL, nargs=-1)
 @click.option("--out", type=FILE, help="Default: reports/overview.html.")
 def overview(project: Project, cells: tuple[str, ...], out: Path | None) -> None:
     """Compare reports on one page: shots, seeds, tasks, the paper.
@@ -126,7 +126,7 @@ def overview(project: Project, cells: tuple[str, ...], out: Path | None) -> None
 
 @experiments.command()
 @click.argument("stage", metavar="STAGE", type=StageName())
-@click.option("--cell", required=True, metavar="CELL", type=CellKey(), help="For example lvis-mini-1shot-s0.")
+@click.option("--cell", required=True, metavar="CELL", type=CELL, help="For example lvis-mini-1shot-s0.")
 @as_json
 def stage(project: Project, stage: str, cell: str, as_json: bool) -> None:
     """Run one stage of one cell, even if it is up to date."""

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vrft_core import io, yaml_edit, yaml_text
-from vrft_core.cell import Cell
+from vrft_core.cell import Cell, Layout
 from vrft_core.commands import paper
 from vrft_core.commands.grid_text import examples, own_benchmarks, with_cells, without_cells
+from vrft_core.commands.status import OF_A_CELL
 from vrft_core.errors import InputError
+from vrft_core.locks import is_held
 from vrft_core.params import Nightly, Params
+from vrft_core.stages import SCOPES, lock_file
 from vrft_core.tasks import settings_models
 
 DEFAULT = "mini"
@@ -95,10 +98,19 @@ def remove(
     for benchmark in whole:
         examples(root, benchmark).unlink(missing_ok=True)
     lines = _told(path, "removed", gone) if gone else []
+    now = ", ".join(_running(root, gone))
+    lines += [f"warning: running now: {now}; a run of a removed cell fails at its next stage"] if now else []
     lines += [f"{path}: removed benchmark {name}; your images stay, `vrft init` adds them again"] if whole else []
     emptied = {cell.benchmark for cell in gone} - {cell.benchmark for cell in left} - set(whole)
     lines += [f"benchmark {kept} stays; to remove it: vrft remove {kept}" for kept in own if kept in emptied]
     return [*lines, "what was made stays under data/, models/, runs/ and reports/"]
+
+
+def _running(root: Path, cells: Iterable[Cell]) -> list[str]:
+    """Stages of these cells that run now."""
+    layout = Layout(root)
+    stages = dict.fromkeys((name, cell.at(SCOPES[name])) for cell in cells for name in OF_A_CELL)
+    return [f"{name}@{own.key}" for name, own in stages if is_held(lock_file(layout, own, name))]
 
 
 def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, seed: int) -> Cell:
