@@ -80,7 +80,9 @@ def predict(
         print_json({"output": str(output), **found})
     else:
         about = f"{_counted(found['questions'], 'question')} about {_counted(found['images'], 'image')}"
-        click.echo(f"{output}: {_drawn(found) if drawn else 'answers to'} {about}")
+        click.echo(
+            "\n".join([f"{output}: {_drawn(found) if drawn else 'answers to'} {about}", *found.get("undrawn", [])])
+        )
 
 
 def _drawn(found: dict) -> str:

@@ -17,6 +17,11 @@ def own_benchmarks(params: Params) -> list[str]:
     return [name for name, row in params.benchmarks.items() if row.train or row.folder]
 
 
+def examples(root: Path, name: str) -> Path:
+    """The sheet that `vrft init` draws of a folder that becomes the benchmark `name`."""
+    return root / "reports" / f"{name}-examples.png"
+
+
 def without_own(text: str, path: Path) -> str:
     """The text of a params.yaml without benchmarks of a user's own data, and without their cells."""
     params = Params.parse(text, path, settings_models())
