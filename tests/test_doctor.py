@@ -98,7 +98,7 @@ def test_on_the_command_line_it_prints_a_table_or_json_and_ends_with_1_if_a_chec
 
     assert main(["--root", str(root), "doctor", KEY]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("ok    packages")
+    assert said[0].startswith("ok    settings")
     assert "evaluation images" in "".join(said)
 
     assert main(["--root", str(root), "doctor", KEY, "--json"]) == 1

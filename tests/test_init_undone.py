@@ -77,7 +77,7 @@ def test_many_categories_come_with_the_commands_that_choose_a_few(root, capsys):
     init(root)
     said = capsys.readouterr().out
     assert "12 categories: every model is asked about each of them in every evaluation image" in said
-    assert "vrft remove my-data, then the same command with --categories cat 'thing 0'" in said
+    assert "vrft remove my-data, then the same command with some, such as --categories cat 'thing 0'" in said
 
     remove(root, "my-data")
     init(root, "--categories", "cat")

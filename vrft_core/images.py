@@ -102,7 +102,7 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(path, f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels", "scale it down") from None
     except Exception as error:  # unreadable; or whatever a broken file leads a decoder to raise
-        raise InputError(path, f"does not decode as an image: {error}", "is it truncated? Replace the file") from None
+        raise InputError(path, f"does not decode as an image: {error}", "replace the file") from None
 
 
 def _sizes(image: Image.Image) -> tuple[Size, Size, Image.Transpose | None]:

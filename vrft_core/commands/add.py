@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vrft_core import io, yaml_edit, yaml_text
-from vrft_core.cell import Cell
+from vrft_core.cell import Cell, Layout
 from vrft_core.commands import paper
 from vrft_core.commands.grid_text import own_benchmarks, with_cells, without_cells
+from vrft_core.commands.status import running
 from vrft_core.errors import InputError
 from vrft_core.params import Nightly, Params
 from vrft_core.tasks import settings_models
@@ -93,6 +94,8 @@ def remove(
     text = yaml_edit.remove(without_cells(text, params, gone, left), ("benchmarks",), whole)
     _replace(path, params, text, left, whole)
     lines = _told(path, "removed", gone) if gone else []
+    now = ", ".join(running(Layout(root), gone))
+    lines += [f"warning: running now: {now}; a run of a removed cell fails at its next stage"] if now else []
     lines += [f"{path}: removed benchmark {name}; your images stay, `vrft init` adds them again"] if whole else []
     emptied = {cell.benchmark for cell in gone} - {cell.benchmark for cell in left} - set(whole)
     lines += [f"benchmark {kept} stays; to remove it: vrft remove {kept}" for kept in own if kept in emptied]

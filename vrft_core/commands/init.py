@@ -4,6 +4,7 @@ Lines are inserted as text where the blocks end: comments, order and spelling of
 Checking the data belongs to `sources.files`; labelled folders to `init_folder`.
 """
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def add_benchmark(
     hint = many(source, benchmark, name) if not categories else []
     short = f"warning: few training images are taken (at most {taught}); for more: --shots"
     few = (
-        f"warning: {scored} evaluation images show only differences of {half(scored):.0f} points or more; "
+        f"warning: {scored} evaluation images show only differences of {math.ceil(half(scored))} points or more; "
         f"for {HOPED:.0f} points use {images_for(HOPED)} or more"
     )
     ids = source.chosen(benchmark["categories"])

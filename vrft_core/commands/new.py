@@ -5,6 +5,7 @@ project that code is the installed package: `vrft_core` there is a link to it,
 kept out of git and renewed by `vrft run`.
 """
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -55,7 +56,7 @@ def new(directory: Path) -> list[str]:
         (made / "README.md").write_text(README.format(name=directory.name, link=LINK), encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", str(made)], check=True)
         link_code(made)
-    return [f"{directory}: a new project", f"next: cd {directory} && vrft run lvis-mini-1shot-s0"]
+    return [f"{directory}: a new project", f"next: cd {os.path.normpath(directory)} && vrft run lvis-mini-1shot-s0"]
 
 
 def link_code(root: Path) -> None:

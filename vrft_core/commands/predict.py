@@ -6,7 +6,6 @@ No stages of dvc.yaml: what they write is for the user. Evaluation has its own w
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,7 @@ from vrft_core import io
 from vrft_core.annotations import Annotations
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands import boxed
-from vrft_core.errors import InputError
+from vrft_core.errors import InputError, nearest
 from vrft_core.evaluation.asking import answered
 from vrft_core.families.form import Form
 from vrft_core.images import SUFFIXES, size
@@ -244,12 +243,7 @@ def _ids(annotations: Annotations, names: Sequence[str]) -> list[int]:
     known = {category["name"]: i for i, category in annotations.categories.items()}
     for name in names:
         if name not in known:
-            close = get_close_matches(name, known, 3)
-            raise InputError(
-                "--categories",
-                f"the annotations have no category {name!r}",
-                f"is it {' or '.join(close)}?" if close else "",
-            )
+            raise InputError("--categories", f"the annotations have no category {name!r}", nearest(name, known))
     return sorted({known[name] for name in names})
 
 

@@ -72,7 +72,7 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
     boxes = [subject.task.commands.boxes(one, subject.form) for one in examples]
     different = len(set(subject.pairs))
     images = len({image for image, _ in subject.pairs})
-    title = f"{cell.key}: {len(examples)} of {different} training questions, about {images} training images"
+    title = f"{cell.key}: {len(examples)} of {different} training questions, on {images} training images"
     if out.suffix.lower() == ".html":
         io.write_text(out, page(title, examples, boxes))
     else:

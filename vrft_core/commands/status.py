@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,6 +79,12 @@ def state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:
     if stale is None:
         return MADE
     return STALE if f"{name}@{cell.key}" in stale else FRESH
+
+
+def running(layout: Layout, cells: Iterable[Cell]) -> list[str]:
+    """`stage@key` of what runs now, of these cells' stages."""
+    stages = dict.fromkeys((name, cell.at(SCOPES[name])) for cell in cells for name in OF_A_CELL)
+    return [f"{name}@{own.key}" for name, own in stages if is_held(lock_file(layout, own, name))]
 
 
 def outputs(layout: Layout, cell: Cell, name: str) -> Path:

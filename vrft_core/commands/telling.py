@@ -60,10 +60,12 @@ def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[
         known = [one for one in times if one is not None]
         if len(known) == len(times):
             lines.append(f"About {spoken(_span(dict(new), known, at_once))}, judging by earlier runs here.")
+        elif params.recipe(cell).policy.pretraining and any(
+            name == "policy" and seconds is None for (name, _), seconds in zip(new, times, strict=True)
+        ):
+            lines.append(f"{FIRST} Each stage shows the time it has left.")
         elif known:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
-        elif params.recipe(cell).policy.pretraining and "policy" in names:
-            lines.append(f"{FIRST} Each stage shows the time it has left.")
         elif params.recipe(cell).policy.pretraining:
             lines.append(f"{USUAL} Each stage shows the time it has left.")
         else:

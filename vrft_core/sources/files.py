@@ -44,7 +44,7 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
         io.write_json(new / "annotations.json", source.data)
 
 
-def refuse_changed(benchmark: Benchmark, root: Path) -> None:
+def refuse_changed(benchmark: Benchmark, root: Path, name: str = "NAME") -> None:
     """Raises InputError when an annotation file is no longer the one whose digest params.yaml holds."""
     for split in ("train", "eval"):
         file = _files(benchmark, split)
@@ -52,7 +52,7 @@ def refuse_changed(benchmark: Benchmark, root: Path) -> None:
             raise InputError(
                 root / file.annotations,
                 "has changed since it was added to params.yaml",
-                "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+                f"`vrft update {name}` takes it as it is now, and what depends on it runs again",
             )
 
 

@@ -59,13 +59,13 @@ def digest(folder: Path, format: str) -> str:
     return total.hexdigest()
 
 
-def refuse_changed(folder: Folder, root: Path) -> None:
+def refuse_changed(folder: Folder, root: Path, name: str = "NAME") -> None:
     """Raises InputError when images or labels are no longer those whose digest params.yaml holds."""
     if digest(root / folder.path, folder.format) != folder.sha256:
         raise InputError(
             root / folder.path,
             "has changed since it was added to params.yaml",
-            "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+            f"`vrft update {name}` takes it as it is now, and what depends on it runs again",
         )
 
 

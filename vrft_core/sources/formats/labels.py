@@ -74,7 +74,8 @@ class Tree:
     def __init__(self, root: Path) -> None:
         """Raises InputError where there is no such folder, or where a link leaves it."""
         if not root.is_dir():
-            raise InputError(root, "no such folder", "give the folder that holds images and labels")
+            problem = "is a file" if root.exists() else "no such folder"
+            raise InputError(root, problem, "give the folder that holds images and labels")
         self.root, self.files = root, list[str]()
         self.items, self.described, self.read, self.problems = (
             dict[str, Item](),
