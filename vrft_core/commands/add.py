@@ -116,14 +116,14 @@ def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, s
     remedy = f"take {', '.join(able)}" if able else "no recipe does"
     kind = row.kind(how.data)
     if kind is None:
-        problem = f"recipe {recipe} wants {how.data} data, and benchmark {benchmark} has none"
+        problem = f"recipe {recipe} needs {how.data} data, and benchmark {benchmark} has none"
         raise InputError(path, problem, remedy)
     if how.few_shot.published and not row.published:
         sets = [name for name, other in params.benchmarks.items() if other.published and other.task == row.task]
-        problem = f"recipe {recipe} takes few-shot sets that their authors published, and {benchmark} is none"
+        problem = f"recipe {recipe} takes published few-shot sets, and {benchmark} has none"
         raise InputError(path, problem, f"take {', '.join(sets) or 'another recipe'}")
     if row.task not in how.tasks:
-        problem = f"recipes.{recipe}.tasks says nothing of {row.task}, the task of {benchmark}"
+        problem = f"recipes.{recipe}.tasks has no block {row.task}, the task of {benchmark}"
         raise InputError(path, problem, remedy)
     cell = Cell(recipe, benchmark, shots, seed, data=kind)
     if Cell.parse(cell.key, list(params.recipes)) != cell:
@@ -153,7 +153,7 @@ def _to_compare(params: Params, path: Path, seeds: Sequence[int]) -> list[tuple[
     if not found:
         others = ", ".join(dict.fromkeys(params.comparisons.values())) or "none"
         raise InputError(
-            path, f"comparisons: the grid has no cell, with such a seed, of what others are compared with: {others}",
+            path, f"comparisons: the grid has no cell with these seeds of the recipes to compare with: {others}",
             "add those first: vrft add BENCHMARK --recipe RECIPE",
         )  # fmt: skip
     return found
