@@ -24,7 +24,7 @@ def mine(tree: Tree, name: str) -> bool:
 
 def read(tree: Tree) -> None:
     """Rows of the same image, byte for byte, are of one image. Without bytes a row names an image of the folder."""
-    held, names = dict[str, Item](), set[str]()
+    held, names = dict[str, Item](), set(tree.images)
     remedy = "put the images into the folder, or write the data set with them"
     for file in tree.of(mine):
         split = split_of(file, last=True)
