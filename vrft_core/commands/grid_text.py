@@ -1,6 +1,7 @@
 """The grid of params.yaml as text: rows of cells put in and taken out, and benchmarks of a user's own data."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from vrft_core import yaml_edit
 from vrft_core.cell import Cell
