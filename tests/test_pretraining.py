@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from vrft_core.families.form import Form
-from vrft_core.policy import pretraining
+from vrft_core.policy import cores
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -171,10 +171,10 @@ def test_a_second_core_changes_no_bit_of_the_weights(tmp_path, monkeypatch):
     taught = recipe.policy.model_copy(update={"pretraining": settings(batch_size=32)})
     lessons = [lesson("cat", range(64)), lesson("hog", range(64))]
 
-    def weights(cores: int) -> dict[str, torch.Tensor]:
-        monkeypatch.setattr(pretraining, "cores", lambda: cores)
+    def weights(count: int) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(cores, "cores", lambda: count)
         model = small_model(layers=2)
-        pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / f"{cores}.safetensors")
+        pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / f"{count}.safetensors")
         return model.state_dict()
 
     one, two = weights(1), weights(2)

@@ -4,6 +4,7 @@ What two threads would round otherwise stays in one, and work is divided alike w
 """
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -27,3 +28,15 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def at_once(device: torch.device) -> int:
+    """How many threads are to work on a model on `device`: a GPU needs one."""
+    return cores() if device.type == "cpu" else 1
+
+
+@contextmanager
+def workers(count: int) -> Iterator[Executor]:
+    """Threads for work that is divided here: within the block each of PyTorch's operations is computed by one."""
+    with threads(1), ThreadPoolExecutor(count) as executor:
+        yield executor

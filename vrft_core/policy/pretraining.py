@@ -9,7 +9,7 @@ What is asked and answered belongs to `lessons`; the architecture to `model`.
 
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -24,11 +24,12 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 
 from vrft_core import io
 from vrft_core.params import Policy, Pretraining
-from vrft_core.policy.cores import cores, threads
+from vrft_core.policy.cores import at_once, workers
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
+from vrft_core.policy.parts import Tower
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.policy.tokenizer import LIMIT
 from vrft_core.policy.vision import Features, encode
@@ -60,8 +61,7 @@ def pretrain(
     """
     settings = policy.pretraining
     assert settings, "this policy comes from the Hub"
-    with threads(cores()):
-        features = _features(model, processor, policy, pool, categories, checkpoint, log)
+    features = _features(model, processor, policy, pool, categories, checkpoint, log)
     return teach_language(model, processor, settings, features, lessons, log, opening)
 
 
@@ -81,12 +81,14 @@ def _features(
             for name, value in kept.items():
                 parameters[name].copy_(value)
     else:
-        align_vision(model, processor, policy, pool, categories, log)
+        with workers(at_once(model.device)) as executor:
+            align_vision(model, processor, policy, pool, categories, log, executor)
         temporary = checkpoint.with_suffix(".partial")
         save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
         io.replace(temporary, checkpoint)
     rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
-    return Features(model.model.visual, pool.images, processor.image_processor)
+    with workers(at_once(model.device)) as executor:
+        return Features(model.model.visual, pool.images, processor.image_processor, executor)
 
 
 def _kept(checkpoint: Path) -> dict[str, Tensor]:
@@ -107,8 +109,9 @@ def align_vision(
     pool: Pool,
     categories: list[str],
     log: Log,
+    executor: Executor,
 ) -> None:
-    """Phase A: trains the vision tower and the token embeddings."""
+    """Phase A: trains the vision tower and the token embeddings. `executor` is one of `cores.workers`."""
     settings, tokenizer, visual = policy.pretraining, processor.tokenizer, model.model.visual
     assert settings, "this policy comes from the Hub"
     embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight
@@ -131,13 +134,16 @@ def align_vision(
     no_object = nn.Parameter(torch.zeros(1, device=device))
     named = [*visual.named_parameters(), ("embed", embeddings), ("no_object_embed", no_object)]
     named += [(f"head_embed.{name}", parameter) for name, parameter in heads.named_parameters()]
-    optimizer = Optimizer(named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps)
+    optimizer = Optimizer(
+        named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps, executor=executor
+    )
+    tower = Tower(visual, processor.image_processor, executor, parts=at_once(device))
     bins = torch.arange(len(values), device=device)
     progress = Progress("policy: vision", settings.vision_steps)
     for step in range(1, settings.vision_steps + 1):
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
-        features, _ = encode(visual, pool.images[rows.numpy()], processor.image_processor)
-        features = F.normalize(features, dim=-1) * size**0.5
+        merged = tower.forward(pool.images[rows.numpy()])
+        features = F.normalize(merged, dim=-1) * size**0.5
         classes = heads[0](features) @ F.embedding(name_tokens, embeddings).T
         classes = torch.cat([classes, no_object.expand(*classes.shape[:2], 1)], -1)
         rows = rows.to(device)
@@ -156,6 +162,8 @@ def align_vision(
         near = torch.softmax(-0.5 * (distance / 1.2) ** 2, -1)
         number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
         (class_loss + number_loss).backward()
+        assert merged.grad is not None
+        tower.backward(merged.grad)
         optimizer.step()
         right = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
         losses = {"loss": class_loss.item() + number_loss.item(), "category_right": right}
@@ -192,8 +200,7 @@ def teach_language(
     drawn = in_order(opening, lessons, settings)
     model.train()
     progress = Progress("policy: language", settings.steps)
-    workers = cores() if model.device.type == "cpu" else 1
-    with threads(1), ThreadPoolExecutor(workers) as executor:
+    with workers(at_once(model.device)) as executor:
         optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
         answer_loss = AnswerLoss(model, processor, features, executor)
         for step in range(1, settings.steps + 1):
