@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 from vrft_core import io
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.cores import at_once, workers
-from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.language import AnswerLoss, Row
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
@@ -203,10 +203,16 @@ def teach_language(
     with workers(at_once(model.device)) as executor:
         optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
         answer_loss = AnswerLoss(model, processor, features, executor)
+
+        def following() -> list[Row]:
+            return answer_loss.rows(list(islice(drawn, settings.batch_size)))
+
+        coming = executor.submit(following)
         for step in range(1, settings.steps + 1):
+            rows, coming = coming.result(), executor.submit(following)
             if opening and step == settings.opening + 1:
                 print("policy: language: now all kinds of questions; the loss rises for a while", file=sys.stderr)
-            losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
+            losses = answer_loss.backward(rows)
             optimizer.step()
             progress.step(**losses)
             if step % LOG_EVERY == 0:
