@@ -127,12 +127,15 @@ def main() -> None:
             backward(batch)
             optimizer.step()
 
+        def backward(loss: AnswerLoss) -> Callable:
+            return lambda batch: loss.backward(loss.rows(batch))
+
         ways = {
             "library": partial(answer, backward=partial(library_language_step, one[0]), optimizer=one[1]),
-            "here": partial(answer, backward=one[0].backward, optimizer=one[1]),
+            "here": partial(answer, backward=backward(one[0]), optimizer=one[1]),
         }
         cpu["language"] = compare(ways, batches)
-        ways = {name: partial(answer, backward=way[0].backward, optimizer=way[1]) for name, way in
+        ways = {name: partial(answer, backward=backward(way[0]), optimizer=way[1]) for name, way in
                 (("one", one), ("two", two))}  # fmt: skip
         wall["language"] = compare(ways, batches, time.perf_counter)
     print(f"batch {settings.batch_size}, torch {torch.__version__}; milliseconds a step, median of {args.steps}")

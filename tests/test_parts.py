@@ -1,13 +1,16 @@
-"""The vision tower trained in parts: its features and its gradients are those of the whole batch, bit for bit."""
+"""Pre-training divided among threads: features and gradients are those of a plain backpropagation, bit for bit."""
 
 import numpy as np
 import pytest
 import torch
-from test_pretraining import PROCESSOR, small_model
+from test_pretraining import BATCH, PROCESSOR, small_model
 
+from vrft_core.policy import language
 from vrft_core.policy.cores import workers
+from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.muon import orthogonal
 from vrft_core.policy.parts import Tower
-from vrft_core.policy.vision import Features, encode
+from vrft_core.policy.vision import Features, encode, plain
 
 IMAGES = np.random.default_rng(1).integers(0, 255, (33, 112, 112, 3), dtype=np.uint8)
 PROCESS = PROCESSOR.image_processor
@@ -59,3 +62,36 @@ def test_features_of_a_set_are_those_of_its_batches_whoever_computes_them(visual
             rows = list(range(begin, begin + len(merged)))
             assert torch.equal(kept.rows(rows)[0], merged)
             assert all(torch.equal(a, b) for a, b in zip(kept.rows(rows)[1], deepstack, strict=True))
+
+
+def test_what_the_layers_matrices_learn_is_what_backpropagation_through_the_library_s_layers_gives(monkeypatch):
+    model = small_model(layers=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4))
+    features = Features(model.model.visual, IMAGES, PROCESS)
+    batch = BATCH * 5
+    with workers(2) as executor:
+        loss = AnswerLoss(model, PROCESSOR, features, executor)
+        rows = loss.rows(batch)
+        loss.backward(rows)
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+
+    monkeypatch.setattr(language, "_through", lambda layer, x, cos, sin, call: layer(x, position_embeddings=(cos, sin)))
+    labels = torch.tensor([token for *_, reply in rows for token in reply])
+    counts = torch.tensor([len(labels), loss.is_coordinate[labels].sum()])
+    size = -(-len(rows) // language.LENGTH_GROUPS)
+    for begin in range(0, len(rows), size):  # PyTorch adds each group's gradients to those before
+        (loss._sums(rows[begin : begin + size], plain) / counts).sum().backward()
+    expected = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    assert found.keys() == expected.keys() and len(found) > 25
+    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (384, 128), (96, 288)])
+def test_a_matrix_is_updated_alike_whichever_others_are_in_its_stack(shape):
+    stack = torch.randn(7, *shape, generator=torch.Generator().manual_seed(5))
+    whole = orthogonal(stack)
+    assert torch.equal(torch.cat([orthogonal(part) for part in stack.split(3)]), whole)

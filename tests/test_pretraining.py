@@ -85,9 +85,8 @@ def test_a_batch_has_the_loss_and_the_gradients_of_the_library_s_own_forward(lay
     expected = gradients(model)
     model.zero_grad()
 
-    losses = AnswerLoss(model, PROCESSOR, Features(model.model.visual, IMAGES, PROCESSOR.image_processor)).backward(
-        BATCH
-    )
+    loss = AnswerLoss(model, PROCESSOR, Features(model.model.visual, IMAGES, PROCESSOR.image_processor))
+    losses = loss.backward(loss.rows(BATCH))
 
     assert losses == pytest.approx({"loss": mean.item(), "coordinate_loss": coordinates.item()}, rel=1e-5)
     for name, value in gradients(model).items():
@@ -98,7 +97,8 @@ def test_a_batch_without_any_number_has_a_loss_and_finite_gradients():
     model = small_model(layers=1)
     features = Features(model.model.visual, IMAGES, PROCESSOR.image_processor)
 
-    losses = AnswerLoss(model, PROCESSOR, features).backward([BATCH[2], BATCH[4]])
+    loss = AnswerLoss(model, PROCESSOR, features)
+    losses = loss.backward(loss.rows([BATCH[2], BATCH[4]]))
 
     assert losses["loss"] > 0 and losses["coordinate_loss"] == 0
     assert all(torch.isfinite(value).all() for value in gradients(model).values())

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 import torch
 from torch import Tensor, nn
 
+from vrft_core.policy.cores import Alone
 from vrft_core.policy.muon import Muon
 
 WEIGHT_DECAY = 0.05
@@ -31,6 +32,7 @@ class Optimizer:
         matrices, others = [], []
         for name, parameter in named:
             (matrices if parameter.ndim == 2 and "embed" not in name else others).append(parameter)
+        self.executor = executor or Alone()
         self.parameters = matrices + others
         self.optimizers = [
             Muon(matrices, lr=muon_learning_rate, momentum=0.95, weight_decay=WEIGHT_DECAY, executor=executor),
@@ -67,8 +69,10 @@ class Optimizer:
     def step(self) -> None:
         """Clip, update, decay, clear the gradients."""
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        muon, adam = self.optimizers
+        beside = self.executor.submit(adam.step)
+        muon.step()
+        beside.result()
         for schedule in self.schedules:
             schedule.step()
         for optimizer in self.optimizers:

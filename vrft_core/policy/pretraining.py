@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneratio
 
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.cores import at_once, workers
-from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.language import AnswerLoss, Row
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
@@ -202,10 +202,16 @@ def teach_language(
         begun = unfinished.resume()
         deque(islice(drawn, begun * settings.batch_size), maxlen=0)
         progress = Progress("policy: language", settings.steps, begun)
+
+        def following() -> list[Row]:
+            return answer_loss.rows(list(islice(drawn, settings.batch_size)))
+
+        coming = executor.submit(following)
         for step in range(begun + 1, settings.steps + 1):
+            rows, coming = coming.result(), executor.submit(following)
             if opening and step == settings.opening + 1:
                 print("policy: language: now all kinds of questions; the loss rises for a while", file=sys.stderr)
-            losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
+            losses = answer_loss.backward(rows)
             optimizer.step()
             progress.step(**losses)
             if step % LOG_EVERY == 0:

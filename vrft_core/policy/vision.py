@@ -136,7 +136,7 @@ class Features:
         images: np.ndarray,
         processor: Qwen2VLImageProcessorPil,
         executor: Executor | None = None,
-        batch_size: int = 128,
+        batch_size: int = 32,
     ) -> None:
         side, last = processor.patch_size, visual.merger.linear_fc2
         device = last.weight.device
