@@ -341,4 +341,4 @@ def test_a_large_model_without_a_gpu_is_a_warning(root, monkeypatch):
     monkeypatch.setattr(machine.torch.cuda, "is_available", lambda: False)
     found = machine.memory(subject(root, "pets37-qwen2-vl-7b-4shot-s0"))
     assert found.level == "warn"
-    assert found.said.startswith("no GPU here; training holds about 1")
+    assert found.said.startswith("no GPU here; training needs about 1")

@@ -27,7 +27,7 @@ from vrft_core.storage import project_folders, refuse_unwritable
 _SAID = (
     (re.compile(r"Running stage '(.+)'"), "running"),
     (re.compile(r"Stage '(.+)' didn't change"), "cached"),
-    (re.compile(r"Stage '(.+)' is cached"), "cached, its files put back"),
+    (re.compile(r"Stage '(.+)' is cached"), "cached, files restored"),
 )
 
 
