@@ -8,22 +8,18 @@ import re
 from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 KEPT = 16  # texts: those three, versions of dvc.lock, and entries of DVC's cache of runs
 PATTERN = re.compile(r"[*?\[\]]")
 
 
-def once() -> None:
-    """From now on, in this process. Calling it again changes nothing."""
-    from dvc.dependency import param
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import _yaml
-
-    if not isinstance(_yaml.parse_yaml, Parser):
-        parser = Parser(_yaml.parse_yaml)
-        for module in (_yaml, strictyaml):
+def once(yaml: ModuleType, strictyaml: ModuleType, param: ModuleType) -> None:
+    """From now on, in this process; these are DVC's modules. Calling it again changes nothing."""
+    if not isinstance(yaml.parse_yaml, Parser):
+        parser = Parser(yaml.parse_yaml)
+        for module in (yaml, strictyaml):
             module.__dict__["parse_yaml"] = parser
         dpath = param.dpath
         param.__dict__["dpath"] = SimpleNamespace(**vars(dpath) | {"get": quick_get(dpath.get)})

@@ -202,9 +202,12 @@ class DvcProject(dg.ConfigurableResource):
 
     @contextmanager
     def _repo(self) -> "Iterator[Repo]":
+        from dvc.dependency import param
         from dvc.repo import Repo
+        from dvc.utils import strictyaml
+        from dvc.utils.serialize import _yaml
 
-        parsed.once()
+        parsed.once(_yaml, strictyaml, param)
         logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
         # DVC reads stage names against the current directory, whichever repository is open.
         with ONE, chdir(self.root), Repo(self.root) as repo:

@@ -2,8 +2,11 @@
 
 import dpath
 import pytest
+from dvc.dependency import param
 from dvc.exceptions import DvcException
-from dvc.utils.serialize import load_path
+from dvc.fs import LocalFileSystem
+from dvc.utils import strictyaml
+from dvc.utils.serialize import _yaml, load_path
 from dvc.utils.serialize import parse_yaml as plain
 from small_project import ROOT
 
@@ -61,10 +64,8 @@ def test_what_is_no_plain_name_is_left_to_dpath(path):
 
 
 def test_dvc_itself_reads_a_file_that_has_changed(tmp_path):
-    from dvc.fs import LocalFileSystem
-
     for _ in range(2):
-        parsed.once()
+        parsed.once(_yaml, strictyaml, param)
     path = tmp_path / "params.yaml"
     for number in (1, 2):
         path.write_text(f"a: {number}\n")
