@@ -5,6 +5,7 @@ would cost seconds of imports, and would have to be ended when this one is kille
 waits for a place there, is `executors`' business.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -65,6 +66,7 @@ class StepThreads(dg.Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        gc.freeze()  # what is loaded stays: to look at all of it again and again takes seconds
         keys, pid = execution_plan.step_keys_to_execute, os.getpid()
         what = EngineEventData.in_process(pid, keys)
         yield dg.DagsterEvent.engine_event(plan_context, f"Executing steps in threads of process {pid}", what)

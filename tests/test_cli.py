@@ -65,6 +65,8 @@ print([name for name in {HEAVY} if name in sys.modules])
         (["export", "lvis-mini-1shot-s0", "out", "--methods", "sft"], "--method"),
         (["export", "lvis-mini-1shot-s0", "out", "--method", "base"], "'base' is not one of 'sft', 'rft'"),
         (["init", "my-data"], "my-data: no such folder; give the folder that holds images and labels"),
+        (["init", str(ROOT / "README.md")], "README.md: is a file; give the folder that holds images and labels"),
+        (["show", "lvis-embeded"], "grid has no cell 'lvis-embeded'; is it lvis-embedded or"),
         (["score", "log.jsonl"], "Missing option '--task'"),
         (["stage", "train", "--cell", "lvis-mini-1shot-s0"], "no stage 'train'; known: raw, few_shot"),
     ],
@@ -142,6 +144,8 @@ def test_the_completion_script_asks_vrft(shell, capsys):
         ("vrft run lvis-mini-1shot", [*(f"lvis-mini-1shot-s{seed}" for seed in range(3)), "lvis-mini-1shot"]),
         ("vrft stage rft", ["rft", "rft_eval"]),
         ("vrft predict --meth", ["--method"]),
+        ("vrft add ico", ["icons"]),
+        ("vrft add icons --recipe mini", ["mini", "mini-no-thinking", "mini-native"]),
     ],
 )
 def test_the_shell_completes_commands_options_stages_and_cells(words, offered):
@@ -149,6 +153,14 @@ def test_the_shell_completes_commands_options_stages_and_cells(words, offered):
     command = [sys.executable, "-m", "vrft_core.cli"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | asked, capture_output=True, text=True, check=True)
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == offered
+
+
+def test_a_cell_may_be_named_with_or_without_the_option(capsys):
+    assert main(["--root", str(ROOT), "plan", "lvis-mini-1shot-s0"]) == 0
+    said = capsys.readouterr().out
+    for words in (["--cell", "lvis-mini-1shot-s0"], ["--cell=lvis-mini-1shot-s0"]):
+        assert main(["--root", str(ROOT), "plan", *words]) == 0
+        assert capsys.readouterr().out == said
 
 
 def test_numbers_are_printed_as_json_for_programs_alone(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,11 @@ def test_two_processes_learn_what_one_learns(method, projects):
 
 
 @pytest.mark.slow
-def test_groups_larger_than_what_a_process_computes_at_once_are_not_mixed(projects):
+def test_groups_larger_than_what_a_process_computes_at_once_are_not_mixed(projects, tmp_path):
+    copied = {
+        count: shutil.copytree(layout.root, tmp_path / str(count), symlinks=True) for count, layout in projects.items()
+    }
+    projects = {count: Layout(root) for count, root in copied.items()}
     for layout in projects.values():
         halves = {"batch_size": 16, "micro_batch_size": 2}  # two groups of 4 for each of two processes
         edit_params(layout.root, lambda params, halves=halves: params["recipes"]["mini"]["rft"].update(halves))

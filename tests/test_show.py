@@ -36,7 +36,7 @@ def test_an_image_holds_as_many_tiles_as_there_are_examples_and_their_boxes(root
 
     said = shown(root, root / "four.png", 4)
 
-    counts = r"4 of \d+ training questions, about \d training images"
+    counts = r"4 of \d+ training questions, on \d training images"
     assert re.fullmatch(rf".*four\.png: {KEY}: {counts}.*, boxes of the expected answer drawn", *said)
     with Image.open(root / "four.png") as sheet:
         colours = sheet.convert("RGB").getcolors(sheet.width * sheet.height)
@@ -115,7 +115,7 @@ def test_without_a_file_named_it_goes_to_reports_where_git_does_not_see_it_and_s
 
     said = capsys.readouterr().out
     assert (root / f"reports/{KEY}-examples.png").is_file()
-    found = re.search(r"(\d+) of (\d+) training questions, about (\d+) training images", said)
+    found = re.search(r"(\d+) of (\d+) training questions, on (\d+) training images", said)
     assert found and found[1] == found[2] and int(found[3]) <= 6
     if repeats := re.search(r"with repeats training has (\d+)", said):
         assert int(repeats[1]) > int(found[2])

@@ -3,7 +3,16 @@
 Programming errors do not belong here: they keep their traceback.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 STOPPED = "interrupted; finished work is kept. Run the same command again to resume"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`is it cat or cats?`, or empty: for the remedy where a user wrote a name that does not exist."""
+    close = get_close_matches(name, list(known), 3)
+    return f"is it {' or '.join(close)}?" if close else ""
 
 
 class InputError(ValueError):

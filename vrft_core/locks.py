@@ -61,11 +61,21 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
 
 
 @contextlib.contextmanager
-def any_of(paths: Sequence[Path], what: str) -> Iterator[Lock]:
-    """Hold one of the lock files; wait, with a line, while other processes hold all of them."""
-    with _taken(paths, what) as lock:
-        lock.held_by(os.getpid(), command_line())
-        yield lock
+def some_of(paths: Sequence[Path], count: int, what: str) -> Iterator[list[Lock]]:
+    """Hold `count` of the lock files; wait, with a line, while other processes hold too many.
+
+    One collects at a time, the others wait in line: none waits for what another one waits with, and who needs many is
+    not for ever overtaken by those that need few.
+    """
+    turn = paths[0].with_suffix(".turn")
+    with contextlib.ExitStack() as held:
+        locks: list[Lock] = []
+        with exclusive(turn, what):
+            while len(locks) < count:
+                mine = [lock.file.name for lock in locks]
+                locks.append(held.enter_context(_taken([path for path in paths if str(path) not in mine], what)))
+                locks[-1].held_by(os.getpid(), command_line())
+        yield locks
 
 
 @contextlib.contextmanager
@@ -188,11 +198,11 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     if "RWLock-file" in said:
         return _remove_torn(folder / "rwlock", folder / "rwlock.lock")
     whole, holders = not _BLOCKERS.search(said), dvc_holders(root, said)  # of the whole repository, not of some files
-    named = [f"process {pid}" + (f" ({command[:SHOWN]})" if command else "") for pid, command in holders.items()]
+    named = [f"process {pid}" + (f" ({_short(command)})" if command else "") for pid, command in holders.items()]
     words = ", ".join(named) or "another process"
     if words not in known:
         known.add(words)
-        say(f"DVC is busy: waiting for {words}")
+        say(f"DVC is busy: waiting for {words}; Ctrl-C stops the waiting")
     pause(EVERY)
     while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
         pause(EVERY)
@@ -209,6 +219,11 @@ def dvc_holder(root: Path) -> str | None:
         return None
     living = sorted(pid for pid in map(int, re.findall(r'"pid": (\d+)\b', text)) if _lives(pid))
     return f"DVC, process {living[0]}" if living else None
+
+
+def _short(command: str) -> str:
+    """`…/site-packages/dvc/__main__.py repro x` → `dvc repro x`."""
+    return re.sub(r"^\S*/(\w+)/__main__\.py\b", r"\1", command)[:SHOWN]
 
 
 def _remove_torn(path: Path, guard: Path) -> None:

@@ -78,10 +78,12 @@ class Several(click.Option):
 
 
 class Command(click.Command):
-    """A command that knows `Several`."""
+    """A command that knows `Several`, and reads `--cell KEY` where it takes the cell as an argument."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         several = {name for one in self.params if isinstance(one, Several) for name in one.opts}
+        if any(isinstance(one, click.Argument) and one.type is CELL for one in self.params):
+            args = [one.removeprefix("--cell=") for one in args if one != "--cell"]
         return super().parse_args(ctx, list(_repeated(args, several)))
 
 
@@ -155,17 +157,23 @@ def vrft(context: click.Context, root: Path) -> None:
     context.obj = Project(root)
 
 
-class CellKey(click.ParamType):
-    """A key such as lvis-mini-1shot-s0; the shell completes it from params.yaml."""
+class Listed(click.ParamType):
+    """A name in params.yaml: the shell completes it, the command checks it."""
 
-    name = "CELL"
+    def __init__(self, name: str, names: Callable[["Params"], Iterable[str]]) -> None:
+        self.name, self.names = name, names
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":
         try:
             params = Project(Path(ctx.find_root().params.get("root") or ".")).params
         except InputError:
             return []
-        return completions([*params.grid.cells, *params.grid.studies], incomplete)
+        return completions(self.names(params), incomplete)
+
+
+CELL = Listed("CELL", lambda params: [*params.grid.cells, *params.grid.studies])
+RECIPE = Listed("RECIPE", lambda params: params.recipes)
+BENCHMARK = Listed("BENCHMARK", lambda params: params.benchmarks)
 
 
 def completions(names: Iterable[str], incomplete: str) -> "list[CompletionItem]":
@@ -176,7 +184,7 @@ def completions(names: Iterable[str], incomplete: str) -> "list[CompletionItem]"
 
 
 FILE: click.ParamType = click.Path(path_type=Path)  # the commands check it and say what is wrong
-cell_argument = click.argument("cell", metavar="CELL", type=CellKey())
+cell_argument = click.argument("cell", metavar="CELL", type=CELL)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
 
 

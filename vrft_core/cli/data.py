@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vrft_core.cli.app import FILE, Project, Several, vrft
+from vrft_core.cli.app import FILE, RECIPE, Project, Several, vrft
 
 data = vrft.section("Data")
 
@@ -27,7 +27,7 @@ def new(project: Project, directory: Path) -> None:
 @click.option("--eval-coco", type=FILE, metavar="JSON", help="With --coco: evaluation boxes.")
 @click.option("--eval-images", type=FILE, metavar="DIR", help="With --coco: evaluation images.")
 @click.option("--task", metavar="TASK", help="What is asked: a task's name. Default: what the labels are for.")
-@click.option("--recipe", default="mini", help="How to train.")
+@click.option("--recipe", type=RECIPE, default="mini", help="How to train.")
 @click.option("--shots", type=int, default=1, metavar="K", help="Training images a category.")
 @click.option("--seeds", cls=Several, type=int, default=(0, 1, 2), metavar="N …", help="One cell each.")
 @click.option(

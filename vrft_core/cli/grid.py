@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from vrft_core.cli.app import FILE, Project, Several, as_json, cell_argument, print_json, vrft
+from vrft_core.cli.app import BENCHMARK, FILE, RECIPE, Project, Several, as_json, cell_argument, print_json, vrft
 
 experiments = vrft.section("Experiments")
 
 
 @experiments.command()
-@click.argument("benchmark")
-@click.option("--recipe", help="How to train. Default: mini.")
+@click.argument("benchmark", type=BENCHMARK)
+@click.option("--recipe", type=RECIPE, help="How to train. Default: mini.")
 @click.option("--shots", cls=Several, type=int, metavar="K …", help="Training images a category. Default: 1.")
 @click.option("--seeds", cls=Several, type=int, default=(0, 1, 2), metavar="N …", help="One cell each.")
 def add(project: Project, benchmark: str, recipe: str | None, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:
@@ -27,8 +27,8 @@ def add(project: Project, benchmark: str, recipe: str | None, shots: tuple[int, 
 
 
 @experiments.command()
-@click.argument("name")
-@click.option("--recipe", help="Only cells of this recipe.")
+@click.argument("name", type=BENCHMARK)
+@click.option("--recipe", type=RECIPE, help="Only cells of this recipe.")
 @click.option("--shots", cls=Several, type=int, metavar="K …", help="Only these.")
 @click.option("--seeds", cls=Several, type=int, metavar="N …", help="Only these.")
 def remove(project: Project, name: str, recipe: str | None, shots: tuple[int, ...], seeds: tuple[int, ...]) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vrft_core.cli.app import FILE, CellKey, Project, Several, as_json, cell_argument, print_json, vrft
+from vrft_core.cli.app import CELL, FILE, RECIPE, Project, Several, as_json, cell_argument, print_json, vrft
 from vrft_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ def asking(function):
     """Options that `predict` and `presence` share: which model is asked about which images."""
     method = f"With --cell: which of its models. Default: {DEFAULT_METHOD[function.__name__]}."
     for option in reversed((
-        click.option("--cell", metavar="CELL", type=CellKey(), help="Its model, on its evaluation images or --images."),
+        click.option("--cell", metavar="CELL", type=CELL, help="Its model, on its evaluation images or --images."),
         click.option("--model", type=FILE, metavar="DIR", help="A saved policy, or any Qwen-VL model folder."),
         click.option("--method", type=click.Choice(["base", "sft", "rft"]), help=method),
         click.option("--adapter", type=FILE, metavar="DIR", help="With --model: LoRA weights, or a trained model."),
         click.option("--task", metavar="TASK", help="With --model: a task's name. Default: the recipe's first."),
-        click.option("--recipe", help="With --model: prompts and sizes. Default: mini."),
+        click.option("--recipe", type=RECIPE, help="With --model: prompts and sizes. Default: mini."),
         click.option("--images", type=FILE, metavar="PATH", help="The images: a folder, or one file."),
         click.option("--annotations", type=FILE, metavar="JSON", help="COCO or LVIS file that lists them."),
         click.option(
@@ -80,7 +80,9 @@ def predict(
         print_json({"output": str(output), **found})
     else:
         about = f"{_counted(found['questions'], 'question')} about {_counted(found['images'], 'image')}"
-        click.echo(f"{output}: {_drawn(found) if drawn else 'answers to'} {about}")
+        click.echo(
+            "\n".join([f"{output}: {_drawn(found) if drawn else 'answers to'} {about}", *found.get("undrawn", [])])
+        )
 
 
 def _drawn(found: dict) -> str:
@@ -195,7 +197,7 @@ def _refuse_ignored(cell: str, adapter: Path | None, recipe: str | None) -> None
 )  # fmt: skip
 @click.option("--published-lvis", is_flag=True, help="Also the number as Visual-RFT's notebook counted it.")
 @click.option(
-    "--cell", metavar="CELL", type=CellKey(),
+    "--cell", metavar="CELL", type=CELL,
     help="Beside the models of this cell or study, on its evaluation images; with --detections or --presence alone.",
 )  # fmt: skip
 @click.option(

@@ -3,7 +3,7 @@
 import click
 
 from vrft_core.cli.app import (
-    CellKey,
+    CELL,
     Project,
     as_json,
     cell_argument,
@@ -28,7 +28,7 @@ def baseline(project: Project, cell: str) -> None:
 
 
 @operations.command()
-@click.argument("cells", metavar="[CELL]...", nargs=-1, type=CellKey())
+@click.argument("cells", metavar="[CELL]...", nargs=-1, type=CELL)
 @as_json
 def nightly(project: Project, cells: tuple[str, ...], as_json: bool) -> int:
     """Is every RFT model as good as its baseline?
@@ -49,7 +49,7 @@ def nightly(project: Project, cells: tuple[str, ...], as_json: bool) -> int:
 
 
 @operations.command()
-@click.argument("cell", metavar="[CELL]", required=False, type=CellKey())
+@click.argument("cell", metavar="[CELL]", required=False, type=CELL)
 @click.option("--rollback", metavar="MODEL", help="Go back to the champion before, for example of lvis-mini.")
 def promote(project: Project, cell: str | None, rollback: str | None) -> int:
     """Make a cell's RFT model the registry's champion.
@@ -88,7 +88,7 @@ def track(project: Project, resend: bool, rebuild: bool) -> None:
 
 
 @operations.command()
-@click.option("--days", type=click.FloatRange(0), default=14, metavar="N", help="Keep what was touched since.")
+@click.option("--days", type=click.FloatRange(0), default=14, metavar="N", help="Keep the last N days.")
 @click.option("--yes", is_flag=True, help="Remove it. Without this, nothing is removed.")
 @as_json
 def gc(project: Project, days: float, yes: bool, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from vrft_core import sampling
 from vrft_core.annotations import Annotations
-from vrft_core.errors import InputError
+from vrft_core.errors import InputError, nearest
 from vrft_core.tasks import get_task
 
 MANY = 10  # categories: with more there is a hint to choose
@@ -20,7 +20,7 @@ def many(source: Annotations, benchmark: dict, name: str) -> list[str]:
     first = sorted(taken, key=lambda category: -usable[category])[:2]
     return [
         f"{len(taken)} categories: every model is asked about each of them in every evaluation image. To teach fewer: "
-        f"vrft remove {name}, then the same command with --categories {' '.join(map(shlex.quote, first))}"
+        f"vrft remove {name}, then the same command with some, such as --categories {' '.join(map(shlex.quote, first))}"
     ]
 
 
@@ -32,9 +32,8 @@ def pick(source: Annotations, enough: int, names: Sequence[str] | None) -> tuple
     scored = {source.categories[i]["name"] for i in evaluated}
     if names:
         if unknown := [name for name in names if name not in count]:
-            raise InputError(
-                "--categories", f"the data has no category {unknown[0]!r}", f"known: {some(sorted(count))}"
-            )
+            remedy = f"{nearest(unknown[0], count)} known: {some(sorted(count))}".lstrip()
+            raise InputError("--categories", f"the data has no category {unknown[0]!r}", remedy)
         short = [f"{name} ({count[name]})" for name in dict.fromkeys(names) if count[name] < enough]
         if short:
             raise InputError(

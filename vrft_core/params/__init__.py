@@ -5,14 +5,13 @@ Science parameters, and what each stage needs of a machine; where a step runs is
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from vrft_core import yaml_text
-from vrft_core.cell import Cell
-from vrft_core.errors import InputError
+from vrft_core.cell import SCOPES, Cell
+from vrft_core.errors import InputError, nearest
 from vrft_core.names import Name
 from vrft_core.params.benchmarks import Benchmark, Embedded, Files, Folder, IconScenes, PhraseScenes, Scenes, SplitSizes
 from vrft_core.params.common import Natural, Positive, Share, Strict
@@ -98,11 +97,9 @@ class Params(Strict):
             scope = "cell"
         known = {c.at(scope).key: c.at(scope) for c in self.cells()}
         if key not in known:
-            close = get_close_matches(key, known, 2)
-            question = f"is it {' or '.join(close)}? " if close else ""
-            raise InputError(
-                "params.yaml", f"grid has no {scope} {key!r}", f"{question}known: {_listed(sorted(known))}"
-            )
+            every = [*self.grid.data, *(c.at(one).key for c in self.cells() for one in SCOPES)]
+            remedy = f"{nearest(key, dict.fromkeys(every))} known: {_listed(sorted(known))}"
+            raise InputError("params.yaml", f"grid has no {scope} {key!r}", remedy.lstrip())
         return known[key]
 
     @model_validator(mode="after")

@@ -23,7 +23,9 @@ def read(tree: Tree) -> None:
                 continue
             if item.size:
                 problem = f"{row['file_name'][:100]!r} is also listed in {item.where}"
-                tree.problems.add(where, problem, "list each image once; Label Studio, several annotators: export JSON")
+                here = item.where.startswith(f"{tree.root / file}: ")
+                once = "list each image once; Label Studio, several annotators: export JSON"
+                tree.problems.add(where, problem, once if here else "move one of the two label files away")
             item.size, items[i] = (row["width"], row["height"]), item
             item.absent = frozenset(names[i] for i in row["neg_category_ids"])
             item.partly = frozenset(names[i] for i in row["not_exhaustive_category_ids"])
@@ -32,4 +34,5 @@ def read(tree: Tree) -> None:
                 where = f"{tree.root / file}: annotation {row['id']}"
                 item.labels.append(Label(names[row["category_id"]], tuple(row["bbox"]), where))
         if crowds := sum(image in items for image in data.crowds):
-            tree.remarks.append(f"left out, boxes of several objects (iscrowd), neither taught nor counted: {crowds}")
+            said = f"left out of {file}, boxes of several objects (iscrowd), neither taught nor counted: {crowds}"
+            tree.remarks.append(said)

@@ -1,12 +1,11 @@
 """Average precision of any detections file against ground truth: files in, an object and a table out."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from vrft_core.errors import InputError
+from vrft_core.errors import InputError, nearest
 from vrft_core.tasks.detection.answers import Row
 from vrft_core.tasks.detection.commands import silence
 from vrft_core.tasks.detection.metrics import splits
@@ -113,10 +112,7 @@ def _ids(truth: Truth, names: list[str] | None, where: Path) -> list[int] | None
     known = {category["name"] for category in truth.categories}
     for name in names:
         if name not in known:
-            close = get_close_matches(name, known, 3)
-            raise InputError(
-                "--categories", f"{where} has no category {name!r}", f"is it {' or '.join(close)}?" if close else ""
-            )
+            raise InputError("--categories", f"{where} has no category {name!r}", nearest(name, known))
     return [category["id"] for category in truth.categories if category["name"] in names]
 
 

@@ -11,12 +11,11 @@ Scoring belongs to `metrics`, making a map to `commands.presence_map`.
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from vrft_core import io
 from vrft_core.annotations import Annotations
-from vrft_core.errors import InputError
+from vrft_core.errors import InputError, nearest
 
 
 def oracle(annotations: Annotations, category_ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -75,11 +74,6 @@ def read_map(path: Path, annotations: Annotations, others: bool = False) -> dict
         names = data[str(image_id)]
         for name in names:
             if name not in ids and not others:
-                close = get_close_matches(name, ids, 3)
-                raise InputError(
-                    f"{path}: image {image_id}",
-                    f"no category is called {name!r}",
-                    f"is it {close[0]!r}?" if close else "",
-                )
+                raise InputError(f"{path}: image {image_id}", f"no category is called {name!r}", nearest(name, ids))
         found[image_id] = sorted({ids[name] for name in names if name in ids})
     return found
