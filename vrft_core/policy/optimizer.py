@@ -1,10 +1,11 @@
 """Muon for matrices, AdamW for the rest: what makes a small vision tower learn in a minute. Used by `pretraining`."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vrft_core.policy.cores import Alone
 from vrft_core.policy.muon import Muon
@@ -43,6 +44,27 @@ class Optimizer:
             )
             for optimizer in self.optimizers
         ]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has gathered for each parameter, as `load` takes it."""
+        return {
+            f"optimizer.{number}.{parameter}.{name}": value
+            for number, optimizer in enumerate(self.optimizers)
+            for parameter, state in optimizer.state_dict()["state"].items()
+            for name, value in state.items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Be as after `step` steps."""
+        states: list[dict[int, dict[str, Tensor]]] = [defaultdict(dict) for _ in self.optimizers]
+        for key, value in tensors.items():
+            _, number, parameter, name = key.split(".")
+            states[int(number)][int(parameter)][name] = value
+        for optimizer, schedule, state in zip(self.optimizers, self.schedules, states, strict=True):
+            schedule.last_epoch = step
+            for group, rate, factor in zip(optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+                group["lr"] = rate * factor(step)
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
     def step(self) -> None:
         """Clip, update, decay, clear the gradients."""

@@ -8,6 +8,7 @@ What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from itertools import islice
@@ -17,12 +18,9 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLVisionModel
 
-from vrft_core import io
 from vrft_core.params import Policy, Pretraining
 from vrft_core.policy.cores import at_once, workers
 from vrft_core.policy.language import AnswerLoss, Row
@@ -32,11 +30,13 @@ from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.parts import Tower
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.policy.tokenizer import LIMIT
+from vrft_core.policy.unfinished import Unfinished, load, save
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
 
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
+VISION = "vision.safetensors"  # all weights after phase A
 NORM_IMAGES = 256  # of the pool, on which the features' size is measured
 
 Log = Callable[[int, dict[str, float]], object]
@@ -49,11 +49,12 @@ def pretrain(
     pool: Pool,
     categories: list[str],
     lessons: Sequence[Lesson],
-    checkpoint: Path,
+    kept: Path,
     log: Log = lambda step, numbers: None,
     opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
-    """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
+    """Both phases, in place. `kept`: a folder in which they note how far they are; called again they go on from there,
+    and end in the same weights.
 
     `categories` are those of the pool's objects, which phase A learns to see; `lessons` ask about the pool's images in
     phase B, `opening` in its first `settings.opening` steps. `log` gets some steps' numbers, named by phase. Returns
@@ -61,8 +62,9 @@ def pretrain(
     """
     settings = policy.pretraining
     assert settings, "this policy comes from the Hub"
-    features = _features(model, processor, policy, pool, categories, checkpoint, log)
-    return teach_language(model, processor, settings, features, lessons, log, opening)
+    kept.mkdir(parents=True, exist_ok=True)
+    features = _features(model, processor, policy, pool, categories, kept, log)
+    return teach_language(model, processor, settings, features, lessons, kept, log, opening)
 
 
 def _features(
@@ -71,35 +73,22 @@ def _features(
     policy: Policy,
     pool: Pool,
     categories: list[str],
-    checkpoint: Path,
+    kept: Path,
     log: Log,
 ) -> Features:
     """Phase A, or what is kept of it, and what the tower then gives for the pool."""
     parameters = dict(model.named_parameters())
-    if kept := _kept(checkpoint):
+    if done := load(kept / VISION):
         with torch.no_grad():
-            for name, value in kept.items():
+            for name, value in done.items():
                 parameters[name].copy_(value)
     else:
         with workers(at_once(model.device)) as executor:
-            align_vision(model, processor, policy, pool, categories, log, executor)
-        temporary = checkpoint.with_suffix(".partial")
-        save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
-        io.replace(temporary, checkpoint)
+            align_vision(model, processor, policy, pool, categories, kept, log, executor)
+        save(kept / VISION, parameters)
     rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
     with workers(at_once(model.device)) as executor:
         return Features(model.model.visual, pool.images, processor.image_processor, executor)
-
-
-def _kept(checkpoint: Path) -> dict[str, Tensor]:
-    """What an earlier attempt kept; nothing where it is damaged: then phase A is repeated, and a line says so."""
-    if not checkpoint.is_file():
-        return {}
-    try:
-        return load_file(checkpoint)
-    except SafetensorError as error:
-        print(f"{checkpoint}: is damaged ({error}); it is made again", file=sys.stderr, flush=True)
-        return {}
 
 
 def align_vision(
@@ -108,6 +97,7 @@ def align_vision(
     policy: Policy,
     pool: Pool,
     categories: list[str],
+    kept: Path,
     log: Log,
     executor: Executor,
 ) -> None:
@@ -139,8 +129,12 @@ def align_vision(
     )
     tower = Tower(visual, processor.image_processor, executor, parts=at_once(device))
     bins = torch.arange(len(values), device=device)
-    progress = Progress("policy: vision", settings.vision_steps)
-    for step in range(1, settings.vision_steps + 1):
+    unfinished = Unfinished(
+        kept / "vision-unfinished.safetensors", dict(named), optimizer, settings.vision_steps, generator
+    )
+    begun = unfinished.resume()
+    progress = Progress("policy: vision (then language)", settings.vision_steps, begun)
+    for step in range(begun + 1, settings.vision_steps + 1):
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
         merged = tower.forward(pool.images[rows.numpy()])
         features = F.normalize(merged, dim=-1) * size**0.5
@@ -170,6 +164,7 @@ def align_vision(
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"vision/{name}": value for name, value in losses.items()})
+        unfinished.done(step)
 
 
 @torch.no_grad()
@@ -192,6 +187,7 @@ def teach_language(
     settings: Pretraining,
     features: Features,
     lessons: Sequence[Lesson],
+    kept: Path,
     log: Log,
     opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
@@ -199,16 +195,19 @@ def teach_language(
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     drawn = in_order(opening, lessons, settings)
     model.train()
-    progress = Progress("policy: language", settings.steps)
     with workers(at_once(model.device)) as executor:
         optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
         answer_loss = AnswerLoss(model, processor, features, executor)
+        unfinished = Unfinished(kept / "language-unfinished.safetensors", dict(named), optimizer, settings.steps)
+        begun = unfinished.resume()
+        deque(islice(drawn, begun * settings.batch_size), maxlen=0)
+        progress = Progress("policy: language", settings.steps, begun)
 
         def following() -> list[Row]:
             return answer_loss.rows(list(islice(drawn, settings.batch_size)))
 
         coming = executor.submit(following)
-        for step in range(1, settings.steps + 1):
+        for step in range(begun + 1, settings.steps + 1):
             rows, coming = coming.result(), executor.submit(following)
             if opening and step == settings.opening + 1:
                 print("policy: language: now all kinds of questions; the loss rises for a while", file=sys.stderr)
@@ -217,6 +216,7 @@ def teach_language(
             progress.step(**losses)
             if step % LOG_EVERY == 0:
                 log(step, {f"language/{name}": value for name, value in losses.items()})
+            unfinished.done(step)
     model.eval()
     return losses
 
