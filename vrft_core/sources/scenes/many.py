@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,7 +25,7 @@ from vrft_core.sources.scenes import dataset, icons, phrases
 WORTH = 300  # scenes; fewer are drawn before a second process has begun
 
 
-def draw(settings: Embedded, count: int, what: str) -> Iterator[tuple[int, Any]]:
+def draw(settings: Embedded, count: int, what: str) -> Generator[tuple[int, Any]]:
     """The first `count` scenes of `pretraining`, each with its number, in any order. `what` they are, for the progress.
 
     Raises InputError for settings no drawing can satisfy.
@@ -69,7 +69,7 @@ def _second(settings: Embedded, count: int) -> Iterator[SimpleQueue]:
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(there.fileno())],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=Path(vrft_core.__file__).parents[1], pass_fds=[there.fileno()], process_group=0,
+            cwd=Path(vrft_core.__file__).resolve().parents[1], pass_fds=[there.fileno()], process_group=0,
         )  # fmt: skip
     line = Connection(here.detach())
     reader = threading.Thread(target=_read, args=(line, (settings, count), sent), daemon=True)
