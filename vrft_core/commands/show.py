@@ -34,7 +34,7 @@ PAGE = """<!doctype html>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 24px; color: #1a1d21; background: #fff; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 28px; }
 svg.shown, main svg:not(.store) { display: block; width: 100%; height: auto; background: #f5f6f8; }
-svg .halo { fill: none; stroke: #000; } svg .box { fill: none; stroke: #ffd400; }
+svg .halo { fill: none; stroke: #000; } svg .box { fill: none; stroke: #ffd400; stroke-dasharray: none; }
 .store { position: absolute; }
 h2 { font-size: 1rem; margin: 8px 0 4px; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 6px; font: .82rem/1.4 ui-monospace, monospace; }
@@ -94,7 +94,7 @@ def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[floa
         assert isinstance(one.image, Path)
         picture = drawing.picture(number, one.image, (one.width, one.height))
         texts = {name: printable(getattr(one, name), LONGEST) for name in ("label", "question", "answer")}
-        svg = drawing.boxes_over(picture, drawn, [], "truth", f"A training image: {texts['label']}.")
+        svg = drawing.boxes_over(picture, drawn, [], "truth", f"A training image: {texts['label']}.", SIDE)
         shown.append({**texts, "picture": picture, "svg": svg})
     return Environment(autoescape=True).from_string(PAGE).render(title=title, shown=shown)
 
