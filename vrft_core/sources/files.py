@@ -73,7 +73,7 @@ def digest(path: Path, missing: Iterable[str] = ()) -> str:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
-    names = sorted(missing)
+    names = sorted(set(missing))
     both = "\n".join([content, *names]).encode(errors="replace")
     return hashlib.sha256(both).hexdigest() if names else content
 
