@@ -27,7 +27,7 @@ COMPARED = ("rft-sft", "rft-base")
 FAILED = ("rft", "sft", "base")
 CHOSEN = (
     f"At most {SHOWN} questions are shown, chosen at random: those that RFT answers better than SFT, worse, and "
-    "equally well take turns, and in each of these the kinds of failure. So failures are more frequent here than "
+    "equally well take turns, and in each of these the kinds of question and of failure. So failures are more frequent here than "
     "among all questions; the choices say how many are shown of how many."
 )
 
@@ -77,7 +77,8 @@ def gallery(
 def choose(
     pairs: Mapping[str, tuple[int, int]], judged: Judgements, few_shot: Collection[int], seed: int, count: int = SHOWN
 ) -> list[str]:
-    """`count` random examples: wins, losses and ties of RFT against SFT take turns, in each the kinds of failure.
+    """`count` random examples: wins, losses and ties of RFT against SFT take turns, and what they ask, such as about
+    something that is there or is not; in each of these the kinds of failure.
 
     `pairs`: example → (image, category). Within a kind categories take turns, and no image comes twice before every
     outcome has run out of new ones.
@@ -85,10 +86,12 @@ def choose(
     lot = random.Random(f"gallery/{seed}")
     names = {pair: name for name, pair in pairs.items()}
     found = outcomes(judged, "rft-sft")
-    kinds: dict[str, dict[tuple, list[tuple[int, int]]]] = {kind: {} for kind in OUTCOMES}
+    kinds = {
+        (outcome, kind): {} for outcome in OUTCOMES for kind in sorted({one.kind for one in judged["rft"].values()})
+    }
     for pair, name in sorted(names.items()):
         rft = judged["rft"][name]
-        kinds[found[name]].setdefault((rft.kind, rft.failures[:1]), []).append(pair)
+        kinds[found[name], rft.kind].setdefault(rft.failures[:1], []).append(pair)
     queues = [
         in_turn([drawing.turns(rows, lot) for _, rows in sorted(groups.items())]) for groups in kinds.values()
     ]  # fmt: skip
