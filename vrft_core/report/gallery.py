@@ -27,8 +27,8 @@ COMPARED = ("rft-sft", "rft-base")
 FAILED = ("rft", "sft", "base")
 CHOSEN = (
     f"At most {SHOWN} questions are shown, chosen at random: those that RFT answers better than SFT, worse, and "
-    "equally well take turns, and in each of these the kinds of question and of failure. So failures are more frequent here than "
-    "among all questions; the choices say how many are shown of how many."
+    "equally well take turns, and in each of these the kinds of question and of failure. So failures are more frequent "
+    "here than among all questions; the choices say how many are shown of how many."
 )
 
 
