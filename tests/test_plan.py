@@ -115,7 +115,7 @@ def test_sharding_and_checkpointing_make_a_plan_fit(capsys):
 
 @pytest.mark.parametrize(("recipe", "each", "together"), [("qwen2-vl-2b", "27 GB", "62 GB"), ("mini", "0.", "0.")])
 def test_a_plan_says_what_checkpoints_take_and_whether_the_disk_has_room(recipe, each, together, capsys):
-    assert cli.main(["--root", str(ROOT), "plan", recipe]) == 0
+    assert cli.main(["--root", str(ROOT), "plan", recipe, "--gpu", "h200"]) == 0
     said = capsys.readouterr().out
     [line] = [line for line in said.splitlines() if line.startswith("On the disk")]
     assert f"a checkpoint takes {each}" in line and f"the weights chosen: {together}" in line
@@ -124,7 +124,7 @@ def test_a_plan_says_what_checkpoints_take_and_whether_the_disk_has_room(recipe,
 def test_a_disk_that_is_too_small_is_named_before_anything_is_spent(capsys, monkeypatch):
     usage = type("Usage", (), {"free": 20 * 10**9})
     monkeypatch.setattr("vrft_core.commands.plan.shutil.disk_usage", lambda place: usage)
-    assert cli.main(["--root", str(ROOT), "plan", "qwen2-vl-2b"]) == 0
+    assert cli.main(["--root", str(ROOT), "plan", "qwen2-vl-2b", "--gpu", "h200"]) == 0
     assert "**The disk is too small.** Free 42 GB, or put `runs/` on another one." in capsys.readouterr().out
 
 

@@ -137,9 +137,11 @@ def stage(project: Project, stage: str, cell: str, as_json: bool) -> None:
     again = ["--root", str(project.root), "stage", stage, "--cell", cell, *(["--json"] if as_json else [])]
     if (status := warm.stage(stage, again)) is not None:
         raise SystemExit(status)
+    from vrft_core.cli.output import outlives_its_reader
     from vrft_core.commands.texts import one_line
     from vrft_core.stages import run_stage
 
+    outlives_its_reader()
     if stage in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
         _over_processes(project.root, stage, cell)
     found = project.cell(cell)

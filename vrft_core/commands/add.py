@@ -10,7 +10,7 @@ from typing import Any
 from vrft_core import io, yaml_edit, yaml_text
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands import paper
-from vrft_core.commands.grid_text import own_benchmarks, with_cells, without_cells
+from vrft_core.commands.grid_text import examples, own_benchmarks, with_cells, without_cells
 from vrft_core.commands.status import running
 from vrft_core.errors import InputError
 from vrft_core.params import Nightly, Params
@@ -66,8 +66,8 @@ def remove(
     `name`: a benchmark, the key of a cell or study, `paper`, or `comparisons`: of all recipes compared with others.
 
     Recipe, shots and seeds narrow the choice where they are given. Where a benchmark of the user's own data is named
-    alone, its entry goes, too. Files stay. Returns lines that say what was removed; raises InputError where nothing is
-    meant.
+    alone, its entry goes, too, and the sheet that `vrft init` drew; all other files stay. Returns lines that say what
+    was removed; raises InputError where nothing is meant.
     """
     path = root / "params.yaml"
     text = yaml_text.read(path)
@@ -93,6 +93,8 @@ def remove(
     left = [cell for cell in params.cells() if cell not in gone]
     text = yaml_edit.remove(without_cells(text, params, gone, left), ("benchmarks",), whole)
     _replace(path, params, text, left, whole)
+    for benchmark in whole:
+        examples(root, benchmark).unlink(missing_ok=True)
     lines = _told(path, "removed", gone) if gone else []
     now = ", ".join(running(Layout(root), gone))
     lines += [f"warning: running now: {now}; a run of a removed cell fails at its next stage"] if now else []

@@ -1,6 +1,7 @@
 """The grid of params.yaml as text: rows of cells put in and taken out, and benchmarks of a user's own data."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from vrft_core import yaml_edit
 from vrft_core.cell import Cell
@@ -13,6 +14,11 @@ BLOCKS = ("data", "setups", "cells", "studies")
 def own_benchmarks(params: Params) -> list[str]:
     """Those that `vrft init` has added."""
     return [name for name, row in params.benchmarks.items() if row.train or row.folder]
+
+
+def examples(root: Path, name: str) -> Path:
+    """The sheet that `vrft init` draws of a folder that becomes the benchmark `name`."""
+    return root / "reports" / f"{name}-examples.png"
 
 
 def with_cells(text: str, params: Params, new: list[Cell]) -> str:

@@ -30,6 +30,7 @@ INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
 LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
+SPOKEN = 60  # seconds: less, of some of the stages, says nothing about the whole
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
 # README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
 FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
@@ -64,7 +65,7 @@ def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[
             name == "policy" and seconds is None for (name, _), seconds in zip(new, times, strict=True)
         ):
             lines.append(f"{FIRST} Each stage shows the time it has left.")
-        elif known:
+        elif sum(known) >= SPOKEN:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
         elif params.recipe(cell).policy.pretraining:
             lines.append(f"{USUAL} Each stage shows the time it has left.")
