@@ -206,7 +206,7 @@ def reward_page() -> tuple[str, str, str]:
 
 @pytest.mark.slow
 def test_a_reward_is_added_as_its_page_says(tmp_path):
-    """On a copy of the package: paid as stated, found by `vrft score`, and what the page says of it is so."""
+    """On a copy of the package: paid as stated, with the properties of all rewards, and found by `vrft score`."""
     shutil.copytree(ROOT / "vrft_core", tmp_path / "vrft_core", ignore=shutil.ignore_patterns("__pycache__"))
     rewards = tmp_path / "vrft_core/tasks/detection/rewards"
     function, line, program = reward_page()
@@ -233,6 +233,15 @@ def test_a_reward_is_added_as_its_page_says(tmp_path):
         "print(rescore(get_task('detection')))"
     )
     assert "'mismatches': []" in found and "'strict_overpaid': 0" in found
+
+    for name in ("drawn_answers.py", "rewarded.py", "test_reward_properties.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
+    rewarded = (tmp_path / "rewarded.py").read_text(encoding="utf-8")
+    (tmp_path / "rewarded.py").write_text(
+        rewarded.replace("STRICT_DETECTION = [", 'STRICT_DETECTION = ["number", '), encoding="utf-8"
+    )
+    properties = [str(tmp_path / "test_reward_properties.py"), "-q", "-k", "twice or between_0_and_1"]
+    python(f"import sys, pytest; sys.exit(pytest.main({properties}))")
 
 
 def run(*words: str) -> str:
