@@ -34,6 +34,9 @@ export GX_ANALYTICS_ENABLED := false
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
+# uv's progress bars on a terminal; elsewhere a line for each large download, without the list of packages at the end.
+TOLD = if [ -t 2 ]; then $(1); else $(1) 2>&1 | grep --line-buffered -v '^ [-+~] '; fi
+
 setup: .venv/.installed
 
 # Holds the TORCH_BUILD it was made with; another one makes it again.
@@ -45,11 +48,12 @@ MADE_WITH := $(shell cat .venv/.installed 2>/dev/null)
 	  || { echo "Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
 	@$(PYTHON) deploy/install_torch.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing $$(grep -c '==' requirements.lock) locked packages into .venv; this takes some minutes"
+	@echo "installing some $$(grep -c '==' requirements.lock) locked packages into .venv; this takes some minutes"
 	@$(PIP) install --quiet uv==$(UV)
-	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --require-hashes -r requirements.lock
+	@$(call TOLD,$(BIN)/uv pip install --python $(BIN)/python --no-deps --require-hashes -r requirements.lock)
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python deploy/install_torch.py $(TORCH)
+	@echo "trying what was installed: each library is loaded once"
 	@$(BIN)/python deploy/check_install.py
 	@echo "$(TORCH_BUILD)" > $@
 	@echo "ready: $(BIN)/vrft"
@@ -84,6 +88,7 @@ services: setup
 
 # An environment of its own: the site needs none of the project's packages, and the project none of the site's.
 .venv-docs/.installed: requirements-docs.lock
+	@echo "installing mkdocs into .venv-docs"
 	@$(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes \
 	  -r requirements-docs.lock

@@ -1,4 +1,8 @@
-"""Puts the files that `vrft new` writes into the package. Everything else about the build is in pyproject.toml."""
+"""Puts the files that `vrft new` writes into the package. Everything else about the build is in pyproject.toml.
+
+params.yaml is not among them: a checkout's own holds its user's experiments. `vrft_core/commands/params.yaml` is packed
+as package data.
+"""
 
 import shutil
 from pathlib import Path
@@ -9,7 +13,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 # The same files as TEMPLATE in vrft_core/commands/new.py; a test compares them.
 TEMPLATE = (
-    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
     ".dvc/plots/vrft_lines.json", ".dvc/plots/vrft_bars.json", "data/README.md", "dagster_home/dagster.yaml",
 )  # fmt: skip
 

@@ -7,6 +7,8 @@ half of them with a few-shot category; answers play no part in the choice.
 """
 
 import argparse
+import random
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -15,7 +17,7 @@ from vrft_core import io
 from vrft_core.annotations import Annotations, xyxy
 from vrft_core.cell import Cell, Layout
 from vrft_core.images import open_rgb
-from vrft_core.report.drawing import choose
+from vrft_core.report.drawing import turns
 from vrft_core.tasks import load_params
 
 SIDE, GAP, HEAD, LEFT = 168, 10, 20, 46  # px: an image, between images, words above, words at the left
@@ -51,6 +53,23 @@ def draw(layout: Layout, cell: Cell, count: int, seed: int) -> Image.Image:
             sheet.paste(panel, (left, top))
             pen.text((4, top + SIDE // 2), NAMES[model], "black", font)
     return sheet
+
+
+def choose(pairs: Mapping[str, tuple[int, int]], few_shot: Collection[int], seed: int, count: int) -> list[str]:
+    """`count` random examples, half of them from few-shot categories where there are enough.
+
+    `pairs`: example → (image, category). Categories take turns, and no image comes twice.
+    """
+    lot = random.Random(f"pictures/{seed}")
+    names = {pair: name for name, pair in pairs.items()}
+    taught = turns([pair for pair in names if pair[1] in few_shot], lot)
+    others = turns([pair for pair in names if pair[1] not in few_shot], lot)
+    chosen: list[tuple[int, int]] = []
+    for group, limit in ((taught, count // 2), (others, count), (taught, count)):
+        for pair in group:
+            if len(chosen) < limit and pair[0] not in {image for image, _ in chosen}:
+                chosen.append(pair)
+    return [names[pair] for pair in sorted(chosen, key=lambda pair: (pair[1] not in few_shot, pair[1], pair[0]))]
 
 
 def _panel(picture: Image.Image, objects: list, boxes: list, colour: str) -> Image.Image:

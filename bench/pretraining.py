@@ -24,13 +24,13 @@ from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
 from vrft_core.policy import curriculum
-from vrft_core.policy.cores import threads
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
 from vrft_core.policy.optimizer import Optimizer
+from vrft_core.policy.parts import Tower
 from vrft_core.policy.processor import build_processor
-from vrft_core.policy.vision import Features, encode, patches
+from vrft_core.policy.vision import Features, patches
 from vrft_core.tasks import load_params
 
 SCENES = 250
@@ -101,18 +101,20 @@ def main() -> None:
     batches = [torch.randint(len(pool), (settings.batch_size,)).numpy() for _ in range(args.steps + 1)]
     optimizer = Optimizer(visual.named_parameters(), 1e-6, 1e-6, 1)
 
-    def see(rows: np.ndarray, forward: Callable, count: int) -> None:
-        with threads(count):
-            forward(visual, pool.images[rows], images).square().mean().backward()
-            optimizer.step()
+    def see_all(rows: np.ndarray) -> None:
+        library_features(visual, pool.images[rows], images).square().mean().backward()
+        optimizer.step()
 
-    def here(visual, rows, images) -> Tensor:
-        return encode(visual, rows, images)[0]
+    def see(rows: np.ndarray, tower: Tower) -> None:
+        features = tower.forward(pool.images[rows])
+        features.square().mean().backward()
+        tower.backward(features.grad)
+        optimizer.step()
 
-    ways = {"library": partial(see, forward=library_features, count=1), "here": partial(see, forward=here, count=1)}
-    cpu = {"vision": compare(ways, batches)}
-    ways = {"one": partial(see, forward=here, count=1), "two": partial(see, forward=here, count=2)}
-    wall = {"vision": compare(ways, batches, time.perf_counter)}
+    with ThreadPoolExecutor(2) as executor:
+        one, two = (partial(see, tower=Tower(visual, images, executor, parts)) for parts in (1, 2))
+        cpu = {"vision": compare({"library": see_all, "here": one}, batches)}
+        wall = {"vision": compare({"one": one, "two": two}, batches, time.perf_counter)}
 
     batches = [list(islice(drawn, settings.batch_size)) for _ in range(args.steps + 1)]
     features = Features(visual, pool.images, images)
@@ -125,12 +127,15 @@ def main() -> None:
             backward(batch)
             optimizer.step()
 
+        def backward(loss: AnswerLoss) -> Callable:
+            return lambda batch: loss.backward(loss.rows(batch))
+
         ways = {
             "library": partial(answer, backward=partial(library_language_step, one[0]), optimizer=one[1]),
-            "here": partial(answer, backward=one[0].backward, optimizer=one[1]),
+            "here": partial(answer, backward=backward(one[0]), optimizer=one[1]),
         }
         cpu["language"] = compare(ways, batches)
-        ways = {name: partial(answer, backward=way[0].backward, optimizer=way[1]) for name, way in
+        ways = {name: partial(answer, backward=backward(way[0]), optimizer=way[1]) for name, way in
                 (("one", one), ("two", two))}  # fmt: skip
         wall["language"] = compare(ways, batches, time.perf_counter)
     print(f"batch {settings.batch_size}, torch {torch.__version__}; milliseconds a step, median of {args.steps}")

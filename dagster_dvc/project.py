@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import dagster as dg
 from filelock import FileLock
 
-from dagster_dvc import lockfile, resolved
+from dagster_dvc import lockfile, parsed, resolved
 from dagster_dvc.stage import Made, Stage, numbers, of_row
 
 if TYPE_CHECKING:  # imported where DVC is asked: definitions load without it
@@ -204,6 +204,7 @@ class DvcProject(dg.ConfigurableResource):
     def _repo(self) -> "Iterator[Repo]":
         from dvc.repo import Repo
 
+        parsed.once()
         logging.getLogger("dvc").setLevel(logging.WARNING)  # no line for each write of dvc.lock
         # DVC reads stage names against the current directory, whichever repository is open.
         with ONE, chdir(self.root), Repo(self.root) as repo:

@@ -79,9 +79,10 @@ def _ask() -> subprocess.CompletedProcess[str]:
 
 
 def _pip(*arguments: str) -> str:
-    """The first thing that pip complained of, or nothing when it succeeded."""
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
-    done = subprocess.run([*pip, *arguments], stderr=subprocess.PIPE, text=True)
+    """The first thing that pip complained of, or nothing when it succeeded. Its progress is shown on a terminal."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]
+    done = subprocess.run([*pip, *quiet, *arguments], stderr=subprocess.PIPE, text=True)
     if done.returncode == 0:
         return ""
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")]

@@ -12,6 +12,7 @@ from pipelines.dvc_assets import benchmarks, partition, prefix
 from pipelines.pages import FOLDERS, PREFIX, address
 from vrft_core import io, nights, tracking
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.status import running
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 from vrft_core.report import tables
@@ -59,15 +60,16 @@ def _entry(layout: Layout, params: Params, cell: Cell) -> Markup:
             key = cell.at("setup").key if method == "base" else cell.key
             found[f"MLflow: {method}"] = tracking.address(layout, key, method) or ""
     return Markup('<article id="{}"><h3>{}</h3><p>{}</p>{}</article>').format(
-        cell.key, cell.key, _verdict(folder), _links(layout.root, found)
+        cell.key, cell.key, _verdict(layout, cell), _links(layout.root, found)
     )
 
 
-def _verdict(folder: Path) -> str:
+def _verdict(layout: Layout, cell: Cell) -> str:
     try:
-        return str(io.read_json(folder / "metrics.json")["verdict"]["headline"])
+        return str(io.read_json(layout.report(cell) / "metrics.json")["verdict"]["headline"])
     except (InputError, KeyError, TypeError):
-        return "Not made yet."
+        now = running(layout, [cell]) if cell.scope == "cell" else []
+        return f"Being made now: {', '.join(now)}." if now else f"Not made yet: vrft run {cell.key}"
 
 
 def _links(root: Path, found: dict[str, Path | str]) -> Markup:

@@ -3,8 +3,12 @@
 A step's heavy work is a command in another process, or a job elsewhere: its thread only waits. A process for each step
 would cost seconds of imports, and would have to be ended when this one is killed. Where a stage runs, and whether it
 waits for a place there, is `executors`' business.
+
+What is loaded by then, and by each step, is frozen (`gc.freeze`): to look for garbage in it, again and again, takes
+seconds of a run.
 """
 
+import gc
 import os
 import sys
 import threading
@@ -65,6 +69,7 @@ class StepThreads(dg.Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        gc.freeze()
         keys, pid = execution_plan.step_keys_to_execute, os.getpid()
         what = EngineEventData.in_process(pid, keys)
         yield dg.DagsterEvent.engine_event(plan_context, f"Executing steps in threads of process {pid}", what)
@@ -155,6 +160,7 @@ def _steps(job_context: PlanExecutionContext, active: ActiveExecution) -> Iterat
                 yield event
                 active.handle_event(event)
             elif key:
+                gc.freeze()
                 error = running.pop(key).error
                 active.verify_complete(job_context, key)
                 if error and stop is None:

@@ -99,12 +99,14 @@ def benchmark_text(params: Params, benchmark: str, partitions: Sequence[str]) ->
         f"the official data `{one.official}`": one.official,
         "your own files": one.folder or one.train,
     }
-    data = " or ".join(text for text, given in origins.items() if given)
+    given = [text for text, origin in origins.items() if origin]
+    data = " or ".join(given) + ("; which of them, a recipe says" if len(given) > 1 else "")
+    data += f": {one.folder.format} in `{one.folder.path}`" if one.folder else ""
     return "\n".join(
         [
             f"**Benchmark `{benchmark}`.** {about}",
             "",
-            f"- **Data:** {data}; which of them, a recipe says.",
+            f"- **Data:** {data}.",
             f"- **The number:** {get_task(one.task).checks.GOOD}",
             f"- **Experiments:** {', '.join(f'`{name}`' for name in partitions)}. Each is a partition of the assets "
             "here, named as in params.yaml: recipe, shots, seed.",

@@ -59,6 +59,7 @@ def main() -> int:
     logs = root / "dagster_home/ui"
     environment = {**os.environ, **ENVIRONMENT, "VRFT_ROOT": str(root)}
     started: list[Child] = []
+    print("Starting Dagster and MLflow; their pages are there in about half a minute.", file=sys.stderr, flush=True)
 
     def start(name: str, *words: str) -> None:
         started.append(children.start(name, [sys.executable, "-m", *words], logs, root, environment))

@@ -70,7 +70,7 @@ def pretraining(folder: Path) -> dict:
         policy = settings.model_copy(update={"pretraining": few})
         with pretend_device.in_use():
             model = moved(model, place)
-            pretrain(model, processor, policy, pool, list(BOXES), lessons, folder / f"{name}.safetensors")
+            pretrain(model, processor, policy, pool, list(BOXES), lessons, folder / name)
         weights = [parameter.detach().cpu().flatten()[:3].tolist() for parameter in model.parameters()]
         found[name] = [number for row in weights for number in row]
     return found

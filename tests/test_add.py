@@ -144,8 +144,8 @@ def test_what_is_said_names_the_studies_and_what_to_type_next(root):
     [
         (("imagenet",), ["no benchmark 'imagenet'", "known: lvis"]),
         (("lvis", "huge"), ["no recipe 'huge'", "known: mini"]),
-        (("icons", "qwen2-vl-2b"), ["wants official data", "icons has none", "take mini"]),
-        (("pets37", "mini"), ["wants embedded data", "pets37 has none", "take qwen2-vl-2b"]),
+        (("icons", "qwen2-vl-2b"), ["needs official data", "icons has none", "take mini"]),
+        (("pets37", "mini"), ["needs embedded data", "pets37 has none", "take qwen2-vl-2b"]),
         (("lvis", "mini", [0]), ["--shots", "at least 1"]),
         (("lvis", "mini", [1], [-1]), ["--seeds", "at least 0"]),
         (("lvis", "mini", [1], []), ["--seeds"]),
@@ -164,7 +164,7 @@ def test_a_recipe_that_says_nothing_of_the_task_is_refused(root):
 
     edit_params(root, forget)
     said = refused(root, "pets37", "qwen2-vl-2b")
-    assert "says nothing of classification" in said
+    assert "has no block classification" in said
     assert "take qwen2-vl-7b" in said
 
 
@@ -191,7 +191,7 @@ def test_they_are_commands(root, capsys):
     assert main(["--root", str(root), "add", "icons", "--recipe", "qwen2-vl-2b"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "recipe qwen2-vl-2b wants official data, and benchmark icons has none; " in error
+    assert "recipe qwen2-vl-2b needs official data, and benchmark icons has none; " in error
     assert error.endswith("take mini, mini-no-thinking, mini-native\n")
 
 

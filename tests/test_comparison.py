@@ -86,7 +86,7 @@ def test_what_is_compared_with_nothing_in_the_grid_is_said_in_one_line(tmp_path,
     said = capsys.readouterr().err.strip()
     assert said.endswith("name the pair under `comparisons` in params.yaml, then `vrft add comparisons`")
     assert "\n" not in said
-    with pytest.raises(InputError, match=r"has no cell, with such a seed, of what others are compared with: mini"):
+    with pytest.raises(InputError, match=r"has no cell with these seeds of the recipes to compare with: mini"):
         add(tmp_path, "comparisons", seeds=(9,))
     with pytest.raises(InputError, match=r"--recipe: what comparisons in params\.yaml names have their own"):
         add(tmp_path, "comparisons", recipe="mini")

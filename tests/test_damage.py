@@ -12,7 +12,7 @@ from small_policy import small_recipe, taught_policy
 
 from vrft_core import io
 from vrft_core.evaluation.predict import _answered
-from vrft_core.policy.pretraining import _kept
+from vrft_core.policy.unfinished import load
 from vrft_core.tasks import get_task
 from vrft_core.training import rft, sft
 from vrft_core.training.checkpoints import MARKER, complete_checkpoints, write_marker
@@ -150,11 +150,11 @@ def test_phase_a_of_the_pre_training_that_is_damaged_is_made_anew(tmp_path, caps
 
     path = tmp_path / "vision.safetensors"
     save_file({"a": torch.zeros(1000)}, path)
-    assert set(_kept(path)) == {"a"}
+    assert set(load(path)) == {"a"}
     cut(path)
-    assert _kept(path) == {}
+    assert load(path) == {}
     assert "is damaged" in capsys.readouterr().err
-    assert _kept(tmp_path / "none") == {}
+    assert load(tmp_path / "none") == {}
 
 
 def test_answers_that_are_damaged_are_asked_again(tmp_path, capsys):

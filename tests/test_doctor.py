@@ -98,7 +98,7 @@ def test_on_the_command_line_it_prints_a_table_or_json_and_ends_with_1_if_a_chec
 
     assert main(["--root", str(root), "doctor", KEY]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("ok    packages")
+    assert said[0].startswith("ok    settings")
     assert "evaluation images" in "".join(said)
 
     assert main(["--root", str(root), "doctor", KEY, "--json"]) == 1
@@ -341,4 +341,4 @@ def test_a_large_model_without_a_gpu_is_a_warning(root, monkeypatch):
     monkeypatch.setattr(machine.torch.cuda, "is_available", lambda: False)
     found = machine.memory(subject(root, "pets37-qwen2-vl-7b-4shot-s0"))
     assert found.level == "warn"
-    assert found.said.startswith("no GPU here; training holds about 1")
+    assert found.said.startswith("no GPU here; training needs about 1")

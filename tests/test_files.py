@@ -280,10 +280,13 @@ def emptied(split: str) -> tuple:
 
 
 BROKEN = {
-    "a missing image": (lambda r: (r / "photos/train/3.jpg").unlink(), "train.json", "images.file_name (id 3)", "add"),
-    "a truncated JPEG": (cut("photos/train/3.jpg", 0.8), "photos/train/3.jpg", "image 3 of train", "not decode"),
+    "a renamed image": (
+        lambda r: (r / "photos/train/3.jpg").rename(r / "photos/train/three.jpg"),
+        "train.json", "images.file_name (id 3)", "images without labels: 1, such as 'three.jpg'", "add the image",
+    ),
+    "a truncated JPEG": (cut("photos/train/3.jpg", 0.8), "photos/train/3.jpg", "not decode"),
     "a text instead of an image": (
-        lambda r: (r / "photos/eval/101.jpg").write_text("<html>"), "photos/eval/101.jpg", "image 101", "known format"
+        lambda r: (r / "photos/eval/101.jpg").write_text("<html>"), "photos/eval/101.jpg", "known format"
     ),
     "a decompression bomb": (
         lambda r: (header_of_a_bomb(r / "photos/train/3.jpg"), row("train", "images", 2, width=30000, height=30000)(r)),
@@ -331,7 +334,7 @@ BROKEN = {
     ),
     "a name that climbs out": image(0, "images.file_name (id 1)", "leads out", file_name="../x.jpg"),
     "an absolute name": image(0, "images.file_name (id 1)", "leads out", file_name="/etc/x.jpg"),
-    "a name longer than any file's": image(0, "images.file_name", "no file", file_name="x" * 5000),
+    "a name longer than any file's": image(0, "images.file_name", "not in", file_name="x" * 5000),
     "no name": image(0, "images[0].file_name", "missing", file_name=None),
     "two rows of one file": image(1, "images.file_name", "1.jpg", file_name="train/1.jpg"),
     "negatives on some images": image(0, "neg_category_ids", "all", neg_category_ids=[]),
@@ -375,7 +378,7 @@ def test_broken_input_ends_in_one_line_that_names_file_field_and_remedy_and_chan
     assert content(root) == before
 
 
-@pytest.mark.parametrize("name", ["a missing image", "a truncated JPEG", "a box of zero width", "JSON cut in half"])
+@pytest.mark.parametrize("name", ["a renamed image", "a truncated JPEG", "a box of zero width", "JSON cut in half"])
 def test_the_stage_refuses_data_that_broke_after_init_and_leaves_the_old_raw_data_as_they_were(root, name, capsys):
     assert init(root) == 0
     assert main(["--root", str(root), "stage", "raw", "--cell", "my-data-mini"]) == 0

@@ -54,7 +54,7 @@ def test_a_data_set_is_the_same_saved_to_disk_and_as_parquet_beside_its_images(t
 
     saved = raw(tmp_path, tmp_path / "saved")
 
-    with pytest.raises(InputError, match=r"parquet: row 0: must hold an image's bytes, or name an image of the folder"):
+    with pytest.raises(InputError, match=r"parquet: row 0: labels an image .*which is not in .*; give both the same"):
         read(tmp_path / "parquet")  # it wrote paths, and no images
     for photo in photos:
         own_formats.place(photo, tmp_path / "parquet/images")

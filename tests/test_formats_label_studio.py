@@ -37,17 +37,19 @@ def test_images_are_found_under_the_names_they_were_uploaded_with_and_stored_und
     assert sorted(row["bbox"] for row in after["annotations"]) == sorted(row["bbox"] for row in before["annotations"])
 
 
-def test_an_image_that_nobody_has_or_two_have_is_named(tmp_path, photos):
+def test_an_image_that_two_could_be_and_a_task_of_two_images_are_named(tmp_path, photos):
     path = folder(tmp_path, "label-studio", photos)
+    rows = tasks(path)
     image = next(path.rglob(photos[0].file.name))
-    shutil.copy(image, image.with_name(image.name.replace(" ", "_")))  # stored under the same name
+    copy = shutil.copy(image, image.with_name(image.name.replace(" ", "_")))  # stored under the same name
 
-    with pytest.raises(InputError, match=r"task 1: no image, or several, for '.*photo_0_ünd_so\.png' in .*; add"):
+    with pytest.raises(InputError, match=r"task 1: several images in .* could be '.*photo_0_ünd_so\.png'; give them"):
         read(path)
 
-    for copy in path.rglob("photo[_ ]0*"):
-        copy.unlink()
-    with pytest.raises(InputError, match=r"task 1: no image, or several"):
+    Path(copy).unlink()
+    rows[0]["data"]["other"] = rows[1]["data"]["image"]
+    exported(path, rows)
+    with pytest.raises(InputError, match=r"task 1: no image, or several, for '.*photo_0_.*photo_1_.*; show one image"):
         read(path)
 
 

@@ -1,17 +1,24 @@
 """Folders that hold only some of the labelled images, and labels that are left out with a word why."""
 
 import json
+import re
 from pathlib import Path
 
+import own_data
 import own_formats
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from own_formats import Photo, drawn
 
+from vrft_core.cli import main
 from vrft_core.errors import InputError
-from vrft_core.sources import folders, formats
+from vrft_core.io import read_json
+from vrft_core.sources import files, folders, formats
 from vrft_core.sources.formats.labels import Tree
+from vrft_core.tasks import load_params
 
-FORMATS = ("coco", "yolo", "voc", "table")
+FORMATS = ("coco", "yolo", "voc", "table", "label_studio", "data_set")
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +28,18 @@ def photos(tmp_path_factory) -> list[Photo]:
 
 def folder(root: Path, format: str, photos: list[Photo]) -> Path:
     (root / format).mkdir()
-    getattr(own_formats, format)(root / format, photos)
+    {"data_set": data_set, **vars(own_formats)}[format](root / format, photos)
     return root / format
+
+
+def data_set(root: Path, photos: list[Photo]) -> None:
+    """Parquet with the paths of its images, as `datasets` writes it unless it is told to embed them."""
+    rows = []
+    for photo in photos:
+        own_formats.place(photo, root, "images")
+        boxes = [{"bbox": list(box), "category": name} for name, box in photo.boxes]
+        rows.append({"image": {"bytes": None, "path": f"/home/me/{photo.file.name}"}, "objects": boxes})
+    parquet.write_table(pa.Table.from_pylist(rows), root / "train-00000-of-00001.parquet")
 
 
 def read(path: Path) -> folders.Source:
@@ -43,7 +60,7 @@ def test_labels_of_images_that_are_not_there_are_left_out_and_counted(tmp_path, 
     assert len(whole["annotations"]) - len(found.data["annotations"]) == sum(len(photo.boxes) for photo in gone)
     [said] = [line for line in found.remarks if "left out" in line]
     assert said.startswith("left out, labels of images that are not in the folder: 6, such as ")
-    assert any(photo.file.stem in said for photo in gone)
+    assert any(re.search(rf"photo[ _]{number}\b", said.replace("_ünd", " ")) for number in range(3, 9))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -55,9 +72,44 @@ def test_where_an_image_has_no_labels_another_name_may_be_meant_so_it_is_refused
     with pytest.raises(InputError) as error:
         read(path)
 
-    assert "labels an image " in str(error.value) and photos[3].file.stem.split(" ünd")[0] in str(error.value)
+    assert re.search(r"labels an image .*photo[ _]3", str(error.value))
     assert "images without labels: 1, such as " in str(error.value) and "renamed.png" in str(error.value)
     assert "give both the same name, add the image, or remove its labels" in str(error.value)
+
+
+def test_labels_of_two_files_are_left_out_alike_and_an_image_that_goes_or_comes_later_is_noticed(tmp_path, capsys):
+    root = own_data.project(tmp_path / "project")
+    first, second = (root / f"photos/train/{number}.jpg" for number in (3, 4))
+    content = first.read_bytes()
+    first.unlink()
+    raw, update = ["stage", "raw", "--cell", "my-data-own"], ["update", "my-data"]
+
+    def vrft(*words: str) -> int:
+        return main(["--root", str(root), *words])
+
+    assert own_data.init(root) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("left out, labels of images that are not in the folder: 1, such as 'train/3.jpg'\n")
+    assert vrft(*raw) == 0
+    written = read_json(root / "data/raw/my-data-own/annotations.json")
+    assert {row["id"] for row in written["images"]} == {1, 2, *range(4, 13), *range(101, 107)}
+    assert 3 not in {row["image_id"] for row in written["annotations"]}
+    for change in (second.unlink, lambda: first.write_bytes(content)):
+        change()
+        assert vrft(*raw) == 2
+        assert "train.json: has changed, or images in" in (error := capsys.readouterr().err) and "vrft update" in error
+        assert vrft(*update) == 0 and vrft(*raw) == 0
+        files.refuse_changed(load_params(root / "params.yaml").benchmarks["my-data"], root)
+        assert "such as 'train/" in capsys.readouterr().out
+
+
+def test_where_no_image_of_a_split_is_there_two_files_are_refused(tmp_path, capsys):
+    root = own_data.project(tmp_path / "project")
+    for image in (root / "photos/eval").iterdir():
+        image.unlink()
+
+    assert own_data.init(root) == 2
+    assert re.search(r"eval\.json: images.file_name \(id 101\): labels an image .*5 more", capsys.readouterr().err)
 
 
 def test_where_no_labelled_image_is_there_the_folder_is_refused(tmp_path, photos):

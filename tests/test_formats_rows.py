@@ -154,3 +154,16 @@ def test_an_image_without_objects_shows_none(tmp_path, photos):
 
     assert len(source.data["images"]) == len(photos)
     assert "1 images have no label: they count as showing none of the categories" in source.remarks
+
+
+def test_an_image_that_a_row_holds_is_not_taken_for_one_of_the_folder_with_its_name(tmp_path, photos):
+    first, *others = photos
+    for photo in others:
+        own_formats.place(photo, tmp_path / "set")
+    rows = [{"image": {"bytes": None, "path": photo.file.name}, "label": photo.boxes[0][0]} for photo in others]
+    rows.append({"image": {"bytes": first.file.read_bytes(), "path": others[0].file.name}, "label": "another"})
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "set/rows.parquet")
+
+    data = read(tmp_path / "set").data
+
+    assert len({image["sha256"] for image in data["images"]}) == len(photos) == len(data["annotations"])

@@ -278,5 +278,5 @@ def test_init_takes_a_phones_photo_in_either_frame_and_names_any_other_size(
     assert main(["--root", str(root), "init", "my-photos", *files]) == status
     err = capsys.readouterr().err
     if status:
-        assert "1.jpg is 24x40 upright and 40x24 as stored, but 30x30 in the annotations" in err
+        assert "1.jpg, which is 24x40 upright and 40x24 as stored, but 30x30 in the annotations" in err
         assert "(and 3 more)" in err and err.count("\n") == 1

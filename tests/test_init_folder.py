@@ -38,6 +38,8 @@ def test_it_says_what_it_found_in_one_line_draws_nine_examples_and_ends_with_the
     sheet = Image.open(root / "reports/my-photos-2026-examples.png")
     colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 24)}
     assert (214, 39, 40) in colours, "the first label's boxes are drawn"
+    assert main(["--root", str(root), "remove", "my-photos-2026"]) == 0
+    assert not list((root / "reports").iterdir()), "and nothing of it stays"
 
 
 @pytest.mark.slow

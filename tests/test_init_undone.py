@@ -1,11 +1,10 @@
 """The way back from `vrft init`: `vrft remove BENCHMARK`, and a second `vrft init`."""
 
 import pytest
-from own_data import PROJECT, init, project
+from own_data import init, project
 from test_files import edit
 
 from vrft_core.cli import main
-from vrft_core.commands import new
 from vrft_core.tasks import load_params
 
 
@@ -83,15 +82,3 @@ def test_many_categories_come_with_the_commands_that_choose_a_few(root, capsys):
     remove(root, "my-data")
     init(root, "--categories", "cat")
     assert "every model is asked" not in capsys.readouterr().out
-
-
-def test_a_new_project_has_none_of_a_checkouts_own_benchmarks(root, tmp_path, monkeypatch):
-    for name in new.TEMPLATE:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes((PROJECT / name).read_bytes())
-    init(root)
-    monkeypatch.setattr(new, "_source", lambda: root)
-
-    new.new(tmp_path / "other")
-
-    assert (tmp_path / "other/params.yaml").read_bytes() == (PROJECT / "params.yaml").read_bytes()

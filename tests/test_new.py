@@ -18,12 +18,18 @@ from vrft_core.errors import InputError
 def test_it_writes_the_projects_own_files_and_links_the_code(tmp_path):
     project = tmp_path / "my-project"
     said = new.new(project)
-    for name in ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", "data/README.md"):
+    for name in ("dvc.yaml", ".dvcignore", ".dvc/config", "data/README.md"):
         assert (project / name).read_bytes() == (ROOT / name).read_bytes()
+    assert (project / "params.yaml").read_bytes() == new.PARAMS.read_bytes()
     assert (project / "vrft_core").resolve() == ROOT / "vrft_core"
     assert (project / ".git").is_dir() and f"cd {project}" in said[-1]
     ignored = subprocess.run(["git", "check-ignore", "vrft_core"], cwd=project, capture_output=True, text=True)
     assert ignored.stdout == "vrft_core\n"
+
+
+def test_the_published_grid_is_this_checkouts():
+    same = new.PARAMS.read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert same, "run python -m vrft_core.commands.schema if params.yaml is to be published as it is"
 
 
 def test_an_empty_folder_may_be_there_and_anything_in_it_may_not(tmp_path):
@@ -72,6 +78,8 @@ def site(tmp_path_factory) -> Path:
         if (ROOT / name).is_file():
             (work / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, work / "source" / name)
+    with (work / "source/params.yaml").open("a", encoding="utf-8") as file:
+        file.write("# a user's own experiments\n")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "--no-input"]
     command = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(work), str(work / "source")]
     subprocess.run(command, check=True)
@@ -92,7 +100,12 @@ def outside(site: Path, cwd: Path, *command: str) -> str:
 
 @pytest.mark.slow
 def test_a_wheel_holds_all_that_a_project_needs(site):
-    for name in (*(f"template/{name}" for name in new.TEMPLATE), "py.typed", "params/params.schema.json"):
+    for name in (
+        *(f"template/{name}" for name in new.TEMPLATE),
+        "commands/params.yaml",
+        "py.typed",
+        "params/params.schema.json",
+    ):
         assert (site / "vrft_core" / name).is_file(), name
     data = [path for path in (ROOT / "vrft_core").rglob("*") if path.suffix in {".csv", ".json", ".j2", ".css", ".py"}]
     missing = [path for path in data if not (site / path.relative_to(ROOT)).is_file()]
@@ -106,7 +119,9 @@ def test_stages_run_in_a_new_project_and_an_upgrade_makes_stale_what_it_changes(
     )
     project = tmp_path / "p"
     assert (project / "vrft_core").resolve() == site / "vrft_core"
-    params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    text = (project / "params.yaml").read_text(encoding="utf-8")
+    assert "a user's own experiments" not in text and text == new.PARAMS.read_text(encoding="utf-8")
+    params = yaml.safe_load(text)
     params["benchmarks"]["lvis"]["embedded"]["images"] = {"train": 240, "val": 12, "eval": 24}
     params["benchmarks"]["lvis"]["embedded"]["categories"] = {"f": ["cat"], "c": ["hog"], "r": ["tiger"]}
     (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")

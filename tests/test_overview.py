@@ -41,6 +41,20 @@ def test_the_headline_counts_what_intervals_decide():
     assert overview.headline(every[:1]) == "a is reported."
 
 
+def test_where_no_model_finds_anything_there_is_a_line_and_no_row_of_zeros():
+    empty = [results(name, 0.0, half=0.432) for name in ("empty", "void")]
+    for one in empty:
+        one["verdict"]["nothing"] = True
+    told = results("told", 0.05)
+
+    both = overview.html({"x-r": [(told, "a"), (empty[0], "b")], "y-r": [(empty[1], "c")]})
+
+    assert "RFT beats SFT in 1, is worse in none, and is not shown to differ from it in none. In 2, no model" in both
+    assert "±" not in both and "43.2" not in both and both.count("<tbody>") == 2
+    assert "because no model finds anything: empty." in both and "because no model finds anything: void." in both
+    assert overview.headline(empty) == "In none of 2 reports does any model find anything."
+
+
 def test_several_numbers_of_shots_make_a_curve_with_intervals_and_the_papers_values_beside_it():
     row = {"label": "rft", "paper": 61.5, "inside": True, "here": {"value": 51.0, "low": 49.0, "high": 53.0}}
     paper = {"table": 3, "title": "t", "metric": "m", "paper_metric": "m", "claims": [], "notes": [], "rows": [row]}

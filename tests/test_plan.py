@@ -104,8 +104,9 @@ def test_the_embedded_recipe_can_be_planned_too(capsys):
 
 def test_sharding_and_checkpointing_make_a_plan_fit(capsys):
     def fits(*options: str) -> bool:
-        assert cli.main(["--root", str(ROOT), "plan", *options]) == 0
-        return "does not fit" not in capsys.readouterr().out
+        status = cli.main(["--root", str(ROOT), "plan", *options])
+        assert status == int("does not fit" in capsys.readouterr().out)
+        return not status
 
     assert not fits("qwen2-vl-7b")
     assert fits("qwen2-vl-7b", "--gpus", "8", "--sharded")
@@ -114,7 +115,7 @@ def test_sharding_and_checkpointing_make_a_plan_fit(capsys):
 
 @pytest.mark.parametrize(("recipe", "each", "together"), [("qwen2-vl-2b", "27 GB", "62 GB"), ("mini", "0.", "0.")])
 def test_a_plan_says_what_checkpoints_take_and_whether_the_disk_has_room(recipe, each, together, capsys):
-    assert cli.main(["--root", str(ROOT), "plan", recipe]) == 0
+    assert cli.main(["--root", str(ROOT), "plan", recipe, "--gpu", "h200"]) == 0
     said = capsys.readouterr().out
     [line] = [line for line in said.splitlines() if line.startswith("On the disk")]
     assert f"a checkpoint takes {each}" in line and f"the weights chosen: {together}" in line
@@ -123,7 +124,7 @@ def test_a_plan_says_what_checkpoints_take_and_whether_the_disk_has_room(recipe,
 def test_a_disk_that_is_too_small_is_named_before_anything_is_spent(capsys, monkeypatch):
     usage = type("Usage", (), {"free": 20 * 10**9})
     monkeypatch.setattr("vrft_core.commands.plan.shutil.disk_usage", lambda place: usage)
-    assert cli.main(["--root", str(ROOT), "plan", "qwen2-vl-2b"]) == 0
+    assert cli.main(["--root", str(ROOT), "plan", "qwen2-vl-2b", "--gpu", "h200"]) == 0
     assert "**The disk is too small.** Free 42 GB, or put `runs/` on another one." in capsys.readouterr().out
 
 

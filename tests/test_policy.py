@@ -14,8 +14,10 @@ from PIL import Image
 from vrft_core import policy
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
+from vrft_core.policy import unfinished
 from vrft_core.policy.lessons import Pool, dense_targets
 from vrft_core.policy.model import MERGED, PATCH_SIZE, build_model
+from vrft_core.policy.optimizer import Optimizer
 from vrft_core.policy.pretraining import pretrain
 from vrft_core.policy.processor import build_processor
 from vrft_core.policy.tokenizer import build_tokenizer
@@ -176,21 +178,39 @@ def test_the_mirrored_half_of_the_pool_has_its_boxes_mirrored(recipe):
     assert (mirrored_name, mirrored) == (name, (112 - x2, y1, 112 - x1, y2))
 
 
-def test_pretraining_interrupted_between_its_phases_ends_in_the_same_weights(recipe, processor, tmp_path):
+def test_pretraining_interrupted_wherever_it_was_ends_in_the_same_weights(recipe, processor, tmp_path, monkeypatch):
     pool = draw_pool(SCENES, recipe.policy.pretraining)
     lessons = [lesson(pool, 0, SCENES, Form.of(recipe), recipe.policy.pretraining, share=1.0)]
     names = ["cat", "hog", "tiger"]
 
-    def weights(checkpoint: Path) -> dict:
+    def weights(kept: Path) -> dict:
         model = build_model(TOKENIZER, 0, **SMALL)
-        pretrain(model, processor, recipe.policy, pool, names, lessons, checkpoint)
+        pretrain(model, processor, recipe.policy, pool, names, lessons, kept)
         return model.state_dict()
 
-    uninterrupted = weights(tmp_path / "vision.safetensors")
-    again = weights(tmp_path / "other.safetensors")
-    continued = weights(tmp_path / "vision.safetensors")
+    uninterrupted = weights(tmp_path / "whole")
+    again = weights(tmp_path / "again")
+    continued = weights(tmp_path / "whole")  # phase A is done
+
+    taken = []
+
+    def interrupted(self: Optimizer) -> None:
+        taken.append(step(self))
+        if len(taken) in (2, 6):  # the second step of each phase
+            raise KeyboardInterrupt
+
+    step = Optimizer.step
+    monkeypatch.setattr(unfinished, "EVERY", 0)
+    monkeypatch.setattr(Optimizer, "step", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            weights(tmp_path / "interrupted")
+    resumed = weights(tmp_path / "interrupted")
+    steps = recipe.policy.pretraining.vision_steps + recipe.policy.pretraining.steps
+    assert len(taken) == steps + 2, "each interruption costs the step that was not noted"
 
     untrained = build_model(TOKENIZER, 0, **SMALL).state_dict()
     assert any(not torch.equal(untrained[name], value) for name, value in uninterrupted.items())
     assert all(torch.equal(again[name], value) for name, value in uninterrupted.items())
-    assert all(torch.equal(continued[name], value) for name, value in uninterrupted.items())
+    for other in (continued, resumed):
+        assert all(torch.equal(other[name], value) for name, value in uninterrupted.items())

@@ -14,7 +14,7 @@ from vrft_core.errors import InputError
 @pytest.mark.parametrize(
     ("boxes", "marks", "said"),
     [
-        (0, 0, "nothing found, so nothing is drawn:"),
+        (0, 0, "nothing found, nothing drawn on the copy:"),
         (1, 1, "1 box drawn, of answers to"),
         (2, 2, "2 boxes drawn, of answers to"),
         (0, 1, "1 answer without a box drawn, of answers to"),

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from vrft_core.families.form import Form
-from vrft_core.policy import pretraining
+from vrft_core.policy import cores
 from vrft_core.policy.language import AnswerLoss
 from vrft_core.policy.lessons import Example, Lesson, Pool, examples
 from vrft_core.policy.model import PATCH_SIZE, build_model
@@ -85,9 +85,8 @@ def test_a_batch_has_the_loss_and_the_gradients_of_the_library_s_own_forward(lay
     expected = gradients(model)
     model.zero_grad()
 
-    losses = AnswerLoss(model, PROCESSOR, Features(model.model.visual, IMAGES, PROCESSOR.image_processor)).backward(
-        BATCH
-    )
+    loss = AnswerLoss(model, PROCESSOR, Features(model.model.visual, IMAGES, PROCESSOR.image_processor))
+    losses = loss.backward(loss.rows(BATCH))
 
     assert losses == pytest.approx({"loss": mean.item(), "coordinate_loss": coordinates.item()}, rel=1e-5)
     for name, value in gradients(model).items():
@@ -98,7 +97,8 @@ def test_a_batch_without_any_number_has_a_loss_and_finite_gradients():
     model = small_model(layers=1)
     features = Features(model.model.visual, IMAGES, PROCESSOR.image_processor)
 
-    losses = AnswerLoss(model, PROCESSOR, features).backward([BATCH[2], BATCH[4]])
+    loss = AnswerLoss(model, PROCESSOR, features)
+    losses = loss.backward(loss.rows([BATCH[2], BATCH[4]]))
 
     assert losses["loss"] > 0 and losses["coordinate_loss"] == 0
     assert all(torch.isfinite(value).all() for value in gradients(model).values())
@@ -160,7 +160,7 @@ def test_a_mixture_teaches_the_same_weights_twice(tmp_path):
         pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / name)
         return model.state_dict()
 
-    first, second = weights("first.safetensors"), weights("second.safetensors")
+    first, second = weights("first"), weights("second")
     assert all(torch.equal(second[name], value) for name, value in first.items())
 
 
@@ -171,10 +171,10 @@ def test_a_second_core_changes_no_bit_of_the_weights(tmp_path, monkeypatch):
     taught = recipe.policy.model_copy(update={"pretraining": settings(batch_size=32)})
     lessons = [lesson("cat", range(64)), lesson("hog", range(64))]
 
-    def weights(cores: int) -> dict[str, torch.Tensor]:
-        monkeypatch.setattr(pretraining, "cores", lambda: cores)
+    def weights(count: int) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(cores, "cores", lambda: count)
         model = small_model(layers=2)
-        pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / f"{cores}.safetensors")
+        pretrain(model, PROCESSOR, taught, pool, CATEGORIES, lessons, tmp_path / str(count))
         return model.state_dict()
 
     one, two = weights(1), weights(2)

@@ -139,7 +139,7 @@ def test_the_front_page_leads_to_what_is_there_and_holds_no_script(project):
     layout, _ = project
     page = front_page.html(layout.root)
     assert f'<article id="{CELL}">' in page and "/vrft/reports/lvis-mini-1shot/s0/report/report.html" in page
-    assert "/vrft/reports/studies" not in page and "Not made yet." in page
+    assert "/vrft/reports/studies" not in page and "Not made yet: vrft run lvis-mini-1shot" in page
     assert "<script" not in page
 
 

@@ -18,7 +18,7 @@ from pipelines.executors.work import Work
 from pipelines.step_threads import step_threads
 from vrft_core import machine
 from vrft_core.commands import telling
-from vrft_core.locks import any_of
+from vrft_core.locks import some_of
 
 ROOT = Path(__file__).parents[1]
 # `meet OWN OTHER SECONDS`: is there, waits for the other, notes whether it came, and leaves when both know
@@ -155,30 +155,38 @@ def test_an_interruption_ends_every_command_and_the_run(tmp_path, run, two_cpus)
     assert not [thread for thread in threading.enumerate() if thread.name in ("a", "b", "c")]
 
 
-def test_a_machine_computes_as_many_stages_at_once_as_its_cpus_and_memory_serve(two_cpus, monkeypatch):
+def test_a_stage_takes_as_many_parts_of_a_machine_as_its_threads_and_its_memory_need(two_cpus, monkeypatch):
     monkeypatch.setattr(machine, "memory", lambda: 8 * 2**30)
-    assert [room.at_once(threads, 2048) for threads in (1, 2, 8, None)] == [2, 1, 1, 1]
-    assert [room.at_once(1, megabytes) for megabytes in (4096, 5000, 9000)] == [2, 1, 1]
+    assert [room.needed(threads, 2048) for threads in (1, 2, 8, None)] == [1, 2, 2, 2]
+    assert [room.needed(1, megabytes) for megabytes in (4096, 5000, 9000)] == [1, 2, 2]
+    assert len(room.parts(Path("gpu.lock"))) == 2
     monkeypatch.setattr(machine, "has_gpu", lambda: True)
-    assert room.at_once(1, 2048) == 1
+    assert [room.needed(1, 2048), len(room.parts(Path("gpu.lock")))] == [1, 1]
 
 
-def test_of_two_places_each_is_taken_once_and_who_comes_third_waits_for_either(tmp_path, capfd):
-    places, entered = room.places(tmp_path / "gpu.lock", 2), threading.Event()
+def test_who_needs_all_waits_for_each_and_lets_none_pass_meanwhile(tmp_path, two_cpus, capfd):
+    parts, entered = room.parts(tmp_path / "gpu.lock"), []
 
-    def third() -> None:
-        with any_of(places, "it"):
-            entered.set()
+    def enter(count: int, name: str) -> threading.Thread:
+        def hold() -> None:
+            with some_of(parts, count, name):
+                entered.append(name)
 
-    thread = threading.Thread(target=third)
-    with any_of(places, "it") as one:
-        with any_of(places, "it") as other:
-            assert [Path(lock.file.name).name for lock in (one, other)] == ["gpu.lock", "gpu.1.lock"]
-            thread.start()
-            wait(lambda: "it: waiting for process" in capfd.readouterr().err)
-            assert not entered.is_set()
-        assert entered.wait(60), "the other place is free"
-    thread.join()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        wait(lambda: f"{name}: waiting for process" in capfd.readouterr().err)
+        return thread
+
+    with some_of(parts, 1, "it") as one, some_of(parts, 1, "it") as other:
+        assert [Path(lock.file.name).name for lock in (*one, *other)] == ["gpu.lock", "gpu.1.lock"]
+        whole = enter(2, "whole")
+    whole.join(60)
+    with some_of(parts, 1, "it"):
+        threads = [enter(2, "whole"), enter(1, "small")]  # there is room for the second
+        assert entered == ["whole"]
+    for thread in threads:
+        thread.join(60)
+    assert entered == ["whole", "whole", "small"]
 
 
 @pytest.mark.parametrize(("hidden", "there"), [("", False), ("-1", False), ("0", True), (None, True)])

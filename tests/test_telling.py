@@ -9,6 +9,7 @@ import pytest
 
 from vrft_core import io
 from vrft_core.cell import Layout
+from vrft_core.commands.status import result_of, result_text
 from vrft_core.commands.telling import INTERRUPTED, Narrator, ahead, result
 from vrft_core.commands.texts import one_line, seconds, short
 from vrft_core.outcomes import outcome, outcome_noted
@@ -130,20 +131,24 @@ def test_the_result_fits_the_terminal_and_says_where_and_what_next(project):
     assert "vrft run lvis-mini-1shot " in text and f"vrft predict {CELL} IMAGE" in text
 
 
-def test_where_a_model_finds_nothing_a_larger_one_is_next(project):
+def test_where_a_model_finds_nothing_a_line_stands_for_the_table_and_a_larger_one_is_next(project):
     layout, params = project
     cell = params.parse_cell(CELL)
-    zero = {"m": {"value": 0.0, "low": 0.0, "high": 0.2}}
+    zero = {"m": {"value": 0.0, "low": 0.0, "high": 0.432}}
     io.write_json(
         layout.report(cell) / "metrics.json",
         {"verdict": {"metric": "m", "title": "M", "headline": "The model finds nothing.", "nothing": True},
-         "columns": [["m", "m"]], "models": {model: zero for model in ("base", "sft", "rft")},
+         "columns": [["m", "the metric"]], "models": {model: zero for model in ("base", "sft", "rft")},
+         "measured": {"images": 15},
          "differences": {pair: zero for pair in ("rft-sft", "rft-base", "sft-base")}},
     )  # fmt: skip
 
-    said = result(layout, cell, 72)[-1]
-    assert said.startswith("Next:   vrft add lvis --recipe qwen2-vl-2b-lora --shots 1   a larger model")
-    assert said.split()[5] in params.recipes
+    said = result(layout, cell, 160)
+    assert said[2].startswith("the metric is 0.0 points of 100 for all three models. 15 images cannot say more: ")
+    assert not any(line.startswith("RFT − SFT") for line in said)
+    assert said[-1].startswith("Next:   vrft add lvis --recipe qwen2-vl-2b-lora --shots 1   a larger model")
+    assert said[-1].split()[5] in params.recipes
+    assert result_text(result_of(layout, cell)) == "0.0 before and after training: no model finds anything"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Stages:
     """Starts `vrft stage` in a project where each waits for a lock that the test holds."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.variables, self.keeper = root, {}, 0
+        self.root, self.variables, self.keeper, self.heavy = root, {}, 0, 0
 
     def start(self, **variables: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "vrft_core.cli", "--root", str(self.root), "stage", "few_shot", "--cell", CELL]
@@ -74,7 +74,8 @@ def project(root: Path) -> Iterator[Stages]:
     before, found = children(os.getpid()), Stages(root)
     with exclusive(lock_file(Layout(root), Cell("mini", "lvis", 1, 0), "few_shot"), "it"), warm.kept() as variables:
         found.variables = variables
-        (found.keeper,) = set(children(os.getpid())) - set(before)
+        new = set(children(os.getpid())) - set(before)
+        found.heavy, found.keeper = (next(pid for pid in new if variables[one] in mapped(pid)) for one in warm.PLACES)
         yield found
 
 
@@ -141,23 +142,36 @@ def test_it_declines_where_a_variable_is_another(tmp_path):
         alone.stderr.close()
 
 
+def test_a_stage_without_a_model_waits_for_no_import_of_one(tmp_path):
+    with project(tmp_path) as stages:
+        os.kill(stages.heavy, signal.SIGSTOP)  # as busy as can be
+        process, fork = stages.forked()
+        assert not any(name in Path(f"/proc/{fork}/maps").read_text() for name in ("libtorch", "mlflow"))
+        process.kill()
+        wait(lambda: not lives(fork))
+        process.wait()
+        process.stderr.close()
+        os.kill(stages.heavy, signal.SIGCONT)
+
+
 def test_it_ends_with_who_kept_it_once_its_forks_have(tmp_path):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     lock = lock_file(Layout(tmp_path), Cell("mini", "lvis", 1, 0), "few_shot")
     program = (
         "import subprocess, sys; from vrft_core import warm\n"
         "with warm.kept() as variables:\n"
-        "    print(variables[warm.PLACE], flush=True); sys.stdin.read()\n"
+        "    print(variables[warm.LIGHT_PLACE], flush=True); sys.stdin.read()\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     owner = subprocess.Popen(
         [sys.executable, "-c", program], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     place = owner.stdout.readline().strip()
-    (keeper,) = children(owner.pid)
-    assert "vrft_core.cli.forking" in mapped(keeper)
+    both = children(owner.pid)
+    (keeper,) = [pid for pid in both if place in mapped(pid)]
+    assert len(both) == 2 and all("vrft_core.cli.forking" in mapped(pid) for pid in both)
     running = Stages(tmp_path)
-    running.variables, running.keeper = {"PYTHONPATH": str(ROOT), warm.PLACE: place}, keeper
+    running.variables, running.keeper = {"PYTHONPATH": str(ROOT), warm.LIGHT_PLACE: place}, keeper
     with exclusive(lock, "it"):
         process, fork = running.forked()
         owner.kill()
@@ -165,7 +179,7 @@ def test_it_ends_with_who_kept_it_once_its_forks_have(tmp_path):
         time.sleep(0.5)
         assert lives(fork) and lives(process.pid), "a stage goes on"
     assert process.wait(60) == 2, "there are no raw data"
-    wait(lambda: not lives(keeper))
+    wait(lambda: not any(map(lives, both)))
     assert not Path(place).parent.exists()
     assert not is_held(lock)
     for stream in (process.stderr, owner.stdin, owner.stdout):

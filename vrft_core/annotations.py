@@ -4,7 +4,8 @@
 xyxy pixels. Reading other people's files belongs to `sources`.
 """
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,24 @@ SPLITS = ("train", "val", "eval")
 def frequency(image_count: int) -> Frequency:
     """LVIS's letter for a category found in this many training images: r 1-10, c 11-100, f more."""
     return "r" if image_count <= 10 else "c" if image_count <= 100 else "f"
+
+
+def counted(categories: Iterable[dict], rows: Iterable[dict]) -> list[dict]:
+    """Category rows with LVIS's counts and letter over these annotation rows."""
+    images, boxes = defaultdict[int, set[int]](set), Counter[int]()
+    for row in rows:
+        images[row["category_id"]].add(row["image_id"])
+        boxes[row["category_id"]] += 1
+    counts = {i: len(found) for i, found in images.items()}
+    return [
+        row
+        | {
+            "frequency": frequency(counts.get(row["id"], 0)),
+            "image_count": counts.get(row["id"], 0),
+            "instance_count": boxes[row["id"]],
+        }
+        for row in categories
+    ]
 
 
 def spoken(category: dict) -> list[str]:

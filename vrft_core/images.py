@@ -36,9 +36,7 @@ _PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr")
 
 
 class SizeMismatch(InputError):
-    """An image has neither way up the size that its annotations give. `turned`: it has its width and height swapped."""
-
-    turned = False
+    """An image has neither way up the size that its annotations give."""
 
 
 def open_rgb(path: Path, listed: Size | None = None, content: bytes | None = None) -> Image.Image:
@@ -125,13 +123,12 @@ def _chosen(stored: Size, upright: Size, listed: Size | None, path: Path) -> Siz
     if listed == stored:
         return stored
     also = f" upright and {stored[0]}x{stored[1]} as stored" if stored != upright else ""
-    mismatch = SizeMismatch(
+    turned = "turn the image or its boxes: no EXIF rotation does"
+    raise SizeMismatch(
         path,
         f"is {upright[0]}x{upright[1]}{also}, but {listed[0]}x{listed[1]} in the annotations",
-        "correct width and height there, or replace the file",
+        turned if listed == upright[::-1] else "correct width and height there, or replace the file",
     )
-    mismatch.turned = listed == upright[::-1]
-    raise mismatch
 
 
 def _in_frame(image: Image.Image, path: Path, listed: Size | None) -> Image.Image:

@@ -61,11 +61,21 @@ def exclusive(path: Path, what: str, remove: bool = False) -> Iterator[Lock]:
 
 
 @contextlib.contextmanager
-def any_of(paths: Sequence[Path], what: str) -> Iterator[Lock]:
-    """Hold one of the lock files; wait, with a line, while other processes hold all of them."""
-    with _taken(paths, what) as lock:
-        lock.held_by(os.getpid(), command_line())
-        yield lock
+def some_of(paths: Sequence[Path], count: int, what: str) -> Iterator[list[Lock]]:
+    """Hold `count` of the lock files; wait, with a line, while other processes hold too many.
+
+    One collects at a time, the others wait in line: none waits for what another one waits with, and who needs many is
+    not for ever overtaken by those that need few.
+    """
+    turn = paths[0].with_suffix(".turn")
+    with contextlib.ExitStack() as held:
+        locks: list[Lock] = []
+        with exclusive(turn, what):
+            while len(locks) < count:
+                mine = [lock.file.name for lock in locks]
+                locks.append(held.enter_context(_taken([path for path in paths if str(path) not in mine], what)))
+                locks[-1].held_by(os.getpid(), command_line())
+        yield locks
 
 
 @contextlib.contextmanager

@@ -4,9 +4,12 @@ Signals reach the main thread alone, and an exception raised in a thread from ou
 log's. So who waits asks, at each pause, whether to go on.
 """
 
+import subprocess
 import threading
 import time
+from collections.abc import Sequence
 
+EVERY = 0.2  # seconds between looks, where something else is waited for
 _of_thread = threading.local()
 
 
@@ -23,3 +26,27 @@ def pause(seconds: float) -> None:
     elif told.wait(seconds):
         told.clear()
         raise error
+
+
+def answer(command: Sequence[str], seconds: float, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Like `subprocess.run` with its output captured, `given` on its standard input; the wait for it is a pause.
+
+    A command whose wait is ended is killed, and one that takes longer: subprocess.TimeoutExpired.
+    """
+    until, put = time.monotonic() + seconds, given or None
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe if given else subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+        try:
+            while True:
+                try:
+                    out, error = process.communicate(put, timeout=EVERY)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() > until:
+                        raise
+                else:
+                    return subprocess.CompletedProcess(command, process.returncode, out, error)
+                put = None  # what is not read yet is kept
+                pause(0)
+        except BaseException:
+            process.kill()
+            raise

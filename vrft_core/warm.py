@@ -1,7 +1,8 @@
 """Stages as forks of one process that has imported PyTorch, transformers and MLflow; `vrft run`, `make demo` keep one.
 
-Their imports cost eight CPU seconds a stage, more than a small stage computes. This is the side that asks; the process
-that forks is `cli.forking`. `vrft stage` stays what DVC started and waits for its fork: signals go on to it, it ends as
+Their imports cost eight CPU seconds a stage, more than a small stage computes. A second process forks the stages that
+need none of them, so that these never wait for an import. This is the side that asks; the process that forks is
+`cli.forking`. `vrft stage` stays what DVC started and waits for its fork: signals go on to it, it ends as
 the fork ends, and the fork is killed when it is. Where there is no such process, or it declines, the stage runs in
 `vrft stage` itself.
 """
@@ -22,7 +23,8 @@ from types import FrameType
 import vrft_core
 from vrft_core import machine
 
-PLACE = "VRFT_WARM"  # an environment variable: the socket
+PLACE, LIGHT_PLACE = PLACES = "VRFT_WARM", "VRFT_WARM_LIGHT"  # environment variables: the sockets
+LIGHT = ("raw", "few_shot", "prompts", "study", "comparison")  # stages without a model and without MLflow
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 OWN = ("VRFT_ACCELERATE", "RANK")  # a training over several processes starts them by itself
 # Beginnings of variables that DVC, Dagster or a shell set for a command, and of ours, which are read when needed
@@ -35,20 +37,28 @@ Told = tuple[dict, list[int]]  # a request, and the three files of the process t
 
 @contextlib.contextmanager
 def kept() -> Iterator[dict[str, str]]:
-    """Keep such a process; yields variables for the environment of processes that start stages.
+    """Keep such processes; yields variables for the environment of processes that start stages.
 
-    It imports nothing before a stage asks. When the block ends, or this process, it ends as soon as its forks have.
+    They import nothing before a stage asks. When the block ends, or this process, each ends as soon as its forks have.
     """
     # a process that has looked at a GPU cannot be forked
     able = sys.platform == "linux" and hasattr(os, "pidfd_open") and not machine.has_gpu()
-    started = _started() if able else None
+    with contextlib.ExitStack() as started:
+        found = {name: started.enter_context(_kept()) for name in PLACES} if able else {}
+        yield {name: str(place) for name, place in found.items() if place}
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[Path | None]:
+    """One of them, by its socket."""
+    started = _started()
     if started is None:
-        yield {}
+        yield None
         return
     process, place = started
     assert process.stdin
     try:
-        yield {PLACE: str(place)}
+        yield place
     finally:
         process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -80,7 +90,7 @@ def _started() -> tuple[subprocess.Popen, Path] | None:
 def stage(name: str, arguments: Sequence[str]) -> int | None:
     """Run `vrft` with these arguments, which run the stage `name`, as a fork; its exit status, None where it must run
     here. A fork that a signal ended ends this process by the same signal."""
-    place = os.environ.get(PLACE)
+    place = os.environ.get(LIGHT_PLACE if name in LIGHT else PLACE)
     if not place or any(one in os.environ for one in OWN):
         return None
     with socket.socket(socket.AF_UNIX) as line, line.makefile("rb") as answers:

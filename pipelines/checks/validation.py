@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vrft_core.pauses import pause
+
 COLUMNS = ("column", "column_A", "column_B")
 ONE = threading.Lock()  # great_expectations has one current context a process
 
@@ -48,6 +50,7 @@ def _validate(frames: dict[str, pd.DataFrame], suites: dict, pages: Path | None)
     source = context.data_sources.add_pandas("frames")
     verdicts = {}
     for name, expectations in suites.items():
+        pause(0)  # a run that is interrupted does not wait for the next one
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=expectations))
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))

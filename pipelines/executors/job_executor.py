@@ -264,7 +264,7 @@ class Watch:
             while now or time.monotonic() < deadline:
                 if id not in self._insist(lambda: self.place.find(self.name)):
                     return
-                time.sleep(jobs.EVERY / 2)
+                pause(jobs.EVERY / 2)
 
     def _settle(self) -> None:
         if (self.record.folder / RECORD).exists():

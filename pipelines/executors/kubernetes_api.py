@@ -9,6 +9,7 @@ import subprocess
 from urllib.parse import urlencode
 
 from pipelines.executors.jobs import Unreachable
+from vrft_core.pauses import answer
 
 TIMEOUT = 10  # seconds a request may take
 SERVER_SAID = re.compile(r"Error from server \((?P<reason>\w+)\): (?P<message>.*)", re.DOTALL)
@@ -92,9 +93,7 @@ def _ask(verb: str, path: str, body: dict | None = None) -> dict:
 def _kubectl(verb: str, path: str, body: dict | None = None) -> bytes:
     command = ["kubectl", verb, "--raw", path, *(["-f", "-"] if body else [])]
     try:
-        done = subprocess.run(
-            command, input=json.dumps(body).encode() if body else None, capture_output=True, timeout=TIMEOUT
-        )
+        done = answer(command, TIMEOUT, json.dumps(body).encode() if body else b"")
     except FileNotFoundError:
         raise Denied("NoClient", "the program kubectl is not installed") from None
     except subprocess.TimeoutExpired:

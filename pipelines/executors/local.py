@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -21,9 +22,10 @@ import dagster as dg
 
 from pipelines.children import ends_with_parent
 from pipelines.executors.failures import LINES_SHOWN, own_failure
-from pipelines.executors.room import at_once, places
+from pipelines.executors.pipes_files import FileMessages
+from pipelines.executors.room import needed, parts
 from pipelines.executors.work import Work
-from vrft_core.locks import Lock, any_of, command_line
+from vrft_core.locks import Lock, command_line, some_of
 from vrft_core.pauses import pause
 
 SECONDS_TO_STOP = 20  # enough for a training step and its checkpoint
@@ -32,8 +34,8 @@ LINES_WAITING = 1000  # for Dagster's log, which may be slower than the process
 
 
 class LocalExecutor(dg.PipesClient):
-    """`lock`: a file that lets one command run at a time, or as many as the CPUs and the memory of a machine without
-    a GPU serve; whichever run they belong to."""
+    """`lock`: a file that lets one command run at a time, or with more of them beside it, as many as the CPUs and the
+    memory of a machine without a GPU serve; see `room`."""
 
     def __init__(self, root: Path, lock: Path | None = None) -> None:
         self.root, self.lock = root, lock
@@ -41,11 +43,12 @@ class LocalExecutor(dg.PipesClient):
     def run(self, *, context: dg.AssetExecutionContext, work: Work) -> dg.PipesClientCompletedInvocation:
         """See `Executor.run`. Of `resources` only the memory counts here, and no `inputs`."""
         with (
-            self._place(work) as lock,
+            self._place(work) as locks,
+            tempfile.TemporaryDirectory() as folder,
             dg.open_pipes_session(
                 context=context,
                 context_injector=dg.PipesTempFileContextInjector(),
-                message_reader=dg.PipesTempFileMessageReader(),
+                message_reader=FileMessages(Path(folder) / "messages"),  # read at the end: no thread that polls
             ) as session,
         ):
             work.prepare()
@@ -60,9 +63,9 @@ class LocalExecutor(dg.PipesClient):
                 # Should this process be killed, the command ends as well, with a last checkpoint where it trains;
                 # until it has ended it holds the lock.
                 preexec_fn=ends_with_parent(),
-                pass_fds=(lock.fileno(),) if lock else (),
+                pass_fds=[lock.fileno() for lock in locks],
             )
-            if lock:
+            for lock in locks:
                 lock.held_by(process.pid, f"{shlex.join(work.command)}, started by {command_line()}")
             last_lines: deque[str] = deque(maxlen=LINES_SHOWN)
             said = cast(BufferedReader, process.stderr)
@@ -85,12 +88,13 @@ class LocalExecutor(dg.PipesClient):
         work.commit()
         return dg.PipesClientCompletedInvocation(session, metadata=cost)
 
-    def _place(self, work: Work) -> AbstractContextManager[Lock | None]:
+    def _place(self, work: Work) -> AbstractContextManager[list[Lock]]:
         """Held while the command runs."""
         if not self.lock:
-            return nullcontext()
-        count = at_once(work.threads, work.resources.memory_mb)
-        return any_of(places(self.lock, count), f"{count} stages at a time" if count > 1 else "one GPU stage at a time")
+            return nullcontext([])
+        every, count = parts(self.lock), needed(work.threads, work.resources.memory_mb)
+        what = f"{count} of {len(every)} CPUs" if count < len(every) else "one GPU stage at a time"
+        return some_of(every, count, what)
 
 
 def _ended(process: subprocess.Popen) -> resource.struct_rusage:

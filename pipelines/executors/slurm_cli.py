@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.executors.jobs import Refused, Unreachable
+from vrft_core.pauses import answer
 
 PATIENCE = 60  # seconds for one command; Slurm's own retry within that
 AWAY = re.compile(
@@ -103,11 +104,13 @@ class SlurmCli:
         """Raises Unreachable when the controller or the login node does not answer."""
         words = ["ssh", "-o", "BatchMode=yes", self.ssh, shlex.join(command)] if self.ssh else list(command)
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+            found = answer(words, PATIENCE)
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{shlex.join(command)}: no answer within {PATIENCE} s") from None
         except FileNotFoundError:
             raise Refused(f"there is no program {words[0]!r} here; install it, or set VRFT_SLURM_SSH") from None
+        texts = (said.decode("utf-8", "replace") for said in (found.stdout, found.stderr))
+        done = subprocess.CompletedProcess(words, found.returncode, *texts)
         away = done.returncode and (AWAY.search(done.stderr) or (self.ssh and done.returncode == SSH_FAILED))
         if away:
             raise Unreachable(done.stderr.strip())

@@ -50,17 +50,19 @@ class StageName(click.ParamType):
 @click.option("--gpu", default="h100", help="h100, h200, a100, l40s or rtx4090.")
 @click.option("--gpus", type=int, default=1, metavar="N", help="How many.")
 @click.option("--sharded", is_flag=True, help="Spread weights and optimizer over the GPUs (ZeRO-3, FSDP).")
-def plan(project: Project, cell: str, gpu: str, gpus: int, sharded: bool) -> None:
+def plan(project: Project, cell: str, gpu: str, gpus: int, sharded: bool) -> int:
     """Estimate what training costs: memory, FLOPs, time. Loads nothing.
 
-    CELL may also be a recipe's name, or a cell that the grid does not list yet.
+    CELL may also be a recipe's name, or a cell that the grid does not list yet. Ends with status 1 if it does not
+    fit in the GPU's memory.
     """
     from vrft_core.cell import Cell
     from vrft_core.commands.plan import plan as estimate
 
-    click.echo(
-        estimate(project.params, Cell.parse(cell, list(project.params.recipes)), gpu, gpus, sharded, project.root)
-    )
+    known = Cell.parse(cell, list(project.params.recipes))
+    text, fits = estimate(project.params, known, gpu, gpus, sharded, project.root)
+    click.echo(text)
+    return int(not fits)
 
 
 @experiments.command()
@@ -135,9 +137,11 @@ def stage(project: Project, stage: str, cell: str, as_json: bool) -> None:
     again = ["--root", str(project.root), "stage", stage, "--cell", cell, *(["--json"] if as_json else [])]
     if (status := warm.stage(stage, again)) is not None:
         raise SystemExit(status)
+    from vrft_core.cli.output import outlives_its_reader
     from vrft_core.commands.texts import one_line
     from vrft_core.stages import run_stage
 
+    outlives_its_reader()
     if stage in ("sft", "rft") and "VRFT_ACCELERATE" in os.environ and "RANK" not in os.environ:
         _over_processes(project.root, stage, cell)
     found = project.cell(cell)

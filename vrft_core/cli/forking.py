@@ -29,7 +29,6 @@ LATER = {
     "report": ("matplotlib.figure", "matplotlib.backends.backend_svg"),
     "study": ("matplotlib.figure", "matplotlib.backends.backend_svg"),
 }  # fmt: skip
-WITHOUT_MLFLOW = ("raw", "few_shot", "prompts", "study", "comparison")
 
 
 class HasFileno(Protocol):
@@ -133,7 +132,7 @@ def load(stage: str) -> None:
     for name in (module_of(stage), *LATER.get(stage, ())):
         with contextlib.suppress(Exception):
             import_module(name)
-    if stage not in WITHOUT_MLFLOW:
+    if stage not in warm.LIGHT:
         with contextlib.suppress(Exception):
             tracking.load()
 
@@ -149,7 +148,8 @@ def become(asked: dict, files: list[int], parent: int) -> None:
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["variables"])
-    del os.environ[warm.PLACE]
+    for name in warm.PLACES:
+        os.environ.pop(name, None)
     sys.argv = ["vrft", *asked["arguments"]]
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     for stream in (sys.stdout, sys.stderr):

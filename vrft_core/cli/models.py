@@ -80,12 +80,14 @@ def predict(
         print_json({"output": str(output), **found})
     else:
         about = f"{_counted(found['questions'], 'question')} about {_counted(found['images'], 'image')}"
-        click.echo(f"{output}: {_drawn(found) if drawn else 'answers to'} {about}")
+        click.echo(
+            "\n".join([f"{output}: {_drawn(found) if drawn else 'answers to'} {about}", *found.get("undrawn", [])])
+        )
 
 
 def _drawn(found: dict) -> str:
     if not found["marks"]:
-        return "nothing found, so nothing is drawn:"
+        return "nothing found, nothing drawn on the copy:"
     others = found["marks"] - found["boxes"]
     parts = [(found["boxes"], "box", "boxes"), (others, "answer without a box", "answers without a box")]
     named = " and ".join(_counted(count, one, several) for count, one, several in parts if count)
@@ -301,6 +303,7 @@ def serve(project: Project, cell: str, port: int) -> None:
     A page on this machine alone: drop an image, type categories, see boxes, confidence and thinking of base, SFT and
     RFT. Ctrl-C ends it.
     """
+    click.echo(f"{cell}: starting the page", err=True)
     from vrft_core.commands.serve import serve as answer
 
     answer(project.layout, project.params, project.cell(cell, "cell"), port)

@@ -88,7 +88,7 @@ def track(project: Project, resend: bool, rebuild: bool) -> None:
 
 
 @operations.command()
-@click.option("--days", type=click.FloatRange(0), default=14, metavar="N", help="Keep what was touched since.")
+@click.option("--days", type=click.FloatRange(0), default=14, metavar="N", help="Keep the last N days.")
 @click.option("--yes", is_flag=True, help="Remove it. Without this, nothing is removed.")
 @as_json
 def gc(project: Project, days: float, yes: bool, as_json: bool) -> None:

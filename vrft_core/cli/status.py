@@ -8,6 +8,7 @@ import click
 
 from vrft_core.cli.costs import cost_table, cost_text
 from vrft_core.commands.status import FAILED, FRESH, MADE, NEVER, RUNNING, STALE, Status, result_text
+from vrft_core.commands.telling import WIDEST
 
 MARKS = {
     FRESH: ("●", "green"), MADE: ("●", None), STALE: ("○", "yellow"), RUNNING: ("▶", "cyan"), FAILED: ("✗", "red"),
@@ -53,7 +54,7 @@ def _with_result(line: str, used: int, row: Status) -> str:
     if not text or row.result is None:
         return line
     text = f"{row.result['title']} {text}"
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
     return f"{line}  {text}" if used + 2 + len(text) <= room else f"{line}\n    {text}"
 
 

@@ -10,12 +10,10 @@ from typing import Any
 from vrft_core import io, yaml_edit, yaml_text
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands import paper
-from vrft_core.commands.grid_text import own_benchmarks, with_cells, without_cells
-from vrft_core.commands.status import OF_A_CELL
+from vrft_core.commands.grid_text import examples, own_benchmarks, with_cells, without_cells
+from vrft_core.commands.status import running
 from vrft_core.errors import InputError
-from vrft_core.locks import is_held
 from vrft_core.params import Nightly, Params
-from vrft_core.stages import SCOPES, lock_file
 from vrft_core.tasks import settings_models
 
 DEFAULT = "mini"
@@ -68,8 +66,8 @@ def remove(
     `name`: a benchmark, the key of a cell or study, `paper`, or `comparisons`: of all recipes compared with others.
 
     Recipe, shots and seeds narrow the choice where they are given. Where a benchmark of the user's own data is named
-    alone, its entry goes, too. Files stay. Returns lines that say what was removed; raises InputError where nothing is
-    meant.
+    alone, its entry goes, too, and the sheet that `vrft init` drew; all other files stay. Returns lines that say what
+    was removed; raises InputError where nothing is meant.
     """
     path = root / "params.yaml"
     text = yaml_text.read(path)
@@ -95,20 +93,15 @@ def remove(
     left = [cell for cell in params.cells() if cell not in gone]
     text = yaml_edit.remove(without_cells(text, params, gone, left), ("benchmarks",), whole)
     _replace(path, params, text, left, whole)
+    for benchmark in whole:
+        examples(root, benchmark).unlink(missing_ok=True)
     lines = _told(path, "removed", gone) if gone else []
-    now = ", ".join(_running(root, gone))
+    now = ", ".join(running(Layout(root), gone))
     lines += [f"warning: running now: {now}; a run of a removed cell fails at its next stage"] if now else []
     lines += [f"{path}: removed benchmark {name}; your images stay, `vrft init` adds them again"] if whole else []
     emptied = {cell.benchmark for cell in gone} - {cell.benchmark for cell in left} - set(whole)
     lines += [f"benchmark {kept} stays; to remove it: vrft remove {kept}" for kept in own if kept in emptied]
     return [*lines, "what was made stays under data/, models/, runs/ and reports/"]
-
-
-def _running(root: Path, cells: Iterable[Cell]) -> list[str]:
-    """Stages of these cells that run now."""
-    layout = Layout(root)
-    stages = dict.fromkeys((name, cell.at(SCOPES[name])) for cell in cells for name in OF_A_CELL)
-    return [f"{name}@{own.key}" for name, own in stages if is_held(lock_file(layout, own, name))]
 
 
 def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, seed: int) -> Cell:
@@ -123,14 +116,14 @@ def _cell(params: Params, path: Path, benchmark: str, recipe: str, shots: int, s
     remedy = f"take {', '.join(able)}" if able else "no recipe does"
     kind = row.kind(how.data)
     if kind is None:
-        problem = f"recipe {recipe} wants {how.data} data, and benchmark {benchmark} has none"
+        problem = f"recipe {recipe} needs {how.data} data, and benchmark {benchmark} has none"
         raise InputError(path, problem, remedy)
     if how.few_shot.published and not row.published:
         sets = [name for name, other in params.benchmarks.items() if other.published and other.task == row.task]
-        problem = f"recipe {recipe} takes few-shot sets that their authors published, and {benchmark} is none"
+        problem = f"recipe {recipe} takes published few-shot sets, and {benchmark} has none"
         raise InputError(path, problem, f"take {', '.join(sets) or 'another recipe'}")
     if row.task not in how.tasks:
-        problem = f"recipes.{recipe}.tasks says nothing of {row.task}, the task of {benchmark}"
+        problem = f"recipes.{recipe}.tasks has no block {row.task}, the task of {benchmark}"
         raise InputError(path, problem, remedy)
     cell = Cell(recipe, benchmark, shots, seed, data=kind)
     if Cell.parse(cell.key, list(params.recipes)) != cell:
@@ -160,7 +153,7 @@ def _to_compare(params: Params, path: Path, seeds: Sequence[int]) -> list[tuple[
     if not found:
         others = ", ".join(dict.fromkeys(params.comparisons.values())) or "none"
         raise InputError(
-            path, f"comparisons: the grid has no cell, with such a seed, of what others are compared with: {others}",
+            path, f"comparisons: the grid has no cell with these seeds of the recipes to compare with: {others}",
             "add those first: vrft add BENCHMARK --recipe RECIPE",
         )  # fmt: skip
     return found

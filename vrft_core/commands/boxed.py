@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from vrft_core import io, lettering
 from vrft_core.images import open_rgb
+from vrft_core.lettering import Letters
 
 COLOURS = ("#d1495b", "#00798c", "#edae49", "#66a182", "#6a4c93", "#f4713f", "#2e4057", "#8d96a3")
 MOST = 100  # boxes drawn in one image
@@ -42,19 +43,19 @@ def lines(file_name: str, asked: str, marks: Sequence[Mark]) -> list[str]:
     return said
 
 
-def draw(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+def draw(image: Image.Image, marks: Sequence[Mark], letters: Letters | None = None) -> Image.Image:
     """A copy of an RGB image with each mark's box and caption; marks of one label share a colour.
 
     Captions without a box stand in the upper left corner, one under the other.
     """
-    drawn = image.copy()
+    drawn, letters = image.copy(), letters or Letters()
     pen = ImageDraw.Draw(drawn)
     unit = max(max(image.size) / 400, 1.0)
-    font = lettering.font(round(11 * unit))
     colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(dict.fromkeys(m.label for m in marks))}
     top = 0.0
     for mark in marks[:MOST]:
-        text, colour = _printable(caption(mark)), colours[mark.label]
+        text, colour = letters.text(_printable(caption(mark))), colours[mark.label]
+        font = lettering.font(round(11 * unit), text)
         width, height = pen.textlength(text, font=font) + 6 * unit, 15 * unit
         x, y = 0.0, top
         if mark.box is not None:
@@ -75,6 +76,7 @@ def write_boxed(
     marks: Sequence[Sequence[Mark]],
     paths: Mapping[int, Path],
     place: Callable[[str], Path],
+    letters: Letters,
 ) -> list[Path]:
     """Draw every image that was asked about, with the marks of all its rows.
 
@@ -91,7 +93,7 @@ def write_boxed(
         path = place(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        draw(open_rgb(paths[image]), by_image[image]).save(temporary, format=FORMATS[path.suffix.lower()])
+        draw(open_rgb(paths[image]), by_image[image], letters).save(temporary, format=FORMATS[path.suffix.lower()])
         io.replace(temporary, path)
         written.append(path)
     return written

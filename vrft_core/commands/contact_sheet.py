@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from vrft_core import io, lettering
 from vrft_core.annotations import xyxy
 from vrft_core.images import open_rgb
+from vrft_core.lettering import Letters
 from vrft_core.sources.folders import Source
 
 TILE, LINE, SIDE = 320, 18, 3  # pixels of an image's place and of a line below it; images in a row
@@ -23,17 +24,22 @@ COLOURS = (
 MOST = 40  # labels of one image that are drawn
 
 
-def draw(path: Path, source: Source, categories: Collection[str] | None = None) -> None:
-    """Write `sheet` as a PNG."""
+def draw(path: Path, source: Source, categories: Collection[str] | None = None) -> list[str]:
+    """Write `sheet` as a PNG; returns lines on what could not be drawn (`lettering.Letters`)."""
+    letters = Letters()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
-    sheet(source.data, source.contents, categories).save(temporary, "PNG")
+    sheet(source.data, source.contents, categories, letters).save(temporary, "PNG")
     temporary.replace(path)
     io.flush(path)
+    return letters.lines()
 
 
 def sheet(
-    data: Mapping[str, Any], contents: Mapping[int, Path | bytes], categories: Collection[str] | None = None
+    data: Mapping[str, Any],
+    contents: Mapping[int, Path | bytes],
+    categories: Collection[str] | None = None,
+    letters: Letters | None = None,
 ) -> Image.Image:
     """Labelled images, spread over the list of them, each label in its box's colour.
 
@@ -41,6 +47,7 @@ def sheet(
     labels are drawn, without it all.
     """
     names = {c["id"]: c["name"] for c in data["categories"] if categories is None or c["name"] in categories}
+    letters = letters or Letters()
     rows: dict[int, list[dict]] = {image["id"]: [] for image in data["images"]}
     for row in data["annotations"]:
         if row["category_id"] in names:
@@ -48,7 +55,7 @@ def sheet(
     labelled = [image for image in data["images"] if rows[image["id"]]]
     count = min(SIDE * SIDE, len(labelled))
     chosen = [labelled[number * len(labelled) // count] for number in range(count)]
-    tiles = [_tile(image, rows[image["id"]], contents[image["id"]], names) for image in chosen]
+    tiles = [_tile(image, rows[image["id"]], contents[image["id"]], names, letters) for image in chosen]
     heights = [max(tile.height for tile in tiles[start : start + SIDE]) for start in range(0, count, SIDE)]
     whole = Image.new("RGB", (SIDE * TILE, sum(heights)), "white")
     for number, tile in enumerate(tiles):
@@ -56,13 +63,13 @@ def sheet(
     return whole
 
 
-def _tile(image: dict, rows: list[dict], content: Path | bytes, names: dict[int, str]) -> Image.Image:
+def _tile(image: dict, rows: list[dict], content: Path | bytes, names: dict[int, str], letters: Letters) -> Image.Image:
     where = Path(image["file_name"]) if isinstance(content, bytes) else content
     shown = open_rgb(where, (image["width"], image["height"]), content if isinstance(content, bytes) else None)
     scale = min((TILE - 4) / shown.width, (TILE - 4) / shown.height)
     shown = shown.resize((max(1, round(shown.width * scale)), max(1, round(shown.height * scale))))
     said = {name: number for number, name in enumerate(dict.fromkeys(_name(row, names) for row in rows), 1)}
-    words = _legend(list(said), Path(image["file_name"]).name)
+    words = _legend([letters.text(name) for name in said], letters.text(Path(image["file_name"]).name))
     tile = Image.new("RGB", (TILE, TILE + LINE * (1 + max(line for line, *_ in words)) + 4), "white")
     left, top = (TILE - shown.width) // 2, (TILE - shown.height) // 2
     tile.paste(shown, (left, top))
@@ -78,7 +85,7 @@ def _tile(image: dict, rows: list[dict], content: Path | bytes, names: dict[int,
             pen.rectangle((x, y, x + pen.textlength(str(number), font) + 3, y + 14), colour)
             pen.text((x + 2, y), str(number), "white", font)
     for line, across, text, colour in words:
-        pen.text((across, TILE + 3 + LINE * line), text, colour, font)
+        pen.text((across, TILE + 3 + LINE * line), text, colour, lettering.font(12, text))
     return tile
 
 
@@ -92,11 +99,11 @@ def _colour(number: int) -> str:
 
 def _legend(said: list[str], file: str) -> list[tuple[int, float, str, str]]:
     """What stands below an image: line, pixels from the left, text, colour. Each label, and last the file's name."""
-    font, placed, line, x = lettering.font(12), [], 0, 4.0
+    placed, line, x = [], 0, 4.0
     for number, name in enumerate(said[:MOST], 1):
-        short = name if len(name) <= 40 else f"{name[:39]}…"
+        short = lettering.shortened(name, 40)
         text = f"{number} {short}" if len(said) > 1 else short
-        wide = font.getlength(text)
+        wide = lettering.font(12, text).getlength(text)
         if x > 4 and x + wide > TILE:
             line, x = line + 1, 4.0
         placed.append((line, x, text, _colour(number)))

@@ -9,13 +9,14 @@ from dataclasses import asdict
 
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.cell_examples import Subject
-from vrft_core.commands.checkups import data, machine, policy
+from vrft_core.commands.checkups import data, machine, parameters, policy
 from vrft_core.commands.checkups.finding import FAIL, OK, WARN, Finding
 from vrft_core.errors import InputError
 from vrft_core.params import Params
 
 Check = Callable[[Subject], Finding]
 CHECKS: dict[str, Check] = {
+    "settings": parameters.settings,
     "packages": machine.packages,
     "memory": machine.memory,
     "disk": machine.disk,

@@ -7,7 +7,6 @@ from vrft_core import yaml_edit
 from vrft_core.cell import Cell
 from vrft_core.errors import InputError
 from vrft_core.params import Params, comparison_rows
-from vrft_core.tasks import settings_models
 
 BLOCKS = ("data", "setups", "cells", "studies")
 
@@ -17,13 +16,9 @@ def own_benchmarks(params: Params) -> list[str]:
     return [name for name, row in params.benchmarks.items() if row.train or row.folder]
 
 
-def without_own(text: str, path: Path) -> str:
-    """The text of a params.yaml without benchmarks of a user's own data, and without their cells."""
-    params = Params.parse(text, path, settings_models())
-    own = own_benchmarks(params)
-    gone = [cell for cell in params.cells() if cell.benchmark in own]
-    left = [cell for cell in params.cells() if cell.benchmark not in own]
-    return yaml_edit.remove(without_cells(text, params, gone, left), ("benchmarks",), own)
+def examples(root: Path, name: str) -> Path:
+    """The sheet that `vrft init` draws of a folder that becomes the benchmark `name`."""
+    return root / "reports" / f"{name}-examples.png"
 
 
 def with_cells(text: str, params: Params, new: list[Cell]) -> str:

@@ -44,13 +44,16 @@ def init(
     untouched, for a bad name, for data that `files.read` refuses and for categories short of images.
     """
     params, cells = cells_of(root, name, recipe, shots, seeds)
-    benchmark = {
+    benchmark: dict = {
         "task": task,
         "train": _split(root, *train),
         "eval": _split(root, *evaluation),
     }
-    source = Annotations.from_dict(files.read(Benchmark.model_validate(benchmark), root).data)
-    return add_benchmark(root, params, cells, benchmark, source, categories)
+    found = files.read(Benchmark.model_validate(benchmark), root)
+    for split, digest in found.digests.items():
+        benchmark[split]["sha256"] = digest
+    source = Annotations.from_dict(found.data)
+    return [*found.remarks, *add_benchmark(root, params, cells, benchmark, source, categories)]
 
 
 def cells_of(root: Path, name: str, recipe: str, shots: int, seeds: Sequence[int]) -> tuple[Params, list[Cell]]:
@@ -115,10 +118,10 @@ def update(root: Path, name: str) -> list[str]:
     if benchmark is None or benchmark.train is None or benchmark.eval is None:
         own = sorted(own_benchmarks(params))
         raise InputError(path, f"benchmarks: {name!r} has no files of its own", f"known: {', '.join(own) or 'none'}")
-    files.read(benchmark, root)
-    text, said = path.read_text(encoding="utf-8"), []
-    for split in (benchmark.train, benchmark.eval):
-        new = files.digest(root / split.annotations)
+    found = files.read(benchmark, root)
+    text, said = path.read_text(encoding="utf-8"), found.remarks
+    for name, split in (("train", benchmark.train), ("eval", benchmark.eval)):
+        new = found.digests[name]
         text = text.replace(split.sha256, new)
         said.append(f"{split.annotations}: {'unchanged' if new == split.sha256 else 'taken as it is now'}")
     io.write_text(path, text)

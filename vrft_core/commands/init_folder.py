@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vrft_core.annotations import SPLITS, Annotations
 from vrft_core.commands import contact_sheet
+from vrft_core.commands.grid_text import examples
 from vrft_core.commands.init import add_benchmark, cells_of, stored_path
 from vrft_core.commands.init_categories import some
 from vrft_core.errors import InputError
@@ -43,13 +44,14 @@ def init_folder(
     source = Annotations.from_dict(found.data)
     benchmark: dict = {"task": task, "folder": stored}
     added = add_benchmark(root, params, cells, benchmark, source, categories)
-    sheet = root / "reports" / f"{name}-examples.png"
-    contact_sheet.draw(sheet, found, benchmark["categories"])
+    sheet = examples(root, name)
+    undrawn = contact_sheet.draw(sheet, found, benchmark["categories"])
     return [
         _found(folder, format, source, found.kind),
         *found.remarks,
         *added[:-2],
         f"look at your labels: {sheet}",
+        *undrawn,
         *added[-2:],
     ]
 

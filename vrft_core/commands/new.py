@@ -5,19 +5,20 @@ project that code is the installed package: `vrft_core` there is a link to it,
 kept out of git and renewed by `vrft run`.
 """
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import vrft_core
-from vrft_core import io, yaml_text
-from vrft_core.commands.grid_text import without_own
+from vrft_core import io
 from vrft_core.errors import InputError
 
 CODE = Path(vrft_core.__file__).parent
 LINK = "vrft_core"
+PARAMS = Path(__file__).with_name("params.yaml")  # as published; `python -m vrft_core.commands.schema` copies it here
 TEMPLATE = (
-    "params.yaml", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
+    "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore",
     ".dvc/plots/vrft_lines.json", ".dvc/plots/vrft_bars.json", "data/README.md", "dagster_home/dagster.yaml",
 )  # fmt: skip
 README = """# {name}
@@ -35,9 +36,9 @@ A vrft project. `params.yaml` says which experiments exist, `dvc.yaml` which sta
 def new(directory: Path) -> list[str]:
     """Write a project at `directory`, which must not exist or be an empty folder; returns lines that say what to do.
 
-    The folder becomes a git repository of its own with nothing committed. Benchmarks that a checkout got by `vrft init`
-    are left out. Raises InputError, and writes nothing, where
-    the place is taken or git is missing.
+    The folder becomes a git repository of its own with nothing committed. Its params.yaml is the published one, also
+    where the checkout's own was edited. Raises InputError, and writes nothing, where the place is taken or git is
+    missing.
     """
     directory = Path(directory).absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -49,14 +50,13 @@ def new(directory: Path) -> list[str]:
             target = made / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(_source() / name, target)
-        params = made / "params.yaml"
-        io.write_text(params, without_own(yaml_text.read(params), params))
+        shutil.copyfile(PARAMS, made / "params.yaml")
         with (made / ".gitignore").open("a", encoding="utf-8") as file:
             file.write(f"# The installed package; `vrft run` links it.\n/{LINK}\n")
         (made / "README.md").write_text(README.format(name=directory.name, link=LINK), encoding="utf-8")
         subprocess.run(["git", "init", "--quiet", str(made)], check=True)
         link_code(made)
-    return [f"{directory}: a new project", f"next: cd {directory} && vrft run lvis-mini-1shot-s0"]
+    return [f"{directory}: a new project", f"next: cd {os.path.normpath(directory)} && vrft run lvis-mini-1shot-s0"]
 
 
 def link_code(root: Path) -> None:

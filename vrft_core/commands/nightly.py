@@ -102,7 +102,7 @@ def compare(
     name = task.metrics.specs(settings)[0].name
     difference = found["differences"]["now-baseline"][name]
     if difference["high"] is None:
-        raise InputError("evaluation split", "no object to be found, so nothing to compare", "add evaluation images")
+        raise InputError("evaluation split", "has no object to find", "add evaluation images")
     tonight = found["models"]["now"]
     ends = ("value", "low", "high")
     return {

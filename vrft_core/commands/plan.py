@@ -28,9 +28,11 @@ TEMPLATE_TOKENS = 24  # the chat template with its default system turn
 TURNS = "<|im_start|>user\n<|vision_start|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"
 
 
-def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: Path = Path()) -> str:
-    """Markdown. `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP). `root`: the
-    project whose disk takes the checkpoints.
+def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: Path = Path()) -> tuple[str, bool]:
+    """Markdown, and whether the GPU's memory suffices.
+
+    `sharded`: weights, gradients and optimizer are spread over the GPUs (ZeRO-3, FSDP). `root`: the project whose disk
+    takes the checkpoints.
 
     Raises InputError for what cannot be run: uneven batches, a row longer than the model's context.
     """
@@ -75,6 +77,7 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: P
     lines += [f"| {part} | {memory['sft'][part]:.1f} | {memory['rft'][part]:.1f} |" for part in PARTS]
     sums = {name: at_once(parts) for name, parts in memory.items()}
     room = GPUS[gpu][2]
+    costs = work(model, recipe, sizes, gpu, gpus, total)
     lines += [
         f"| at once, of {room} | {sums['sft']:.1f} | {sums['rft']:.1f} |",
         "",
@@ -82,15 +85,28 @@ def plan(params: Params, cell: Cell, gpu: str, gpus: int, sharded: bool, root: P
         "",
         "| | SFT | RFT |",
         "|---|---|---|",
-        *_work_table(recipe, *work(model, recipe, sizes, gpu, gpus, total)),
+        *_work_table(recipe, *costs),
         "",
+        *_waits(recipe, costs, GPUS[gpu][0] * UTILISATION * gpus, gpus),
         f"Time assumes {UTILISATION:.0%} of {GPUS[gpu][0] / 1e12:.0f} TFLOP/s in training and {BANDWIDTH:.0%} of "
         f"{GPUS[gpu][1] / 1e12:.2f} TB/s in generation, or what starting the operations takes, where that is longer. "
         "FLOPs count every completion with its own prompt and image; sharing them costs less.",
         "",
         *_disk(total, trained, recipe.adapter is not None, root),
     ]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    fits = all(held <= room for held in sums.values())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)), fits
+
+
+def _waits(recipe: Recipe, costs: tuple, speed: float, gpus: int) -> list[str]:
+    """A line where SFT's time is that of starting operations: other than its FLOPs let one expect."""
+    _, done, seconds = costs
+    rows = recipe.sft.batch_size // gpus
+    micro = min(recipe.sft.micro_batch_size or rows, rows)
+    if seconds["sft"] < 2 * done["sft"] / speed or micro == rows:
+        return []
+    several = f"{rows // micro} passes of {micro} row{'s' * (micro > 1)}"
+    return [f"Most of SFT's time goes into starting operations, for {several} a step: raise sft.micro_batch_size.", ""]
 
 
 def _kind(recipe: Recipe) -> str:
@@ -198,7 +214,8 @@ def _gigabytes(count: int) -> str:
 
 def _advice(recipe: Recipe, method: str, sharded: bool) -> str:
     settings = getattr(recipe, method)
-    ways = [] if sharded or recipe.adapter else ["spread it (--sharded)"]
+    ways = [] if sharded or recipe.adapter else ["several GPUs (--gpus 8 --sharded)"]
     ways += [] if settings.gradient_checkpointing else ["gradient_checkpointing: true"]
-    ways += ["a smaller micro_batch_size", "fewer pixels"] + ([] if recipe.adapter else ["an adapter"])
+    ways += [] if settings.micro_batch_size == 1 else ["a smaller micro_batch_size"]
+    ways += ["fewer pixels"] + ([] if recipe.adapter else ["an adapter"])
     return f"What helps: {', '.join(ways)}."

@@ -18,9 +18,10 @@ from vrft_core.errors import InputError, nearest
 from vrft_core.evaluation.asking import answered
 from vrft_core.families.form import Form
 from vrft_core.images import SUFFIXES, size
+from vrft_core.lettering import Letters
 from vrft_core.params import Benchmark, Params, Recipe
 from vrft_core.policy.loading import is_adapter
-from vrft_core.sources import coco_json, files
+from vrft_core.sources import coco_json, located
 from vrft_core.tasks import Task, get_task
 from vrft_core.tasks.task import Example, Pair
 
@@ -46,7 +47,7 @@ class Request:
         """
         pairs, form = self.pairs(protocol), Form.of(self.recipe, self.recipe.tasks.get(self.task.name), self.benchmark)
         names = {image: self.annotations.images[image]["file_name"] for image, _ in pairs}
-        found = {image: files.find(self.images, name) for image, name in names.items()}
+        found = {image: located.find(self.images, name) for image, name in names.items()}
         for image, path in found.items():
             if path is None:
                 raise InputError(self.images / names[image], "no such image", "is the image folder the right one?")
@@ -182,7 +183,7 @@ def predict_lines(request: Request, protocol: str | None) -> list[str]:
 
 def predict_boxed(request: Request, protocol: str | None, output: Path) -> dict:
     """Draw the answers over the images; → {"images", "questions", "boxes" (drawn), "marks" (those, and answers that
-    have none), "files": [path]}.
+    have none), "files": [path], "undrawn": lines on letters that no font has}.
 
     `output`: the file to write for one image, or a folder, which gets an image for each one asked about, under its own
     name, and the answers themselves as `predictions.jsonl`. Raises InputError for a file and several images.
@@ -201,12 +202,13 @@ def predict_boxed(request: Request, protocol: str | None, output: Path) -> dict:
             return path if path.suffix.lower() in boxed.FORMATS else path.with_name(f"{path.name}.png")
 
         marks = [request.task.commands.marks(row, settings) for row in rows]
-        files = boxed.write_boxed(rows, marks, asked, place)
+        files = boxed.write_boxed(rows, marks, asked, place, letters := Letters())
         if not one_file:
             io.write_jsonl(output / "predictions.jsonl", rows)
     shown = [mark for found in marks for mark in found]
     counts = {"boxes": sum(mark.box is not None for mark in shown), "marks": len(shown)}
-    return {"images": len(asked), "questions": len(rows), **counts, "files": [str(path) for path in files]}
+    return {"images": len(asked), "questions": len(rows), **counts, "files": [str(path) for path in files],
+            "undrawn": letters.lines()}  # fmt: skip
 
 
 def is_image(path: Path) -> bool:

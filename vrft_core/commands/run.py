@@ -14,6 +14,7 @@ from threading import Thread
 
 from vrft_core import warm
 from vrft_core.cell import Cell, Layout
+from vrft_core.commands.checkups.parameters import refuse
 from vrft_core.commands.new import link_code
 from vrft_core.commands.run_without_dvc import reproduce
 from vrft_core.commands.telling import Narrator, ahead
@@ -21,14 +22,12 @@ from vrft_core.commands.termination import Termination, heeded
 from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, wait_for_dvc
 from vrft_core.params import Params
-from vrft_core.sources import files, folders
 from vrft_core.storage import project_folders, refuse_unwritable
-from vrft_core.tasks import get_task
 
 _SAID = (
     (re.compile(r"Running stage '(.+)'"), "running"),
     (re.compile(r"Stage '(.+)' didn't change"), "cached"),
-    (re.compile(r"Stage '(.+)' is cached"), "cached, its files put back"),
+    (re.compile(r"Stage '(.+)' is cached"), "cached, files restored"),
 )
 
 
@@ -40,12 +39,7 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     """
     if cell.scope not in ("cell", "study"):
         raise InputError(cell.key, f"is a {cell.scope}, and a cell or a study can be run", "add shots, and a seed")
-    _refuse_unknown_rewards(params, cell)
-    benchmark = params.benchmarks[cell.benchmark]
-    if benchmark.folder:
-        folders.refuse_changed(benchmark.folder, layout.root)
-    elif benchmark.train:
-        files.refuse_changed(benchmark, layout.root)
+    refuse(params, cell, layout.root)
     refuse_unwritable(project_folders(layout.root))
     link_code(layout.root)
     targets = [f"{'report' if cell.scope == 'cell' else 'study'}@{cell.key}"]
@@ -63,18 +57,6 @@ def run(layout: Layout, params: Params, cell: Cell) -> Path:
     if status:
         raise SystemExit(status)
     return layout.report(cell)
-
-
-def _refuse_unknown_rewards(params: Params, cell: Cell) -> None:
-    """Before the first stage, not when RFT begins."""
-    task = get_task(params.task(cell))
-    for name in params.task_settings(cell).rewards:
-        try:
-            task.rewards.get(name)
-        except InputError as error:
-            raise InputError(
-                f"params.yaml: recipes.{cell.recipe}.tasks.{task.name}.rewards", error.problem, error.remedy
-            ) from None
 
 
 def _repro(

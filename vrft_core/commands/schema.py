@@ -1,11 +1,14 @@
 """The JSON schema of params.yaml, for editors that complete and check it. What the models mean belongs to `params`.
 
 python -m vrft_core.commands.schema      # writes vrft_core/params/params.schema.json
+
+It also copies params.yaml to where `vrft new` takes it from.
 """
 
 import inspect
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from pydantic import BaseModel
 
 from vrft_core import io
 from vrft_core import params as models
+from vrft_core.commands import new
 from vrft_core.tasks import settings_models
 
 SAID = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)  # a field with a comment behind it
@@ -78,4 +82,5 @@ def text() -> str:
 
 if __name__ == "__main__":
     io.write_text(FILE, text())
+    shutil.copyfile(new.CODE.parent / "params.yaml", new.PARAMS)
     print(FILE)

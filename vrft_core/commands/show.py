@@ -14,6 +14,7 @@ from vrft_core import io, lettering
 from vrft_core.cell import Cell, Layout
 from vrft_core.commands.cell_examples import Subject, spread
 from vrft_core.errors import InputError
+from vrft_core.lettering import Letters
 from vrft_core.params import Params
 from vrft_core.report import drawing
 from vrft_core.report.text import printable
@@ -33,7 +34,7 @@ PAGE = """<!doctype html>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 24px; color: #1a1d21; background: #fff; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); gap: 28px; }
 svg.shown, main svg:not(.store) { display: block; width: 100%; height: auto; background: #f5f6f8; }
-svg .halo { fill: none; stroke: #000; } svg .box { fill: none; stroke: #ffd400; }
+svg .halo { fill: none; stroke: #000; } svg .box { fill: none; stroke: #ffd400; stroke-dasharray: none; }
 .store { position: absolute; }
 h2 { font-size: 1rem; margin: 8px 0 4px; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 6px; font: .82rem/1.4 ui-monospace, monospace; }
@@ -73,16 +74,17 @@ def show(layout: Layout, params: Params, cell: Cell, count: int = 9, out: Path |
     different = len(set(subject.pairs))
     images = len({image for image, _ in subject.pairs})
     title = f"{cell.key}: {len(examples)} of {different} training questions, on {images} training images"
+    letters = Letters()
     if out.suffix.lower() == ".html":
         io.write_text(out, page(title, examples, boxes))
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.with_name(f".{out.name}.new")
-        sheet(title, examples, boxes).save(temporary, "PNG")
+        sheet(title, examples, boxes, letters).save(temporary, "PNG")
         io.replace(temporary, out)
     twice = len(subject.pairs) - different
     again = f"; with repeats training has {len(subject.pairs)}" if twice else ""
-    return [f"{out}: {title}{again}" + (", boxes of the expected answer drawn" if any(boxes) else "")]
+    return [f"{out}: {title}{again}" + (", boxes of the expected answer drawn" if any(boxes) else ""), *letters.lines()]
 
 
 def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[float]]]) -> str:
@@ -92,14 +94,14 @@ def page(title: str, examples: Sequence[Example], boxes: Sequence[list[list[floa
         assert isinstance(one.image, Path)
         picture = drawing.picture(number, one.image, (one.width, one.height))
         texts = {name: printable(getattr(one, name), LONGEST) for name in ("label", "question", "answer")}
-        svg = drawing.boxes_over(picture, drawn, [], "truth", f"A training image: {texts['label']}.")
+        svg = drawing.boxes_over(picture, drawn, [], "truth", f"A training image: {texts['label']}.", SIDE)
         shown.append({**texts, "picture": picture, "svg": svg})
     return Environment(autoescape=True).from_string(PAGE).render(title=title, shown=shown)
 
 
-def sheet(title: str, examples: Sequence[Example], boxes: Sequence[list[list[float]]]) -> Image.Image:
+def sheet(title: str, examples: Sequence[Example], boxes: Sequence[list[list[float]]], letters: Letters) -> Image.Image:
     """The examples in rows of three, RGB."""
-    tiles = [_tile(one, drawn) for one, drawn in zip(examples, boxes, strict=True)]
+    tiles = [_tile(one, drawn, letters) for one, drawn in zip(examples, boxes, strict=True)]
     rows = [tiles[start : start + COLUMNS] for start in range(0, len(tiles), COLUMNS)]
     wide = max(len(row) for row in rows) * (SIDE + MARGIN) + MARGIN
     head = _text([*textwrap.wrap(title, max(LETTERS, wide // 7))], 14)
@@ -114,7 +116,7 @@ def sheet(title: str, examples: Sequence[Example], boxes: Sequence[list[list[flo
     return whole
 
 
-def _tile(example: Example, boxes: list[list[float]]) -> Image.Image:
+def _tile(example: Example, boxes: list[list[float]], letters: Letters) -> Image.Image:
     picture = example.picture()
     scale = SIDE / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
@@ -125,8 +127,8 @@ def _tile(example: Example, boxes: list[list[float]]) -> Image.Image:
         draw.rectangle(corners, outline="#ffd400", width=2)
     lines: list[str] = []
     for said in (example.label, example.question, example.answer):
-        shown = printable(said, LONGEST)
-        lines += [part for line in shown.split("\n") for part in textwrap.wrap(line, LETTERS) or [""]] + [""]
+        shown = letters.text(printable(said, LONGEST))
+        lines += [part for line in shown.split("\n") for part in lettering.wrapped(line, LETTERS)] + [""]
     text = _text(lines[:-1], 11)
     tile = Image.new("RGB", (SIDE, picture.height + 6 + text.height), "white")
     tile.paste(picture, (0, 0))
@@ -135,10 +137,10 @@ def _tile(example: Example, boxes: list[list[float]]) -> Image.Image:
 
 
 def _text(lines: list[str], size: int) -> Image.Image:
-    font = lettering.font(size)
-    wide = max((round(font.getlength(line)) for line in lines), default=1)
+    fonts = [lettering.font(size, line) for line in lines]
+    wide = max((round(font.getlength(line)) for font, line in zip(fonts, lines, strict=True)), default=1)
     image = Image.new("RGB", (max(1, wide), max(1, len(lines) * (size + 4))), "white")
     draw = ImageDraw.Draw(image)
-    for number, line in enumerate(lines):
+    for number, (font, line) in enumerate(zip(fonts, lines, strict=True)):
         draw.text((0, number * (size + 4)), line, "black", font)
     return image

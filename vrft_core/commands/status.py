@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from vrft_core.errors import InputError
 from vrft_core.locks import DVC_IS_BUSY, dvc_holders, is_held
 from vrft_core.outcomes import outcome
 from vrft_core.params import Params
-from vrft_core.report.verdict import points
+from vrft_core.report.verdict import finds_nothing, points
 from vrft_core.stages import OF_SOME, SCOPES, STAGES, lock_file, outcome_file
 
 FRESH, MADE, STALE, RUNNING, FAILED, NEVER = "fresh", "made", "stale", "running", "failed", "never"
@@ -43,9 +43,10 @@ class Status:
 def status(layout: Layout, params: Params, keys: Sequence[Cell]) -> tuple[list[Status], str]:
     """The rows of these cells and studies; and, if it is not known what is stale, the reason (else empty).
 
-    `result`: {"metric", "title", "value", "low", "high", "difference": {"value", "low", "high"}} of RFT, and of RFT
-    against SFT; shares of 1. None where there is no report. `costs`: stage → what its last result cost, see
-    `costs.latest`; `cost`: of those stages added that no other cell shares. `disk`: bytes, see `disk.of_cell`.
+    `result`: {"metric", "title", "nothing", "value", "low", "high", "difference": {"value", "low", "high"}} of RFT, and
+    of RFT against SFT; shares of 1; `nothing`: no model finds anything. None where there is no report. `costs`: stage →
+    what its last result cost, see `costs.latest`; `cost`: of those stages added that no other cell shares. `disk`:
+    bytes, see `disk.of_cell`.
     """
     stale, why = _changed(layout.root)
     return [_row(layout, params, cell, stale) for cell in keys], why
@@ -80,6 +81,12 @@ def state(layout: Layout, cell: Cell, name: str, stale: set[str] | None) -> str:
     return STALE if f"{name}@{cell.key}" in stale else FRESH
 
 
+def running(layout: Layout, cells: Iterable[Cell]) -> list[str]:
+    """`stage@key` of what runs now, of these cells' stages."""
+    stages = dict.fromkeys((name, cell.at(SCOPES[name])) for cell in cells for name in OF_A_CELL)
+    return [f"{name}@{own.key}" for name, own in stages if is_held(lock_file(layout, own, name))]
+
+
 def outputs(layout: Layout, cell: Cell, name: str) -> Path:
     """What a stage makes, or the last of it."""
     match name:
@@ -108,7 +115,8 @@ def result_of(layout: Layout, cell: Cell) -> dict | None:
         rft, difference = found["models"]["rft"][metric], found["differences"]["rft-sft"][metric]
         names = ("value", "low", "high")
         return {
-            "metric": metric, "title": found["verdict"]["title"], **{name: rft[name] for name in names},
+            "metric": metric, "title": found["verdict"]["title"],
+            "nothing": finds_nothing(found), **{name: rft[name] for name in names},
             "difference": {name: difference[name] for name in names},
         }  # fmt: skip
     except (InputError, OSError, KeyError, TypeError):
@@ -119,6 +127,8 @@ def result_text(result: dict | None) -> str:
     """`35.0 (31.2 to 38.9), RFT − SFT +0.3 (−1.6 to +2.3)`, in points of 100."""
     if result is None or result["value"] is None:
         return ""
+    if result["nothing"]:
+        return "0.0 before and after training: no model finds anything"
     text = f"{points(result['value'])} ({interval(result)})"
     gain = result["difference"]
     if gain["value"] is None:

@@ -22,7 +22,7 @@ from vrft_core.params import Params
 from vrft_core.progress import duration
 from vrft_core.report.panel import MODEL_NAMES
 from vrft_core.report.summary import pair_name
-from vrft_core.report.verdict import PAIRS, points
+from vrft_core.report.verdict import PAIRS, blank, finds_nothing, points
 from vrft_core.stages import OF_SOME, READS, STAGES, outcome_file
 
 PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, done in \S+)$")
@@ -30,6 +30,7 @@ INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
 LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
+SPOKEN = 60  # seconds: less, of some of the stages, says nothing about the whole
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
 # README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
 FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
@@ -64,7 +65,7 @@ def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[
             name == "policy" and seconds is None for (name, _), seconds in zip(new, times, strict=True)
         ):
             lines.append(f"{FIRST} Each stage shows the time it has left.")
-        elif known:
+        elif sum(known) >= SPOKEN:
             lines.append(f"At least {spoken(sum(known))}, judging by earlier runs here; some stages never ran here.")
         elif params.recipe(cell).policy.pretraining:
             lines.append(f"{USUAL} Each stage shows the time it has left.")
@@ -172,12 +173,13 @@ def result(layout: Layout, cell: Cell, width: int | None = None) -> list[str]:
     width = width or min(shutil.get_terminal_size().columns, WIDEST)
     verdict = found["verdict"]
     lines = [*textwrap.wrap(verdict["headline"], width), ""]
-    lines += _table(found, width)
+    empty = blank(found)
+    lines += textwrap.wrap(empty, width) if empty else _table(found, width)
     lines += ["", f"Report: {folder / 'report.html'}"]
     if cell.scope == "study" and (beside := layout.comparison(cell) / "metrics.json").is_file():
         compared = io.read_json(beside)
         lines += ["", *textwrap.wrap(compared["headline"], width), f"Comparison: {beside.with_name('summary.md')}"]
-    if verdict.get("nothing"):
+    if finds_nothing(found):
         add = f"vrft add {cell.benchmark} --recipe {LARGER} --shots {cell.shots}"
         lines.append(f"Next:   {add}   a larger model: docs/choose-a-model.md")
     elif cell.scope == "cell":

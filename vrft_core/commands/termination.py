@@ -89,9 +89,9 @@ def _tell(process: subprocess.Popen, by_dvc: bool) -> None:
                     told.add(one.pid)
                     with contextlib.suppress(psutil.NoSuchProcess):
                         one.terminate()
-            if not stages and not interrupted:
+            if not stages and not told and not interrupted:  # with a stage that ends so it ends itself
                 interrupted = True
-                process.send_signal(signal.SIGINT)  # it releases its locks
+                process.send_signal(signal.SIGINT)  # it releases its locks, unless that comes while it writes them
             time.sleep(EVERY)
 
 

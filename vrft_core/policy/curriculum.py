@@ -51,13 +51,12 @@ def lessons(taught: Sequence[Subject], recipe: Recipe) -> tuple[Pool, list[Lesso
     settings = recipe.policy.pretraining
     assert settings is not None
     drawn = [one.task.supervision.draw_pool(one.scenes, settings) for one in taught]
-    pool = drawn[0]
-    for more in drawn[1:]:
-        pool = pool + more
+    sizes = list(map(len, drawn))
+    pool = Pool.joined(drawn)
     first, found = 0, []
-    for one, part in zip(taught, drawn, strict=True):
+    for one, size in zip(taught, sizes, strict=True):
         found.append(one.task.supervision.lesson(pool, first, one.scenes, one.form, settings, one.share))
-        first += len(part)
+        first += size
     positive = settings.model_copy(update={"negatives": 0.0})
     one = taught[0]
     opening = one.task.supervision.lesson(pool, 0, one.scenes, one.form, positive, 1.0)

@@ -4,7 +4,7 @@ Which questions a task asks, and how careless the answers are, belongs to the ta
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -13,6 +13,8 @@ import numpy as np
 
 from vrft_core.families.frames import Box
 from vrft_core.params import Pretraining
+
+Seen = tuple[np.ndarray, Sequence[tuple[str, Box]], Any]  # what a pool holds of an image
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,29 @@ class Pool:
     def __len__(self) -> int:
         return len(self.objects)
 
-    def __add__(self, other: "Pool") -> "Pool":
-        images = np.concatenate([self.images, other.images])
-        return Pool(images, [*self.objects, *other.objects], [*self.notes, *other.notes])
+    @staticmethod
+    def of(count: int, side: int, scenes: Iterable[tuple[int, Seen, Seen]]) -> "Pool":
+        """`count` scenes and, appended, the same mirrored. Each comes with its number, in any order."""
+        images = np.empty((2 * count, side, side, 3), np.uint8)
+        objects: list[Sequence[tuple[str, Box]]] = [()] * len(images)
+        notes: list[Any] = [None] * len(images)
+        for number, *both in scenes:
+            for row, seen in zip((number, count + number), both, strict=True):
+                images[row], objects[row], notes[row] = seen
+        return Pool(images, objects, notes)
+
+    @staticmethod
+    def joined(pools: list["Pool"]) -> "Pool":
+        """All images in one pool. The list is emptied: the images are in memory once, and one part of them twice."""
+        images = np.empty((sum(map(len, pools)), *pools[0].images.shape[1:]), np.uint8)
+        objects, notes, first = [], [], 0
+        while pools:
+            part = pools.pop(0)
+            images[first : first + len(part)] = part.images
+            objects += part.objects
+            notes += part.notes
+            first += len(part)
+        return Pool(images, objects, notes)
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,12 @@ class Example:
     row: int  # of the pool
     question: str
     answer: str
+
+
+def mirrored(image: np.ndarray, objects: Sequence[tuple[str, Box]]) -> Seen:
+    """What a mirror shows, without notes."""
+    side = float(image.shape[1])
+    return image[:, ::-1], [(name, (side - x2, y1, side - x1, y2)) for name, (x1, y1, x2, y2) in objects], None
 
 
 def in_order(opening: Sequence[Lesson], lessons: Sequence[Lesson], settings: Pretraining) -> Iterator[Example]:

@@ -8,8 +8,9 @@ What is asked and answered belongs to `lessons`; the architecture to `model`.
 """
 
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -17,25 +18,25 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration, Qwen3VLVisionModel
 
-from vrft_core import io
 from vrft_core.params import Policy, Pretraining
-from vrft_core.policy.cores import cores, threads
-from vrft_core.policy.language import AnswerLoss
+from vrft_core.policy.cores import at_once, workers
+from vrft_core.policy.language import AnswerLoss, Row
 from vrft_core.policy.lessons import Lesson, Pool, dense_targets, in_order
 from vrft_core.policy.model import MERGED
 from vrft_core.policy.optimizer import Optimizer
+from vrft_core.policy.parts import Tower
 from vrft_core.policy.processor import ImageProcessor
 from vrft_core.policy.tokenizer import LIMIT
+from vrft_core.policy.unfinished import Unfinished, load, save
 from vrft_core.policy.vision import Features, encode
 from vrft_core.progress import Progress
 
 ADAM_LEARNING_RATE = 0.003  # embeddings, norms, biases; the matrices' rate is a parameter
 LOG_EVERY = 10  # steps
+VISION = "vision.safetensors"  # all weights after phase A
 NORM_IMAGES = 256  # of the pool, on which the features' size is measured
 
 Log = Callable[[int, dict[str, float]], object]
@@ -48,11 +49,12 @@ def pretrain(
     pool: Pool,
     categories: list[str],
     lessons: Sequence[Lesson],
-    checkpoint: Path,
+    kept: Path,
     log: Log = lambda step, numbers: None,
     opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
-    """Both phases, in place. Phase A is kept at `checkpoint` (safetensors) and not repeated when it is there.
+    """Both phases, in place. `kept`: a folder in which they note how far they are; called again they go on from there,
+    and end in the same weights.
 
     `categories` are those of the pool's objects, which phase A learns to see; `lessons` ask about the pool's images in
     phase B, `opening` in its first `settings.opening` steps. `log` gets some steps' numbers, named by phase. Returns
@@ -60,9 +62,9 @@ def pretrain(
     """
     settings = policy.pretraining
     assert settings, "this policy comes from the Hub"
-    with threads(cores()):
-        features = _features(model, processor, policy, pool, categories, checkpoint, log)
-    return teach_language(model, processor, settings, features, lessons, log, opening)
+    kept.mkdir(parents=True, exist_ok=True)
+    features = _features(model, processor, policy, pool, categories, kept, log)
+    return teach_language(model, processor, settings, features, lessons, kept, log, opening)
 
 
 def _features(
@@ -71,33 +73,22 @@ def _features(
     policy: Policy,
     pool: Pool,
     categories: list[str],
-    checkpoint: Path,
+    kept: Path,
     log: Log,
 ) -> Features:
     """Phase A, or what is kept of it, and what the tower then gives for the pool."""
     parameters = dict(model.named_parameters())
-    if kept := _kept(checkpoint):
+    if done := load(kept / VISION):
         with torch.no_grad():
-            for name, value in kept.items():
+            for name, value in done.items():
                 parameters[name].copy_(value)
     else:
-        align_vision(model, processor, policy, pool, categories, log)
-        temporary = checkpoint.with_suffix(".partial")
-        save_file({name: value.detach().cpu().contiguous() for name, value in parameters.items()}, temporary)
-        io.replace(temporary, checkpoint)
+        with workers(at_once(model.device)) as executor:
+            align_vision(model, processor, policy, pool, categories, kept, log, executor)
+        save(kept / VISION, parameters)
     rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
-    return Features(model.model.visual, pool.images, processor.image_processor)
-
-
-def _kept(checkpoint: Path) -> dict[str, Tensor]:
-    """What an earlier attempt kept; nothing where it is damaged: then phase A is repeated, and a line says so."""
-    if not checkpoint.is_file():
-        return {}
-    try:
-        return load_file(checkpoint)
-    except SafetensorError as error:
-        print(f"{checkpoint}: is damaged ({error}); it is made again", file=sys.stderr, flush=True)
-        return {}
+    with workers(at_once(model.device)) as executor:
+        return Features(model.model.visual, pool.images, processor.image_processor, executor)
 
 
 def align_vision(
@@ -106,9 +97,11 @@ def align_vision(
     policy: Policy,
     pool: Pool,
     categories: list[str],
+    kept: Path,
     log: Log,
+    executor: Executor,
 ) -> None:
-    """Phase A: trains the vision tower and the token embeddings."""
+    """Phase A: trains the vision tower and the token embeddings. `executor` is one of `cores.workers`."""
     settings, tokenizer, visual = policy.pretraining, processor.tokenizer, model.model.visual
     assert settings, "this policy comes from the Hub"
     embeddings = cast(nn.Embedding, model.get_input_embeddings()).weight
@@ -131,13 +124,20 @@ def align_vision(
     no_object = nn.Parameter(torch.zeros(1, device=device))
     named = [*visual.named_parameters(), ("embed", embeddings), ("no_object_embed", no_object)]
     named += [(f"head_embed.{name}", parameter) for name, parameter in heads.named_parameters()]
-    optimizer = Optimizer(named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps)
+    optimizer = Optimizer(
+        named, settings.vision_learning_rate, ADAM_LEARNING_RATE, settings.vision_steps, executor=executor
+    )
+    tower = Tower(visual, processor.image_processor, executor, parts=at_once(device))
     bins = torch.arange(len(values), device=device)
-    progress = Progress("policy: vision", settings.vision_steps)
-    for step in range(1, settings.vision_steps + 1):
+    unfinished = Unfinished(
+        kept / "vision-unfinished.safetensors", dict(named), optimizer, settings.vision_steps, generator
+    )
+    begun = unfinished.resume()
+    progress = Progress("policy: vision (then language)", settings.vision_steps, begun)
+    for step in range(begun + 1, settings.vision_steps + 1):
         rows = torch.randint(len(pool), (settings.batch_size,), generator=generator)
-        features, _ = encode(visual, pool.images[rows.numpy()], processor.image_processor)
-        features = F.normalize(features, dim=-1) * size**0.5
+        merged = tower.forward(pool.images[rows.numpy()])
+        features = F.normalize(merged, dim=-1) * size**0.5
         classes = heads[0](features) @ F.embedding(name_tokens, embeddings).T
         classes = torch.cat([classes, no_object.expand(*classes.shape[:2], 1)], -1)
         rows = rows.to(device)
@@ -156,12 +156,15 @@ def align_vision(
         near = torch.softmax(-0.5 * (distance / 1.2) ** 2, -1)
         number_loss = -(near * F.log_softmax(numbers, -1)).sum(-1).mean()
         (class_loss + number_loss).backward()
+        assert merged.grad is not None
+        tower.backward(merged.grad)
         optimizer.step()
         right = (classes[inside].argmax(-1) == target[inside]).float().mean().item()
         losses = {"loss": class_loss.item() + number_loss.item(), "category_right": right}
         progress.step(**losses)
         if step % LOG_EVERY == 0:
             log(step, {f"vision/{name}": value for name, value in losses.items()})
+        unfinished.done(step)
 
 
 @torch.no_grad()
@@ -184,6 +187,7 @@ def teach_language(
     settings: Pretraining,
     features: Features,
     lessons: Sequence[Lesson],
+    kept: Path,
     log: Log,
     opening: Sequence[Lesson] = (),
 ) -> dict[str, float]:
@@ -191,19 +195,28 @@ def teach_language(
     named = [(name, p) for name, p in model.named_parameters() if "visual" not in name]
     drawn = in_order(opening, lessons, settings)
     model.train()
-    progress = Progress("policy: language", settings.steps)
-    workers = cores() if model.device.type == "cpu" else 1
-    with threads(1), ThreadPoolExecutor(workers) as executor:
+    with workers(at_once(model.device)) as executor:
         optimizer = Optimizer(named, settings.learning_rate, ADAM_LEARNING_RATE, settings.steps, executor=executor)
         answer_loss = AnswerLoss(model, processor, features, executor)
-        for step in range(1, settings.steps + 1):
+        unfinished = Unfinished(kept / "language-unfinished.safetensors", dict(named), optimizer, settings.steps)
+        begun = unfinished.resume()
+        deque(islice(drawn, begun * settings.batch_size), maxlen=0)
+        progress = Progress("policy: language", settings.steps, begun)
+
+        def following() -> list[Row]:
+            return answer_loss.rows(list(islice(drawn, settings.batch_size)))
+
+        coming = executor.submit(following)
+        for step in range(begun + 1, settings.steps + 1):
+            rows, coming = coming.result(), executor.submit(following)
             if opening and step == settings.opening + 1:
                 print("policy: language: now all kinds of questions; the loss rises for a while", file=sys.stderr)
-            losses = answer_loss.backward(list(islice(drawn, settings.batch_size)))
+            losses = answer_loss.backward(rows)
             optimizer.step()
             progress.step(**losses)
             if step % LOG_EVERY == 0:
                 log(step, {f"language/{name}": value for name, value in losses.items()})
+            unfinished.done(step)
     model.eval()
     return losses
 

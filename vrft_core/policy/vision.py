@@ -2,10 +2,12 @@
 
 The library's forward attends image by image and convolves where a product suffices; with thousands of small images
 that takes most of the time. The mathematics is the same. Images of different sizes go through the model itself.
+How the tower is trained on several cores belongs to `parts`.
 """
 
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import (
 )
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
-from vrft_core.policy.cores import threads
+Call = Callable[[nn.Linear | nn.LayerNorm, Tensor], Tensor]  # what a layer gives
 
 
 def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil, device: torch.device | str = "cpu") -> Tensor:
@@ -30,24 +32,38 @@ def patches(images: np.ndarray, processor: Qwen2VLImageProcessorPil, device: tor
     """
     size, merge = processor.patch_size, processor.merge_size
     mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std)
+        torch.tensor(values, device=device).view(3, 1, 1) for values in (processor.image_mean, processor.image_std)
     )
-    x = (torch.from_numpy(images.copy()).to(device).permute(0, 3, 1, 2) * processor.rescale_factor - mean) / std
-    count, channels, height, width = x.shape
+    x = torch.from_numpy(images.copy()).to(device)
+    count, height, width, channels = x.shape
     rows, columns = height // (size * merge), width // (size * merge)
-    x = x.view(count, channels, rows, merge, size, columns, merge, size).permute(0, 2, 5, 3, 6, 1, 4, 7)
-    return x.reshape(count, rows * columns * merge**2, -1)
+    x = x.view(count, rows, merge, size, columns, merge, size, channels).permute(0, 1, 4, 2, 5, 7, 3, 6)
+    x = x.reshape(count, -1, channels, size, size) * processor.rescale_factor
+    return x.sub_(mean).div_(std).flatten(2)
 
 
-def encode(
-    visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil
-) -> tuple[Tensor, list[Tensor]]:
-    """Merged features [N, tokens, hidden] and the same for each deepstack layer."""
-    device = visual.patch_embed.proj.weight.device
-    x = patches(images, processor, device)
-    count, length, _ = x.shape
-    side = processor.patch_size
-    grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]], device=device)
+class Places(NamedTuple):
+    """What the images' size alone decides: the patches' neighbours in the grid of positions, and their angles."""
+
+    index: Tensor
+    weight: Tensor
+    cos: Tensor
+    sin: Tensor
+
+
+class Stem(NamedTuple):
+    """What the parameters alone decide: the patches' projection, its bias, and what is added for their positions."""
+
+    weight: Tensor
+    bias: Tensor
+    position: Tensor
+
+
+@torch.no_grad()
+def places(visual: Qwen3VLVisionModel, height: int, width: int) -> Places:
+    """Of images of `height` and `width` px."""
+    weights, side = visual.patch_embed.proj.weight, visual.patch_embed.patch_size
+    grid = torch.tensor([[1, height // side, width // side]], device=weights.device)
     index, weight = get_vision_interpolation_indices_and_weights(
         grid,
         num_grid_per_side=visual.num_grid_per_side,
@@ -55,78 +71,89 @@ def encode(
         align_corners=visual.interpolation_align_corners,
         spatial_merge_size=visual.spatial_merge_size,
     )
+    cos, sin = visual.rotary_pos_emb(weights, get_vision_position_ids(grid, visual.spatial_merge_size))
+    return Places(index, weight.unsqueeze(-1), cos, sin)
+
+
+def stem(visual: Qwen3VLVisionModel, at: Places) -> Stem:
     convolution = visual.patch_embed.proj
-    x = F.linear(x, convolution.weight.sum(2).flatten(1), convolution.bias)  # the sum: both frames show the image
-    x = x + (visual.pos_embed(index) * weight.unsqueeze(-1)).sum(1)
-    cos, sin = visual.rotary_pos_emb(x, get_vision_position_ids(grid, visual.spatial_merge_size))
-    deepstack = []
+    # the sum: both frames show the image
+    weight, position = convolution.weight.sum(2).flatten(1), (visual.pos_embed(at.index) * at.weight).sum(1)
+    return Stem(weight, cast(Tensor, convolution.bias), position)
+
+
+def encode(
+    visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil
+) -> tuple[Tensor, list[Tensor]]:
+    """Merged features [N, tokens, hidden] and the same for each deepstack layer."""
+    at = places(visual, *images.shape[1:3])
+    first = stem(visual, at)
+    x = F.linear(patches(images, processor, first.weight.device), first.weight, first.bias) + first.position
+    x, between = through_blocks(visual, x, at)
+    return merged(visual.merger, x), [merged(merger, x) for merger, x in between]
+
+
+def plain(layer: nn.Linear | nn.LayerNorm, x: Tensor) -> Tensor:
+    return layer(x)
+
+
+def through_blocks(
+    visual: Qwen3VLVisionModel, x: Tensor, at: Places, call: Call = plain
+) -> tuple[Tensor, list[tuple[Qwen3VLVisionPatchMerger, Tensor]]]:
+    """Patches [N, patches, hidden] after all blocks, and for each deepstack layer its merger and what that merges."""
+    count, length, _ = x.shape
+    between = []
     for number, block in enumerate(cast(Iterable[Qwen3VLVisionBlock], visual.blocks)):
-        attention = block.attn
-        qkv = attention.qkv(normed(block.norm1, x)).view(count, length, 3, attention.num_heads, -1)
+        attention, mlp = block.attn, block.mlp
+        qkv = call(attention.qkv, call(block.norm1, x)).view(count, length, 3, attention.num_heads, -1)
         query, key, value = qkv.unbind(2)
-        query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
+        query, key = apply_rotary_pos_emb_vision(query, key, at.cos, at.sin)
         attended = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), scale=attention.scaling
         )
-        x = x + attention.proj(attended.transpose(1, 2).flatten(2))
-        x = x + block.mlp(normed(block.norm2, x))
+        x = x + call(attention.proj, attended.transpose(1, 2).flatten(2))
+        x = x + call(mlp.linear_fc2, mlp.act_fn(call(mlp.linear_fc1, call(block.norm2, x))))
         if number in visual.deepstack_visual_indexes:
             merger = visual.deepstack_merger_list[visual.deepstack_visual_indexes.index(number)]
-            deepstack.append(_merged(cast(Qwen3VLVisionPatchMerger, merger), x))
-    return _merged(visual.merger, x), deepstack
+            between.append((cast(Qwen3VLVisionPatchMerger, merger), x))
+    return x, between
 
 
-def _merged(merger: Qwen3VLVisionPatchMerger, x: Tensor) -> Tensor:
+def merged(merger: Qwen3VLVisionPatchMerger, x: Tensor, call: Call = plain) -> Tensor:
     """Four patches of [N, patches, hidden] in one token each, [N, tokens, size of the language model]."""
     shape = (len(x), -1, merger.hidden_size)
-    x = normed(merger.norm, x.view(shape)) if merger.use_postshuffle_norm else normed(merger.norm, x).view(shape)
-    return merger.linear_fc2(merger.act_fn(merger.linear_fc1(x)))
-
-
-def normed(layer: nn.LayerNorm, x: Tensor) -> Tensor:
-    """`layer(x)`, with gradients that do not depend on the number of threads."""
-    return cast(Tensor, _LayerNorm.apply(x, layer.weight, layer.bias, layer.eps))
-
-
-class _LayerNorm(torch.autograd.Function):
-    """PyTorch's own, but one thread sums up the gradients of weight and bias.
-
-    On a CPU two would give a sum each, and the sum of these is rounded otherwise. Of the tower's operations it is the
-    only one of this kind: the others give the same bits with one thread and with two.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        out, mean, scale = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
-        ctx.save_for_backward(x, weight, bias, mean, scale)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        x, weight, bias, mean, scale = ctx.saved_tensors
-        arguments = (gradients[0].contiguous(), x, weight.shape, mean, scale, weight, bias)
-        backward = torch.ops.aten.native_layer_norm_backward
-        if x.is_cuda:
-            return *backward(*arguments, [True, True, True]), None
-        below = backward(*arguments, [True, False, False])[0]
-        with threads(1):
-            _, *own = backward(*arguments, [False, True, True])
-        return below, *own, None
+    x = call(merger.norm, x.view(shape)) if merger.use_postshuffle_norm else call(merger.norm, x).view(shape)
+    return call(merger.linear_fc2, merger.act_fn(call(merger.linear_fc1, x)))
 
 
 class Features:
-    """A frozen tower's output for every image of a set."""
+    """A frozen tower's output for every image of a set. `executor` works on several batches at once."""
 
     @torch.no_grad()
     def __init__(
-        self, visual: Qwen3VLVisionModel, images: np.ndarray, processor: Qwen2VLImageProcessorPil, batch_size: int = 128
+        self,
+        visual: Qwen3VLVisionModel,
+        images: np.ndarray,
+        processor: Qwen2VLImageProcessorPil,
+        executor: Executor | None = None,
+        batch_size: int = 32,
     ) -> None:
-        side = processor.patch_size
-        device = visual.patch_embed.proj.weight.device
+        side, last = processor.patch_size, visual.merger.linear_fc2
+        device = last.weight.device
         self.grid = torch.tensor([[1, images.shape[1] // side, images.shape[2] // side]], device=device)  # in patches
-        batches = [encode(visual, images[i : i + batch_size], processor) for i in range(0, len(images), batch_size)]
-        self.merged = torch.cat([merged for merged, _ in batches])
-        self.deepstack = [torch.cat(layer) for layer in zip(*(deep for _, deep in batches), strict=True)]
+        shape = (len(images), int(self.grid.prod()) // processor.merge_size**2, last.out_features)
+        self.merged = torch.empty(shape, device=device)
+        self.deepstack = [torch.empty(shape, device=device) for _ in visual.deepstack_visual_indexes]
+
+        def encoded(begin: int) -> None:
+            batch = slice(begin, begin + batch_size)
+            with torch.no_grad():  # which holds for one thread
+                merged, deepstack = encode(visual, images[batch], processor)
+            for kept, new in zip((self.merged, *self.deepstack), (merged, *deepstack), strict=True):
+                kept[batch] = new
+
+        every = range(0, len(images), batch_size)
+        list(executor.map(encoded, every) if executor else map(encoded, every))
 
     def rows(self, indices: list[int]) -> tuple[Tensor, list[Tensor]]:
         """Some images' features, as `encode` returns them."""

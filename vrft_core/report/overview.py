@@ -14,7 +14,7 @@ from vrft_core.report.page import environment, style
 from vrft_core.report.panel import MODEL_NAMES, TRAINED
 from vrft_core.report.rows import Figure
 from vrft_core.report.summary import pair_name
-from vrft_core.report.verdict import PAIRS, outcome
+from vrft_core.report.verdict import PAIRS, finds_nothing, outcome
 
 if TYPE_CHECKING:
     from vrft_core.report.rows import CellResults, OutsideResults, StudyResults
@@ -39,7 +39,7 @@ def html(
         .render(
             style=style(),
             headline=headline(every),
-            overall=figures.drawn([_differences(every)]) if len(groups) > 1 else [],
+            overall=figures.drawn(_differences(every)) if len(groups) > 1 else [],
             groups=[_group(name, rows, outside) for name, rows in groups.items()],
             model_names=MODEL_NAMES,
             pairs=PAIRS,
@@ -50,14 +50,22 @@ def html(
 
 def headline(every: Sequence[Report]) -> str:
     """For example: Of 3 reports, RFT beats SFT in 1, is worse in none, and is not shown to differ from it in 2."""
-    found = [outcome(one["differences"]["rft-sft"][one["verdict"]["metric"]]) for one in every]
-    better, worse, rest = (found.count(kind) for kind in ("better", "worse", "undecided"))
-    if len(found) == 1:
+    if len(every) == 1:
         return every[0]["verdict"]["headline"]
+    compared = _compared(every)
+    if not compared:
+        return f"In none of {len(every)} reports does any model find anything."
+    found = [outcome(one["differences"]["rft-sft"][one["verdict"]["metric"]]) for one in compared]
+    better, worse, rest = (found.count(kind) for kind in ("better", "worse", "undecided"))
+    empty = len(every) - len(compared)
     return (
-        f"Of {len(found)} reports, RFT beats SFT in {better or 'none'}, is worse in {worse or 'none'}, and is not "
-        f"shown to differ from it in {rest or 'none'}."
+        f"Of {len(every)} reports, RFT beats SFT in {better or 'none'}, is worse in {worse or 'none'}, and is not "
+        f"shown to differ from it in {rest or 'none'}.{f' In {empty}, no model finds anything.' if empty else ''}"
     )
+
+
+def _compared(every: Sequence[Report]) -> list[Report]:
+    return [one for one in every if not finds_nothing(one)]
 
 
 def _group(
@@ -67,18 +75,22 @@ def _group(
 ) -> dict[str, Any]:
     first = rows[0][0]
     metric = first["verdict"]["metric"]
-    same = [(one, href) for one, href in rows if one["verdict"]["metric"] == metric]
-    curve = _shots([one for one, _ in same], name)
+    same = [one for one, _ in rows if one["verdict"]["metric"] == metric]
+    compared = _compared(same)
+    curve = _shots(compared, name)
     return {
         "name": name,
         "subject": first["subject"],
         "title": first["verdict"]["title"],
-        "reports": [{"results": one, "href": href, "metric": one["verdict"]["metric"]} for one, href in rows],
-        "charts": figures.drawn([*curve, *([_differences([one for one, _ in same])] if len(same) > 1 else [])]),
-        "one_shot": not curve,
+        "reports": [
+            {"results": one, "href": href, "metric": one["verdict"]["metric"], "empty": finds_nothing(one)}
+            for one, href in rows
+        ],
+        "charts": figures.drawn([*curve, *(_differences(compared) if len(compared) > 1 else [])]),
+        "one_shot": len({one["shots"] for one in same}) == 1,
         "outside": [other for one, _ in rows for other in outside.get(one["cell"], ([], []))[0]],
         "stale": [(one["cell"], name) for one, _ in rows for name in outside.get(one["cell"], ([], []))[1]],
-        "paper": [{"cell": one["cell"], **table} for one, _ in same if (table := _paper(one))],
+        "paper": [{"cell": one["cell"], **table} for one in same if (table := _paper(one))],
     }
 
 
@@ -114,18 +126,21 @@ def _shots(every: Sequence[Report], name: str) -> list[Figure]:
     return [figures.figure("By number of shots", chart, caption)]
 
 
-def _differences(every: Sequence[Report]) -> Figure:
+def _differences(every: Sequence[Report]) -> list[Figure]:
     rows = []
-    for one in every:
+    for one in _compared(every):
         entry = one["differences"]["rft-sft"][one["verdict"]["metric"]]
         value, low, high = (figures.times100(entry[name]) for name in ("value", "low", "high"))
         rows.append(Interval(one["cell"], "rft" if "seeds" in one else "base", value, low, high))
-    return figures.figure(
+    if not rows:
+        return []
+    chart = figures.figure(
         "RFT − SFT",
         charts.intervals("RFT minus SFT", rows, "points, with 95 % interval"),
         "Each report by the metric that decides it. Circles: studies, whose intervals cover seeds too. Diamonds: "
         "single seeds.",
     )
+    return [chart]
 
 
 def _paper(one: Report) -> Mapping[str, Any] | None:

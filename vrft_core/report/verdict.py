@@ -138,10 +138,15 @@ def findings(results: "Results") -> list[str]:
     return said
 
 
+def finds_nothing(results: "Results") -> bool:
+    """Whether the deciding metric is 0.0 for all three models: intervals around that say nothing about them."""
+    return results["verdict"].get("nothing", False)  # a report of an older version does not have it
+
+
 def blank(results: "Results") -> str:
     """One line in place of tables full of zeros, where no model finds anything by any metric; else empty."""
     entries = [each[metric] for metric, _ in results["columns"] for each in results["models"].values()]
-    if not results["verdict"]["nothing"] or any(points(one["value"]) not in ("0.0", "–") for one in entries):
+    if not finds_nothing(results) or any(points(one["value"]) not in ("0.0", "–") for one in entries):
         return ""
     *labels, last = [label for _, label in results["columns"]]
     named = f"{', '.join(labels)} and {last} are" if labels else f"{last} is"

@@ -66,7 +66,7 @@ function show(models, width, height) {
       const said = element("dd", undefined, list);
       if (!one.marks.length) element("div", "nothing found", said);
       for (const mark of one.marks) {
-        const score = mark.score === null ? "" : ` ${Math.round(100 * mark.score)} %`;
+        const score = mark.score === null ? "" : `, score ${Math.round(100 * mark.score)} %`;
         const place = mark.box ? ` at ${mark.box.map((value) => Math.round(value)).join(", ")}` : "";
         const line = element("div", `${mark.label}${score}${place}`, said);
         line.className = "mark";
@@ -109,6 +109,6 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"])
 fetch("/about").then((response) => response.json()).then((about) => {
   at("cell").textContent = about.cell;
   document.title = `vrft: ${about.cell}`;
-  at("about").textContent = `Models: ${about.models.map((name) => NAMES[name]).join(", ")}. The image stays on this machine.`;
+  at("about").textContent = `Models: ${about.models.map((name) => NAMES[name]).join(", ")}. A score ranks a model's boxes; the confidence in its answer is the model's own word. The image stays on this machine.`;
   at("categories").placeholder = about.categories.join(", ");
 });

@@ -7,8 +7,8 @@ to `files`.
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -54,6 +54,15 @@ class Dataset:
     annotations: list[dict]
     licenses: list[dict]
     crowds: list[int]  # image id of each crowd region
+
+    def of(self, chosen: Container[int]) -> "Dataset":
+        """With those images only."""
+        return replace(
+            self,
+            images={i: row for i, row in self.images.items() if i in chosen},
+            annotations=[row for row in self.annotations if row["image_id"] in chosen],
+            crowds=[i for i in self.crowds if i in chosen],
+        )
 
 
 def load(path: Path, problems: Problems) -> Dataset:

@@ -5,6 +5,7 @@ alone, so that the same images always end in the same split. Images that look al
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -86,20 +87,15 @@ def _hold_out(images: Sequence[Image], split: str, share: float) -> None:
     """
     training = [image for image in images if image.split == "train"]
     groups = _groups(training)
-    left: dict[str, int] = {}
-    for image in training:
-        for name in _names(image):
-            left[name] = left.get(name, 0) + 1
-    keep, chosen = {name: ceil(count / 2) for name, count in left.items()}, dict.fromkeys(left, 0)
+    left = Counter(name for image in training for name in _names(image))
+    keep, chosen = {name: ceil(count / 2) for name, count in left.items()}, Counter[str]()
 
     def take(group: list[Image]) -> bool:
-        lost = [name for image in group for name in _names(image)]
-        if any(image.split != "train" for image in group) or any(
-            left[name] - lost.count(name) < keep[name] for name in set(lost)
-        ):
+        lost = Counter(name for image in group for name in _names(image))
+        if any(image.split != "train" for image in group) or any(left[n] - lost[n] < keep[n] for n in lost):
             return False
-        for name in lost:
-            left[name], chosen[name] = left[name] - 1, chosen[name] + 1
+        left.subtract(lost)
+        chosen.update(lost)
         for image in group:
             image.split = split
         return True

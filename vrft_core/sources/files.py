@@ -4,27 +4,31 @@ Everything is read and checked before anything is written. What a valid annotati
 """
 
 import hashlib
-import math
-import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vrft_core import annotations, io
 from vrft_core.errors import InputError
-from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params import Benchmark, Files
-from vrft_core.sources import coco_json
+from vrft_core.sources import coco_json, own, selection
 from vrft_core.sources.coco_json import Dataset, Problems
+from vrft_core.sources.located import find, locate
 
 VALIDATION_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class Source:
-    """A checked source: the content of `annotations.json`, and the file behind each image id."""
+    """A checked source: the content of `annotations.json`, the file behind each image id, and what was noticed.
+
+    `digests`: of each split, as `params.yaml` holds them, see `digest`.
+    """
 
     data: dict
     files: dict[int, Path]
+    digests: dict[str, str]
+    remarks: list[str]
 
 
 def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
@@ -33,37 +37,45 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
     Raises InputError as `read` does; then nothing has been written.
     """
     source = read(benchmark, root)
-    refuse_changed(benchmark, root)
-    with io.new_directory(directory) as new:
-        for image in source.data["images"]:
-            target = new / "images" / image["file_name"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source.files[image["id"]], target)
-            if io.sha256(target) != image["sha256"]:
-                raise InputError(source.files[image["id"]], "changed while it was being copied", "try again")
-        io.write_json(new / "annotations.json", source.data)
+    for split, found in source.digests.items():
+        _refuse_other(_files(benchmark, split), found, root)
+    own.write(directory, source.data, source.files)
 
 
-def refuse_changed(benchmark: Benchmark, root: Path) -> None:
-    """Raises InputError when an annotation file is no longer the one whose digest params.yaml holds."""
+def refuse_changed(benchmark: Benchmark, root: Path, name: str = "NAME") -> None:
+    """Raises InputError when an annotation file, or which of its images are there, is not as in params.yaml."""
     for split in ("train", "eval"):
         file = _files(benchmark, split)
-        if digest(root / file.annotations) != file.sha256:
-            raise InputError(
-                root / file.annotations,
-                "has changed since it was added to params.yaml",
-                "`vrft update NAME` takes it as it is now, and what depends on it runs again",
-            )
+        if file.sha256 != digest(root / file.annotations):  # else `write` looks for the images
+            dataset = coco_json.load(root / file.annotations, Problems())
+            names = {image["file_name"] for image in dataset.images.values()}
+            lost = [name for name in names if not find(root / file.images, name)]
+            _refuse_other(file, digest(dataset.path, lost), root, name)
 
 
-def digest(path: Path) -> str:
-    """sha256 of an annotation file. Raises InputError when it cannot be read."""
+def _refuse_other(file: Files, found: str, root: Path, name: str = "NAME") -> None:
+    if file.sha256 != found:
+        raise InputError(
+            root / file.annotations,
+            f"has changed, or images in {root / file.images} have, since it was added to params.yaml",
+            f"`vrft update {name}` takes it as it is now, and what depends on it runs again",
+        )
+
+
+def digest(path: Path, missing: Iterable[str] = ()) -> str:
+    """sha256 of an annotation file; where images it labels are not there, of their names too.
+
+    Raises InputError when it cannot be read.
+    """
     try:
-        return io.sha256(path)
+        content = io.sha256(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "check the path") from None
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}", "give a readable file") from None
+    names = sorted(missing)
+    both = "\n".join([content, *names]).encode(errors="replace")
+    return hashlib.sha256(both).hexdigest() if names else content
 
 
 def read(benchmark: Benchmark, root: Path) -> Source:
@@ -72,9 +84,9 @@ def read(benchmark: Benchmark, root: Path) -> Source:
     Frequency letters and counts are those of the training images that remain. Annotations are numbered again, since
     two files may use the same ids; image and category ids stay.
 
-    Raises InputError with the first fault (file, field, remedy) and the number of further ones: unreadable or
-    incomplete files, rows `coco_json` refuses, images that are missing, broken or of another size, and images that
-    are in both splits, by id or by content.
+    Labels of images that are not there are left out, see `missing`. Raises InputError with the first fault (file,
+    field, remedy) and the number of further ones: unreadable or incomplete files, rows `coco_json` refuses, images that
+    are broken or of another size, and images that are in both splits, by id or by content.
     """
     problems = Problems()
     folders = {split: root / _files(benchmark, split).images for split in ("train", "eval")}
@@ -83,7 +95,12 @@ def read(benchmark: Benchmark, root: Path) -> Source:
     for split, folder in folders.items():
         if not folder.is_dir():
             raise InputError(folder, f"no such folder ({split}.images)", "give the folder that holds the images")
-    located = {split: _locate(sets[split], folder, problems) for split, folder in folders.items()}
+    located, missing, remarks = locate(sets, folders, problems)
+    problems.refuse()
+    sets = {split: dataset.of(located[split]) for split, dataset in sets.items()}
+    for split, dataset in sets.items():
+        if missing[split] and not dataset.annotations:
+            problems.add(dataset.path, "annotations: no image that is there has an object", "add such images")
     problems.refuse()
     digests = {s: {i: _digest(sets[s], i, path, problems) for i, path in located[s].items()} for s in sets}
     problems.refuse()
@@ -113,9 +130,13 @@ def read(benchmark: Benchmark, root: Path) -> Source:
         "licenses": _union(sets["train"].licenses + sets["eval"].licenses),
         "images": images,
         "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
-        "categories": _counted(sets, [row for row in rows if splits[row["image_id"]] == "train"]),
+        "categories": annotations.counted(
+            [row for _, row in sorted((sets["eval"].categories | sets["train"].categories).items())],
+            (row for row in rows if splits[row["image_id"]] == "train"),
+        ),
     }
-    return Source(data, located["train"] | located["eval"])
+    pinned = {split: digest(dataset.path, missing[split]) for split, dataset in sets.items()}
+    return Source(data, located["train"] | located["eval"], pinned, remarks)
 
 
 def _files(benchmark: Benchmark, split: str) -> Files:
@@ -124,65 +145,11 @@ def _files(benchmark: Benchmark, split: str) -> Files:
     return found
 
 
-def _locate(dataset: Dataset, folder: Path, problems: Problems) -> dict[int, Path]:
-    """Image id → file."""
-    located: dict[int, Path] = {}
-    owner: dict[Path, int] = {}
-    for i, image in dataset.images.items():
-        name = PurePosixPath(image["file_name"])
-        if name.is_absolute() or ".." in name.parts:
-            problem = f"images.file_name (id {i}): {coco_json.show(str(name))} leads out of the image folder"
-            problems.add(dataset.path, problem, "give a path inside it")
-            continue
-        path = find(folder, image["file_name"])
-        if path is None:
-            problems.add(
-                dataset.path,
-                f"images.file_name (id {i}): no file {coco_json.show(image['file_name'])} in {folder}",
-                "add the image, remove its row, or give the right folder",
-            )
-        elif path in owner:
-            problems.add(
-                dataset.path,
-                f"images.file_name (id {i}): {path} already belongs to image {owner[path]}",
-                "remove one row",
-            )
-        else:
-            located[i], owner[path] = path, i
-    return located
-
-
-def find(folder: Path, file_name: str) -> Path | None:
-    """An image's file under its whole name or its last part; None where there is neither."""
-    name = PurePosixPath(file_name)
-    return next((path for path in (folder / name, folder / name.name) if _is_file(path)), None)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # for one, a name longer than any file's
-        return False
-
-
 def _digest(dataset: Dataset, image_id: int, path: Path, problems: Problems) -> str:
     """sha256 of an image file that decodes to the size its row gives, upright or as stored."""
-    row = dataset.images[image_id]
-    content = b""
-    try:
-        content = path.read_bytes()
-        open_rgb(path, (row["width"], row["height"]), content)
-    except SizeMismatch as error:
-        problems.add(
-            dataset.path,
-            f"images.width and height (id {image_id}): {path} {error.problem}",
-            "turn the image or its boxes: no EXIF rotation does" if error.turned else "correct the row or the file",
-        )
-    except InputError as error:
-        problems.add(path, f"image {image_id} of {dataset.path.name} {error.problem}", error.remedy)
-    except OSError as error:
-        problems.add(path, f"image {image_id} of {dataset.path.name} cannot be read: {error.strerror}", "replace it")
-    return hashlib.sha256(content).hexdigest()
+    row, where = dataset.images[image_id], f"{dataset.path}: images.width and height (id {image_id})"
+    found = own.opened(str(path), path, (row["width"], row["height"]), where, problems)
+    return found[1] if found else ""
 
 
 def _compare(train: Dataset, evaluation: Dataset, digests: dict[str, dict[int, str]], problems: Problems) -> None:
@@ -228,40 +195,12 @@ def _validation(train: Dataset, digests: dict[int, str]) -> set[int]:
     shows: dict[str, set[int]] = {}
     for row in train.annotations:
         shows.setdefault(digests[row["image_id"]], set()).add(row["category_id"])
-    left: dict[int, int] = {}
-    for categories in shows.values():
-        for category in categories:
-            left[category] = left.get(category, 0) + 1
-    keep = {category: math.ceil(count / 2) for category, count in left.items()}
-    chosen: set[str] = set()
-    for digest in sorted(shows):
-        if len(chosen) < VALIDATION_SHARE * len(shows) and all(left[c] > keep[c] for c in shows[digest]):
-            chosen.add(digest)
-            for category in shows[digest]:
-                left[category] -= 1
+    chosen = selection.held_out(shows, VALIDATION_SHARE, order=str)
     if not chosen:
         raise InputError(
             train.path, "images: too few to hold some out for validation", "annotate at least two images of a category"
         )
     return {i for i, digest in digests.items() if digest in chosen}
-
-
-def _counted(sets: dict[str, Dataset], training_rows: list[dict]) -> list[dict]:
-    """Both splits' categories, by id, with LVIS's counts and letter over the training rows."""
-    images: dict[int, set[int]] = {}
-    instances: dict[int, int] = {}
-    for row in training_rows:
-        images.setdefault(row["category_id"], set()).add(row["image_id"])
-        instances[row["category_id"]] = instances.get(row["category_id"], 0) + 1
-    return [
-        {
-            **row,
-            "frequency": annotations.frequency(len(images.get(i, ()))),
-            "image_count": len(images.get(i, ())),
-            "instance_count": instances.get(i, 0),
-        }
-        for i, row in sorted((sets["eval"].categories | sets["train"].categories).items())
-    ]
 
 
 def _union(rows: list[dict]) -> list[dict]:

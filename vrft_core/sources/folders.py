@@ -5,19 +5,18 @@ labels in another format give the same bytes. Everything is read and checked bef
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vrft_core import annotations, io, near_duplicates
 from vrft_core.errors import InputError
-from vrft_core.images import SizeMismatch, open_rgb
 from vrft_core.params.benchmarks import Folder
-from vrft_core.sources import formats
+from vrft_core.sources import formats, own
 from vrft_core.sources.coco_json import TOLERANCE, Problems
 from vrft_core.sources.division import Image, divide
-from vrft_core.sources.formats.labels import Box, Item, Kind, Label, Tree
+from vrft_core.sources.formats.labels import Box, Kind, Label, Tree
+from vrft_core.sources.missing import left_out
 
 DECIMALS = 2  # of a box, in pixels
 
@@ -39,14 +38,7 @@ def write(directory: Path, folder: Folder, root: Path) -> None:
     """
     refuse_changed(folder, root)
     source = read(root / folder.path, folder.format)
-    with io.new_directory(directory) as new:
-        for image in source.data["images"]:
-            target, content = new / "images" / image["file_name"], source.contents[image["id"]]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
-            if io.sha256(target) != image["sha256"]:
-                raise InputError(image["file_name"], "changed while it was being copied", "try again")
-        io.write_json(new / "annotations.json", source.data)
+    own.write(directory, source.data, source.contents)
 
 
 def digest(folder: Path, format: str) -> str:
@@ -59,13 +51,13 @@ def digest(folder: Path, format: str) -> str:
     return total.hexdigest()
 
 
-def refuse_changed(folder: Folder, root: Path) -> None:
+def refuse_changed(folder: Folder, root: Path, name: str = "NAME") -> None:
     """Raises InputError when images or labels are no longer those whose digest params.yaml holds."""
     if digest(root / folder.path, folder.format) != folder.sha256:
         raise InputError(
             root / folder.path,
             "has changed since it was added to params.yaml",
-            "`vrft update NAME` takes it as it is now, and what depends on it runs again",
+            f"`vrft update {name}` takes it as it is now, and what depends on it runs again",
         )
 
 
@@ -76,12 +68,15 @@ def read(folder: Path, format: str) -> Source:
     """
     tree = Tree(folder)
     formats.get(format).read(tree)
-    tree.leave_out_missing()
     problems, kind = tree.problems, tree.kind()
+    tree.remarks += left_out(tree.missing, tree.named, set(tree.images) - tree.named, folder, problems)
     problems.refuse()
     if not any(item.labels for item in tree.items.values()):
         raise InputError(folder, "no image has a label", "label some")
-    images = [image for item in tree.items.values() if (image := _opened(item, problems))]
+    images = []
+    for item in tree.items.values():
+        if found := own.opened(item.name, item.content, item.size, item.where, problems):
+            images.append(Image(item, found[1], *found[0].size, near_duplicates.looks(found[0])))
     problems.refuse()
     for image in images:
         _check(image, kind, problems)
@@ -94,25 +89,6 @@ def read(folder: Path, format: str) -> Source:
         remarks.insert(0, f"{empty} images have no label: they count as showing none of the categories")
     _name(images)
     return Source(*_document(images, tree.described, kind), kind, [*tree.remarks, *remarks])
-
-
-def _opened(item: Item, problems: Problems) -> Image | None:
-    """The image decoded, at the size its labels give, upright or as stored."""
-    content = item.content if isinstance(item.content, bytes) else b""
-    shown = Path(item.where if content else item.content)  # type: ignore[arg-type]
-    try:
-        content = content or shown.read_bytes()
-        image = open_rgb(shown, item.size, content)
-    except SizeMismatch as error:
-        problems.add(item.where, f"the size of {item.name}, which {error.problem}", error.remedy)
-        return None
-    except InputError as error:
-        problems.add(shown, error.problem, error.remedy)
-        return None
-    except OSError as error:
-        problems.add(shown, f"cannot be read: {error.strerror}", "replace it")
-        return None
-    return Image(item, hashlib.sha256(content).hexdigest(), *image.size, near_duplicates.looks(image))
 
 
 def _check(image: Image, kind: Kind, problems: Problems) -> None:
@@ -139,24 +115,21 @@ def _inside(box: Box, where: str, image: Image, problems: Problems) -> Box | Non
     x, y, w, h = box
     right, bottom = x + w, y + h
     shown = ", ".join(f"{value:g}" for value in (x, y, right, bottom))
-    if w <= 0 or h <= 0:
-        problems.add(where, f"box {shown} (left, top, right, bottom) has no area", "correct or remove it")
-        return None
-    if min(x, y) < -TOLERANCE or right > image.width + TOLERANCE or bottom > image.height + TOLERANCE:
-        problems.add(
-            where,
-            f"box {shown} (left, top, right, bottom) reaches out of the {image.width}x{image.height} image",
-            "correct or remove it",
-        )
-        return None
+    out = min(x, y) < -TOLERANCE or right > image.width + TOLERANCE or bottom > image.height + TOLERANCE
     left, top = max(round(x, DECIMALS), 0.0), max(round(y, DECIMALS), 0.0)
     right, bottom = min(round(right, DECIMALS), image.width), min(round(bottom, DECIMALS), image.height)
-    if right <= left or bottom <= top:
-        problems.add(where, f"box {shown} has no area inside the image", "correct or remove it")
-        return None
-    corners = left, top, round(right - left, DECIMALS), round(bottom - top, DECIMALS)
-    x, y, w, h = (float(value) + 0.0 for value in corners)  # no integers, no −0.0
-    return x, y, w, h
+    if w <= 0 or h <= 0:
+        problem = "has no area"
+    elif out:
+        problem = f"reaches out of the {image.width}x{image.height} image"
+    elif right <= left or bottom <= top:
+        problem = "has no area inside the image"
+    else:
+        corners = left, top, round(right - left, DECIMALS), round(bottom - top, DECIMALS)
+        x, y, w, h = (float(value) + 0.0 for value in corners)  # no integers, no −0.0
+        return x, y, w, h
+    problems.add(where, f"box {shown} (left, top, right, bottom) {problem}", "correct or remove it")
+    return None
 
 
 def _name(images: Sequence[Image]) -> None:
@@ -184,7 +157,13 @@ def _document(
         "licenses": [],
         "images": [_image(number, image, ids, kind) for number, image in enumerate(ordered, 1)],
         "annotations": [{"id": number, **row} for number, row in enumerate(rows, 1)],
-        "categories": _categories(ids, described, ordered),
+        "categories": annotations.counted(
+            [
+                {"synset": n, "synonyms": [n], "def": n, **described.get(n, {}), "id": i, "name": n}
+                for n, i in ids.items()
+            ],
+            (row for row in rows if ordered[row["image_id"] - 1].split == "train"),
+        ),
     }
     return data, {number: image.item.content for number, image in enumerate(ordered, 1)}
 
@@ -216,20 +195,3 @@ def _image(number: int, image: Image, ids: dict[str, int], kind: Kind) -> dict:
         "split": image.split,
         "sha256": image.sha256,
     }
-
-
-def _categories(ids: dict[str, int], described: Mapping[str, dict], images: Sequence[Image]) -> list[dict]:
-    """With LVIS's counts and letter over the training images."""
-    training = [[label.name for label in i.item.labels if not label.crowd] for i in images if i.split == "train"]
-    shown, boxes = Counter(n for names in training for n in set(names)), Counter(n for names in training for n in names)
-    return [
-        {
-            "id": number,
-            "name": name,
-            **described.get(name, {"synset": name, "synonyms": [name], "def": name}),
-            "frequency": annotations.frequency(shown[name]),
-            "image_count": shown[name],
-            "instance_count": boxes[name],
-        }
-        for name, number in ids.items()
-    ]

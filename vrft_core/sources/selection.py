@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Hashable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,23 +22,25 @@ def rank(key: Hashable) -> bytes:
 
 
 def hold_out(shows: Mapping[str, set[int]], share: float) -> set[str]:
-    """Keys of training images to validate on: up to `share` of them, never more than half of a category's.
-
-    `shows` maps what names an image to its categories. Raises InputError when a share is asked for and none can go.
-    """
-    left: dict[int, int] = {}
-    for categories in shows.values():
-        for category in categories:
-            left[category] = left.get(category, 0) + 1
-    keep = {category: math.ceil(count / 2) for category, count in left.items()}
-    chosen: set[str] = set()
-    for key in sorted(shows, key=rank):
-        if len(chosen) < share * len(shows) and all(left[category] > keep[category] for category in shows[key]):
-            chosen.add(key)
-            for category in shows[key]:
-                left[category] -= 1
+    """`held_out`. Raises InputError when a share is asked for and none can go."""
+    chosen = held_out(shows, share)
     if share and not chosen:
         raise InputError("validation", "too few training images to hold some out", "set `validation: 0`")
+    return chosen
+
+
+def held_out(shows: Mapping[str, set[int]], share: float, order: Callable[[str], bytes | str] = rank) -> set[str]:
+    """Keys of training images to validate on: up to `share` of them, never more than half of a category's.
+
+    `shows` maps what names an image to its categories.
+    """
+    left = Counter(category for categories in shows.values() for category in categories)
+    keep = {category: math.ceil(count / 2) for category, count in left.items()}
+    chosen: set[str] = set()
+    for key in sorted(shows, key=order):
+        if len(chosen) < share * len(shows) and all(left[category] > keep[category] for category in shows[key]):
+            chosen.add(key)
+            left.subtract(shows[key])
     return chosen
 
 

@@ -150,23 +150,11 @@ def _document(content: Content, left_out: dict[str, int]) -> dict:
 
 def _counted(content: Content, rows: list[dict]) -> list[dict]:
     training = {row["id"] for row in content.images if row["split"] == "train"}
-    images: dict[int, set[int]] = {}
-    instances: dict[int, int] = {}
-    for row in rows:
-        if row["image_id"] in training:
-            images.setdefault(row["category_id"], set()).add(row["image_id"])
-            instances[row["category_id"]] = instances.get(row["category_id"], 0) + 1
+    own = {row["id"]: row for row in content.categories}
+    found = annotations.counted(own.values(), (row for row in rows if row["image_id"] in training))
     return [
-        {
-            "synset": row["name"],
-            "synonyms": [row["name"]],
-            "def": row["name"],
-            "frequency": annotations.frequency(len(images.get(row["id"], ()))),
-            "image_count": len(images.get(row["id"], ())),
-            "instance_count": instances.get(row["id"], 0),
-        }
-        | row
-        for row in sorted(content.categories, key=lambda row: row["id"])
+        {"synset": row["name"], "synonyms": [row["name"]], "def": row["name"]} | row | own[row["id"]]
+        for row in sorted(found, key=lambda row: row["id"])
     ]
 
 

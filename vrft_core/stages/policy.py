@@ -53,11 +53,11 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     model: Any = build_model(tokenizer, settings.seed)
     model.to(device())  # pre-training computes in 32 bits, whatever the recipe's precision
     pool, opening, lessons = curriculum.lessons(taught, recipe)
-    checkpoint = run / "vision.safetensors"
-    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, checkpoint, log, opening)
+    loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, run, log, opening)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
-    checkpoint.unlink()
+    for unfinished in run.glob("*.safetensors"):
+        unfinished.unlink()
     return {"parameters": sum(p.numel() for p in model.parameters()), **loss}
 
 

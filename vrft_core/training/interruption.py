@@ -4,8 +4,8 @@ The checkpoint is sealed by `callbacks.Validation`; a run that resumes from it g
 never interrupted.
 """
 
+import contextlib
 import os
-import select
 import signal
 import sys
 from typing import Any
@@ -57,21 +57,9 @@ class Interruption(TrainerCallback):
         if number == self.noted == signal.SIGINT:
             raise KeyboardInterrupt
         self.noted = number
-        _print_to_nobody()
         if number == signal.SIGINT:  # not by `print`, which it may have come in the middle of
-            os.write(2, b"Ctrl-C: this step is ended, for a checkpoint; once more stops it at once\n")
-
-
-def _print_to_nobody() -> None:
-    """When the reader of the output is gone, as after an orchestrator was killed, printing must not fail: it would
-    end the training before its checkpoint."""
-    for number in (1, 2):
-        looked = select.poll()
-        looked.register(number, 0)
-        if any(event & (select.POLLERR | select.POLLHUP) for _, event in looked.poll(0)):
-            nobody = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nobody, number)
-            os.close(nobody)
+            with contextlib.suppress(OSError):  # nobody reads it
+                os.write(2, b"Ctrl-C: this step is ended, for a checkpoint; once more stops it at once\n")
 
 
 def meet() -> None:

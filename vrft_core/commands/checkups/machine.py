@@ -34,7 +34,7 @@ def memory(subject: Subject) -> Finding:
     gpu = torch.cuda.is_available()
     have = (torch.cuda.get_device_properties(0).total_memory if gpu else ram()) / GIB
     what = "the GPU's" if gpu else "this machine's"
-    said = f"training holds about {most:.1f} GiB, of {what} {have:.1f} GiB"
+    said = f"training needs about {most:.1f} GiB, of {what} {have:.1f} GiB"
     remedy = f"see what helps: vrft plan {subject.cell.key}"
     if not gpu and subject.recipe.policy.hub:
         return Finding(WARN, f"no GPU here; {said}", f"run it where there is one (docs/slurm.md), or {remedy}")

@@ -84,8 +84,8 @@ def first_answers(subject: Subject) -> Finding:
     best, mean = fmean(max(group) for group in totals), fmean(fmean(group) for group in totals)
     whole = sum(subject.settings.rewards.values())
     said = (
-        f"{alike:.0%} of {len(totals)} groups of {ANSWERS} answers have equal rewards; reward {mean:.2f} on average, "
-        f"{best:.2f} for the best of each, of {whole:g}"
+        f"{alike:.0%} of {len(totals)} groups of {ANSWERS} answers have equal rewards; mean reward {mean:.2f}, "
+        f"best of a group {best:.2f} on average, at most {whole:g} is possible"
     )
     if best <= 0:
         return Finding(FAIL, f"{said}: no answer earns anything", "start from SFT, or from a stronger policy")

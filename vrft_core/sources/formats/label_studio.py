@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from vrft_core.images import SUFFIXES
 from vrft_core.sources.formats.labels import Item, Label, Tree, around, box
 
 TITLE = "Label Studio JSON"
@@ -48,18 +49,16 @@ def _tasks(tree: Tree, file: str) -> Iterator[tuple[Item, list[dict[str, Any]], 
         where = f"{tree.root / file}: task {task.get('id', number) if isinstance(task, dict) else number}"
         with tree.problems.caught(where, "must have data and annotations", "export again"):
             done = [list(map(dict, one["result"])) for one in task["annotations"] if not one.get("was_cancelled")]
-            said = [unquote(text.partition("?d=")[2] or text.partition("?")[0]) for text in _texts(task["data"])]
-            found = {name for text in said if (name := tree.image(text, file))}
-            if len(found) != 1:
-                which = "several images could be" if found else "no image, or several, for"
-                problem = f"{which} {', '.join(said)[:100]!r} in {tree.root}"
-                tree.problems.add(where, problem, "add the images under the names that they were uploaded with")
-            elif done:
-                yield tree.item(found.pop(), where), done[-1], where
-
-
-def _texts(data: dict[str, Any]) -> list[str]:
-    return [value for value in data.values() if isinstance(value, str)]
+            texts = [text for text in task["data"].values() if isinstance(text, str)]
+            said = [unquote(text.partition("?d=")[2] or text.partition("?")[0]) for text in texts]
+            meant = {tuple(images): text for text in said if (images := tree.meant(text, file))}
+            named = list(meant.values()) or [text for text in said if text.lower().endswith(SUFFIXES)] or said
+            tree.named.update(*meant)
+            if len(named) != 1:
+                remedy = "show one image a task, and export again"
+                tree.problems.add(where, f"no image, or several, for {', '.join(said)[:100]!r}", remedy)
+            elif done and (item := tree.labelled(named[0], file, where)):
+                yield item, done[-1], where
 
 
 def _add(tree: Tree, item: Item, result: dict[str, Any], where: str) -> None:

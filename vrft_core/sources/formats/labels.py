@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
+from operator import eq
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote
@@ -26,6 +28,7 @@ SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
     "eval": ("test", "testing", "eval", "evaluation"),
 }
+UPLOADED = "\0"  # before a name as Label Studio stores it: no file has it in its name
 SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 
 
@@ -77,14 +80,9 @@ class Tree:
             problem = "is a file" if root.exists() else "no such folder"
             raise InputError(root, problem, "give the folder that holds images and labels")
         self.root, self.files = root, list[str]()
-        self.items, self.described, self.read, self.problems = (
-            dict[str, Item](),
-            dict[str, dict](),
-            set[str](),
-            Problems(),
-        )
-        self._json, self.broken = dict[str, Any](), list[InputError]()
-        self.named, self.missing, self.remarks = set[str](), dict[str, str](), list[str]()
+        self.items, self.described, self.missing = dict[str, Item](), dict[str, dict](), dict[str, str]()
+        self.read, self.named, self.problems = set[str](), set[str](), Problems()
+        self.remarks, self.broken, self._json = list[str](), list[InputError](), dict[str, Any]()
         for folder, folders, names in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith((".", "__"))]
             for path in (Path(folder) / name for name in [*folders, *names] if not name.startswith((".", "__"))):
@@ -92,19 +90,19 @@ class Tree:
                 if not name.isprintable():
                     raise InputError(root, f"{name!r} is not a printable UTF-8 name", "rename the file")
                 if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(root.resolve())):
-                    raise InputError(
-                        path, "is a link that leaves the folder, or to nothing", "put the files themselves there"
-                    )
+                    problem = "is a link that leaves the folder, or to nothing"
+                    raise InputError(path, problem, "put the files themselves there")
                 if path.is_file():
                     self.files.append(name)
         self.files.sort()
         self.images = self.ending(*SUFFIXES)
-        self._images = frozenset(self.images)
-        self._by_last, self._by_uploaded = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+        self._images, self._called = frozenset(self.images), defaultdict[str, list[str]](list)
         for name in self.images:
-            self._by_uploaded[_as_uploaded(PurePosixPath(name).name)].append(name)
-            for key in {PurePosixPath(name).name, PurePosixPath(name).stem}:
-                self._by_last[key].append(name)
+            last = PurePosixPath(name).name
+            # As Django, and so Label Studio, stores it: no spaces, of other signs only - _ and the full stop.
+            stored = re.sub(r"[^-\w.]", "", last.strip().replace(" ", "_"))
+            for key in {last, PurePosixPath(name).stem, f"{UPLOADED}{stored}"}:
+                self._called[key].append(name)
 
     def ending(self, *suffixes: str) -> list[str]:
         return [name for name in self.files if name.lower().endswith(suffixes)]
@@ -144,30 +142,28 @@ class Tree:
         for error in self.broken:
             raise error
 
-    def image(self, said: str, near: str) -> str | None:
-        """The image that a label file `near` means by `said`: a path from anywhere, perhaps another machine's.
+    def meant(self, said: str, near: str) -> list[str]:
+        """The images that a label file `near` may mean by `said`: a path from anywhere, perhaps another machine's.
 
-        The one with the longest common end; of equals the one nearest to the label file. None where there is none.
-        Where none has that name: the one that Label Studio calls `/data/upload/1/1a2b3c4d-my_c%C3%A4t.jpg`.
+        Those with the longest common end; of equals those nearest to the label file. Where none has that name: those
+        that Label Studio calls `/data/upload/1/1a2b3c4d-my_c%C3%A4t.jpg`.
         """
-        return self._image(said, near) or self._image(unquote(said), near) or self._uploaded(unquote(said), near)
-
-    def _image(self, said: str, near: str) -> str | None:
-        wanted, here = said.replace("\\", "/").split("/"), near.split("/")[:-1]
-        if (beside := "/".join([*here, *wanted])) in self._images:
-            return beside
-        return _only(
-            self._by_last.get(wanted[-1], ()),
-            lambda parts: (_common(wanted[-2::-1], parts[-2::-1]), _common(here, parts)),
-        )
-
-    def _uploaded(self, said: str, near: str) -> str | None:
-        folder, _, name = said.rpartition("/")
-        if "upload" not in folder.split("/"):
-            return None
-        here, plain = near.split("/")[:-1], re.sub(r"^[0-9a-f]{8}-", "", name)
-        found = self._image(plain, near)
-        return found or _only(self._by_uploaded.get(plain, ()), lambda parts: (_common(here, parts),))
+        said = said.replace("\\", "/")
+        folder, _, last = unquote(said).rpartition("/")
+        tried, here = [said, unquote(said)], near.split("/")[:-1]
+        if "upload" in folder.split("/"):
+            stored = re.sub(r"^[0-9a-f]{8}-", "", last)
+            tried += [stored, f"{UPLOADED}{stored}"]
+        for *folders, last in (one.split("/") for one in tried):
+            if (beside := "/".join([*here, *folders, last])) in self._images:
+                return [beside]
+            fits = defaultdict[tuple[int, int], list[str]](list)
+            for name in self._called.get(last, ()):
+                parts = name.split("/")[:-1]
+                fits[_common(folders[::-1], parts[::-1]), _common(here, parts)].append(name)
+            if fits:
+                return fits[max(fits)]
+        return []
 
     def item(self, name: str, where: str, split: str | None = None) -> Item:
         """The item of an image, made when it is first asked for."""
@@ -175,32 +171,16 @@ class Tree:
 
     def labelled(self, said: str, near: str, where: str, split: str | None = None) -> Item | None:
         """The item of the image that a label file names; None, with a note, where there is none, or several."""
-        if name := self.image(said, near):
-            self.named.add(name)
-            return self.item(name, where, split)
-        if self._by_last.get(said.replace("\\", "/").split("/")[-1]):
-            problem = f"several images in {self.root} could be {said[:100]!r}"
-            self.problems.add(where, problem, "give them different names, or keep one")
-        else:
-            self.missing.setdefault(said, where)
+        match self.meant(said, near):
+            case [name]:
+                self.named.add(name)
+                return self.item(name, where, split)
+            case []:
+                self.missing.setdefault(said, where)
+            case _:
+                problem = f"several images in {self.root} could be {said[:100]!r}"
+                self.problems.add(where, problem, "give them different names, or keep one")
         return None
-
-    def leave_out_missing(self) -> None:
-        """Labels of images that are not in the folder are left out where its own images all have labels.
-
-        Else one of those without may be meant, under another name: that is a problem.
-        """
-        if not self.missing:
-            return
-        first, unlabelled = next(iter(self.missing))[:100], sorted(self._images - self.named)
-        if self.named and not unlabelled:
-            said = f"{len(self.missing)}, such as {first!r}"
-            self.remarks.append(f"left out, labels of images that are not in the folder: {said}")
-            return
-        also = f"; images without labels: {len(unlabelled)}, such as {unlabelled[0]!r}" if unlabelled else ""
-        for said, where in self.missing.items():
-            problem = f"labels an image {said[:100]!r}, which is not in {self.root}{also}"
-            self.problems.add(where, problem, "give both the same name, add the image, or remove its labels")
 
     def kind(self) -> Kind:
         """What the labels are; where they are of two kinds that is a problem."""
@@ -233,16 +213,6 @@ def split_of(name: str, last: bool = False) -> str | None:
     return None
 
 
-def _as_uploaded(name: str) -> str:
-    """A file's name as Django, and so Label Studio, stores it: no spaces, of other signs only - _ and the full stop."""
-    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
-
-
-def _only(names: Iterable[str], fit: Callable[[list[str]], tuple[int, ...]]) -> str | None:
-    """The name whose parts fit best; None where there is none, or two fit equally."""
-    *others, best = [None, *sorted(names, key=lambda name: fit(name.split("/")))]
-    return None if best and others[-1] and fit(best.split("/")) == fit(others[-1].split("/")) else best
-
-
 def _common(one: list[str], other: list[str]) -> int:
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    """How many parts are equal from the first on."""
+    return sum(1 for _ in takewhile(bool, map(eq, one, other)))

@@ -24,26 +24,25 @@ def mine(tree: Tree, name: str) -> bool:
 
 def read(tree: Tree) -> None:
     """Rows of the same image, byte for byte, are of one image. Without bytes a row names an image of the folder."""
-    items, names = tree.items, set[str]()
+    held, names = dict[str, Item](), set(tree.images)
     remedy = "put the images into the folder, or write the data set with them"
     for file in tree.of(mine):
+        split = split_of(file, last=True)
         for number, row in enumerate(_rows(tree.root / file)):
             where, item = f"{tree.root / file}: row {number}", None
             with tree.problems.caught(where, "must hold an image's bytes, or name an image of the folder", remedy):
-                held: Any = next((row[key] for key in rows.SAME["image"] if row.get(key)), None)
-                said = held if isinstance(held, str) else ""
-                if isinstance(held, dict):
-                    held, said = held["bytes"], held.get("path") or ""
-                held = None if isinstance(held, str) else held
-                if not held and (found := tree.image(said, file)):
-                    held = (tree.root / found).read_bytes()
-                data = memoryview(held).tobytes()
-                key = hashlib.sha256(data).hexdigest()
-                if key not in items:
-                    name = _name(data, said or key[:16], names, key)
-                    items[key] = Item(name, data, where, split_of(file, last=True))
-                    names.add(name)
-                item = items[key]
+                image: Any = next(filter(None, map(row.get, rows.SAME["image"])), None)
+                image = image if isinstance(image, dict) else {"path" if isinstance(image, str) else "bytes": image}
+                said = image.get("path") or ""
+                if said and not image.get("bytes"):
+                    item = tree.labelled(said, file, where, split)
+                else:
+                    data = memoryview(image["bytes"]).tobytes()
+                    if (key := hashlib.sha256(data).hexdigest()) not in held:
+                        name = _name(data, said or key[:16], names, key)
+                        names.add(name)
+                        held[key] = tree.items[name] = Item(name, data, where, split)
+                    item = held[key]
             if item:
                 rows.add(item, row, where, tree.problems)
 
@@ -67,33 +66,27 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     if not rows.mine([name.lower() for name in used]):
         has = ", ".join(table.column_names)[:100]
         raise InputError(path, f"has no images with labels: its columns are {has}", rows.WANTED)
-    classes = _classes((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = None
+    with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError):  # numbers without a name are refused
+        features = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"]
     for batch in table.select(used).to_batches(max_chunksize=64):
-        yield from (_named(row, classes) for row in batch.to_pylist())
+        for row in batch.to_pylist():
+            yield _named(row, features)
 
 
-def _classes(written: bytes) -> dict[str, list[str]]:
-    """Column → names of its numbers, for each ClassLabel among the features that `datasets` writes beside the data."""
-    found = dict[str, list[str]]()
+def _named(value: Any, feature: Any) -> Any:
+    """The same with the names of classes in place of their numbers; a number that has none stays.
 
-    def look(features: Any, column: str) -> None:
-        if isinstance(features, dict):
-            if features.get("_type") == "ClassLabel" and isinstance(features.get("names"), list):
-                found[column] = [str(name) for name in features["names"]]
-            for key, value in features.items():
-                look(value, column if key == "feature" else key.lower())
-
-    with contextlib.suppress(ValueError, RecursionError):  # numbers without a name are refused by `rows`
-        look(json.loads(written), "")
-    return found
-
-
-def _named(value: Any, classes: dict[str, list[str]], column: str = "") -> Any:
-    """The same with the names of classes in place of their numbers; a number that has none stays."""
-    if isinstance(value, dict):
-        return {key: _named(one, classes, key) for key, one in rows.lower(value).items()}
+    `feature`: what `datasets` writes of the value, in JSON.
+    """
+    while isinstance(feature, dict) and isinstance(feature.get("_type"), str) and "feature" in feature:
+        feature = feature["feature"]
     if isinstance(value, list):
-        return [_named(one, classes, column) for one in value]
-    if column in classes and isinstance(value, int) and 0 <= value < len(classes[column]):
-        return classes[column][value]
+        return [_named(one, feature[0] if isinstance(feature, list) and feature else feature) for one in value]
+    said = feature if isinstance(feature, dict) else {}
+    if isinstance(value, dict):
+        return rows.lower({key: _named(one, said.get(key)) for key, one in value.items()})
+    names = said.get("names") if said.get("_type") == "ClassLabel" else None
+    if isinstance(names, list) and isinstance(value, int) and 0 <= value < len(names):
+        return str(names[value])
     return value

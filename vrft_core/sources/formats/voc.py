@@ -1,12 +1,13 @@
 """Pascal VOC: one XML file an image. Coordinates are edges in pixels from 0, as labelImg and Roboflow write them."""
 
-from xml.parsers import expat
+import re
+from itertools import chain, repeat
+from xml.etree import ElementTree
 
 from vrft_core.sources.formats.labels import SPLITS, Label, Tree, box, split_of
 
 TITLE = "Pascal VOC XML"
-OBJECT = "annotation/object"
-EDGES = tuple(f"{OBJECT}/bndbox/{edge}" for edge in ("xmin", "ymin", "xmax", "ymax"))
+EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def mine(tree: Tree, name: str) -> bool:
@@ -15,63 +16,51 @@ def mine(tree: Tree, name: str) -> bool:
 
 def read(tree: Tree) -> None:
     """An object that is `difficult` is neither trained on nor counted in evaluation."""
-    lists = _lists(tree)
+    lists, crowds = _lists(tree), 0
     for file in tree.of(mine):
         where, stem = str(tree.root / file), file.split("/")[-1].rpartition(".")[0]
-        head, *objects = _parse(tree, file)
-        if "annotation" not in head[1]:
+        content = (tree.root / file).read_bytes()
+        if (found := _parse(tree, where, content)) is None:
             continue
-        name = tree.image(head[1].get("annotation/filename", ""), file) or stem
-        if not (item := tree.labelled(name, file, where, lists.get(stem) or split_of(file))):
+        name = _said(found, "filename")
+        split = lists.get(stem) or split_of(file)
+        if not (item := tree.labelled(name if len(tree.meant(name, file)) == 1 else stem, file, where, split)):
             continue
-        sides = [head[1].get(f"annotation/size/{side}", "") for side in ("width", "height")]
-        if all(side.isdecimal() and len(side) < 10 and int(side) for side in sides):
-            item.size = (int(sides[0]), int(sides[1]))
-        for line, said in objects:
-            problem = "an object must have a name and a bndbox of four numbers"
-            with tree.problems.caught(f"{where}: line {line}", problem, "correct or remove it"):
-                found, crowd = box(*(float(said[edge]) for edge in EDGES)), said.get(f"{OBJECT}/difficult") == "1"
-                item.labels.append(Label(said[f"{OBJECT}/name"], found, f"{where}: line {line}", crowd=crowd))
-    if crowds := sum(label.crowd for item in tree.items.values() for label in item.labels):
+        wide, high = _said(found, "size/width"), _said(found, "size/height")
+        if all(side.isdecimal() and len(side) < 10 and int(side) for side in (wide, high)):
+            item.size = (int(wide), int(high))
+        starts = (n for n, line in enumerate(content.splitlines(), 1) for _ in re.findall(rb"<object\b", line))
+        for line, one in zip(chain(starts, repeat(1)), found.findall("object"), strict=False):
+            place, problem = f"{where}: line {line}", "an object must have a name and a bndbox of four numbers"
+            with tree.problems.caught(place, problem, "correct or remove it"):
+                edges, crowd = [float(_said(one, f"bndbox/{edge}")) for edge in EDGES], _said(one, "difficult") == "1"
+                item.labels.append(Label(_said(one, "name"), box(*edges), place, crowd=crowd))
+                crowds += crowd
+    if crowds:
         tree.remarks.append(f"left out, objects marked as difficult, neither taught nor counted: {crowds}")
 
 
-def _parse(tree: Tree, file: str) -> list[tuple[int, dict[str, str]]]:
-    """(line, path of an element → its text) of the head and of each object; of equal paths the first counts.
-
-    What declares entities, or is no well-formed annotation, is a problem.
-    """
-    found, path, parser = [(1, dict[str, list[str]]())], list[str](), expat.ParserCreate()
-
-    def said() -> dict[str, list[str]]:
-        return found[-1 if path[1:2] == ["object"] else 0][1]
-
-    def start(tag: str, _: object) -> None:
-        path.append(tag)
-        if path == ["annotation", "object"]:
-            found.append((parser.CurrentLineNumber, {}))
-        elif "/".join(path[:5]) in said():
-            path[-1] = "another"
-        text("")
-
-    def text(data: str) -> None:
-        said().setdefault("/".join(path[:5]), []).append(data)
-
-    def refuse(*_: object) -> None:
+class _Elements(ElementTree.TreeBuilder):
+    def doctype(self, *_: object) -> None:
         raise ValueError("declares a document type or entities")
 
-    parser.StartElementHandler, parser.CharacterDataHandler = start, text
-    parser.EndElementHandler = lambda _: path.pop()
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+
+def _parse(tree: Tree, where: str, content: bytes) -> ElementTree.Element | None:
+    """The annotation; what is none, or declares entities, is a problem."""
     try:
-        parser.Parse((tree.root / file).read_bytes(), True)
-        if "annotation" not in found[0][1]:
+        found = ElementTree.fromstring(content, ElementTree.XMLParser(target=_Elements()))
+        if found.tag != "annotation":
             raise ValueError("no <annotation> at the top")
-    except (expat.ExpatError, ValueError, LookupError) as error:
-        where = f"{tree.root / file}: line {parser.CurrentLineNumber}"
-        tree.problems.add(where, f"is not XML that is read here: {error}", "export Pascal VOC, COCO or YOLO")
-        return [(1, {})]
-    return [(line, {path: "".join(texts).strip() for path, texts in said.items()}) for line, said in found]
+        return found
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        line, _ = getattr(error, "position", (1, 0))
+        problem = f"is not XML that is read here: {error}"
+        tree.problems.add(f"{where}: line {line}", problem, "export Pascal VOC, COCO or YOLO")
+    return None
+
+
+def _said(element: ElementTree.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
 
 
 def _lists(tree: Tree) -> dict[str, str]:

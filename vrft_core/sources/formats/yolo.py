@@ -31,8 +31,8 @@ def read(tree: Tree) -> None:
     for image in tree.images:
         paths = (image, *map(str, PurePosixPath(image).parents))
         split = next((use for path in paths if len(uses.get(path, ())) == 1 for use in uses[path]), None)
-        item = tree.item(image, str(tree.root / image), split)
-        if (file := _label_file(image)) not in files:
+        item, file = tree.item(image, str(tree.root / image), split), _label_file(image)
+        if file not in files:
             continue
         files.discard(file)
         tree.read.add(file)

@@ -2,15 +2,12 @@
 
 import random
 
-import numpy as np
-
 from vrft_core.errors import InputError
 from vrft_core.families.form import Form
 from vrft_core.params import IconScenes, Pretraining
-from vrft_core.policy.lessons import Lesson, Pool
+from vrft_core.policy.lessons import Lesson, Pool, mirrored
 from vrft_core.policy.tokenizer import BLANK, pieces_of
-from vrft_core.progress import track
-from vrft_core.sources.scenes import icons
+from vrft_core.sources.scenes import icons, many
 from vrft_core.tasks.classification.prompts.questions import answer, question
 from vrft_core.tasks.classification.settings import Settings
 
@@ -47,12 +44,12 @@ def pieces(form: Form) -> list[str]:
 def draw_pool(scenes: IconScenes, pretraining: Pretraining) -> Pool:
     """The pre-training icons and, appended, the same mirrored; every class equally often."""
     count = pretraining.images
-    drawn = [icons.scene(scenes, "pretraining", i) for i in track(range(count), "policy: drawing icons", count)]
-    images = np.stack([scene.image for scene in drawn])
-    objects = [[(label(o.category), tuple(map(float, o.box))) for o in scene.objects] for scene in drawn]
-    side = float(scenes.image_size)
-    mirrored = [[(name, (side - x2, y1, side - x1, y2)) for name, (x1, y1, x2, y2) in row] for row in objects]
-    return Pool(np.concatenate([images, images[:, :, ::-1]]), objects + mirrored, [None] * (2 * count))
+    drawn = (
+        (number, (scene.image, objects, None), mirrored(scene.image, objects))
+        for number, scene in many.draw(scenes, count, "policy: drawing icons")
+        for objects in [[(label(o.category), tuple(map(float, o.box))) for o in scene.objects]]
+    )
+    return Pool.of(count, scenes.image_size, drawn)
 
 
 class WebLabels:

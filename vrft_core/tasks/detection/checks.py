@@ -19,9 +19,10 @@ SMALL = 4  # pixels
 
 LABELS = "boxes"  # what a user's own images must have
 GOOD = (
-    "LVIS AP in points, 0 to 100: how many objects are found, how exactly they are framed, and whether confident "
-    "answers are right more often. What is good depends on the data: compare with the untouched model. After a few "
-    "images, some points more are a good result; less than the interval's half width is noise."
+    "AP by the rules of LVIS, for any data, in points, 0 to 100: how many objects are found, how exactly they are "
+    "framed, and whether confident answers are right more often. What is good depends on the data: compare with the "
+    "untouched model. After a few images, some points more are a good result; less than the interval's half width is "
+    "noise."
 )
 DESCRIPTIONS = {
     "raw": {"boxes": "Inside their image, of positive size, with known category and image; ids unique."},

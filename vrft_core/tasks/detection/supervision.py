@@ -5,15 +5,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from vrft_core.families.form import Form
 from vrft_core.families.frames import Box
 from vrft_core.params import Pretraining, Scenes
-from vrft_core.policy.lessons import Lesson, Pool
+from vrft_core.policy.lessons import Lesson, Pool, mirrored
 from vrft_core.policy.tokenizer import BLANK, pieces_of
-from vrft_core.progress import track
-from vrft_core.sources import scenes
+from vrft_core.sources.scenes import many
 from vrft_core.tasks.detection.prompts.questions import answer, answered, asked, question, thought
 from vrft_core.tasks.wording import NAME, NO_OBJECTS, native_pieces
 
@@ -50,12 +47,12 @@ def pieces(form: Form) -> list[str]:
 def draw_pool(settings: Scenes, pretraining: Pretraining) -> Pool:
     """The pre-training scenes and, appended, the same mirrored. How often a category repeats is pre-training's own."""
     settings, count = settings.model_copy(update={"same_category": pretraining.same_category}), pretraining.images
-    drawn = [scenes.scene(settings, "pretraining", i) for i in track(range(count), "policy: drawing scenes", count)]
-    images = np.stack([scene.image for scene in drawn])
-    objects = [[(o.category, tuple(map(float, o.box))) for o in scene.objects] for scene in drawn]
-    side = float(settings.image_size)
-    mirrored = [[(name, (side - x2, y1, side - x1, y2)) for name, (x1, y1, x2, y2) in row] for row in objects]
-    return Pool(np.concatenate([images, images[:, :, ::-1]]), objects + mirrored, [None] * (2 * count))
+    scenes = (
+        (number, (scene.image, objects, None), mirrored(scene.image, objects))
+        for number, scene in many.draw(settings, count, "policy: drawing scenes")
+        for objects in [[(o.category, tuple(map(float, o.box))) for o in scene.objects]]
+    )
+    return Pool.of(count, settings.image_size, scenes)
 
 
 class WebAnswers:

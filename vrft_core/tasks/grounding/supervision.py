@@ -3,14 +3,11 @@
 import random
 from dataclasses import replace
 
-import numpy as np
-
 from vrft_core.families.form import Form
 from vrft_core.params import PhraseScenes, Pretraining
-from vrft_core.policy.lessons import Lesson, Pool
+from vrft_core.policy.lessons import Lesson, Pool, Seen
 from vrft_core.policy.tokenizer import BLANK, pieces_of
-from vrft_core.progress import track
-from vrft_core.sources.scenes import grouping, phrases
+from vrft_core.sources.scenes import grouping, many, phrases
 from vrft_core.tasks.grounding.prompts.questions import answer, answered, asked, question
 from vrft_core.tasks.wording import NAME, NO_OBJECTS, native_pieces
 
@@ -49,11 +46,15 @@ def pieces(form: Form) -> list[str]:
 def draw_pool(scenes: PhraseScenes, pretraining: Pretraining) -> Pool:
     """The pre-training scenes and, appended, the same mirrored; each with its expressions, target and rivals."""
     count = pretraining.images
-    drawn = [phrases.scene(scenes, "pretraining", i) for i in track(range(count), "policy: drawing phrases", count)]
-    drawn += [phrases.mirrored(one) for one in drawn]
-    images = np.stack([one.image for one in drawn])
-    objects = [[(thing.category, tuple(map(float, thing.box))) for thing in one.objects] for one in drawn]
-    return Pool(images, objects, [one.expressions for one in drawn])
+    drawn = (
+        (number, _seen(one), _seen(phrases.mirrored(one)))
+        for number, one in many.draw(scenes, count, "policy: drawing phrases")
+    )
+    return Pool.of(count, scenes.image_size, drawn)
+
+
+def _seen(drawn: phrases.PhraseScene) -> Seen:
+    return drawn.image, [(o.category, tuple(map(float, o.box))) for o in drawn.objects], drawn.expressions
 
 
 def lesson(pool: Pool, first: int, scenes: PhraseScenes, form: Form, settings: Pretraining, share: float) -> Lesson:

@@ -128,7 +128,11 @@ def _table(result: dict, matches: Matches, found: Detections, truth: Truth, note
     chosen = np.isin(found.category_id, [category["id"] for category in matches.categories])
     if capped := int(chosen.sum()) - len(matches.row):
         lines.append(f"  {capped} detections are {rule}: left out")
-    lines += ["", *(f"{name:<8}{shown(value)}" for name, value in result.items() if name.startswith(("AP", "AR")))]
+    lines += [
+        "",
+        "Shares of 1:",
+        *(f"{name:<8}{shown(value)}" for name, value in result.items() if name.startswith(("AP", "AR"))),
+    ]
     if published := result.get("published_lvis"):
         lines += ["", f"as Visual-RFT counted it, a mean over four area ranges: {shown(published['AP']).strip()}"]
     rows = list(zip(result["per_category"].items(), objects.tolist(), strict=True))

@@ -32,7 +32,7 @@ def panel(inputs: Inputs, boxes: Mapping[str, Boxes]) -> Panel:
         terms={
             "Precision and recall": "Of the boxes given, the share that is right; of the objects there, the share that "
             "has a box. More boxes raise recall and mostly lower precision.",
-            "IoU": "Intersection over union: the area that two boxes share, of all that they cover. 1 is the same box.",
+            "IoU": "Intersection over union: the shared area of two boxes divided by their joint area; 1 if equal.",
             "False alarm": "A box about something that is not in the image.",
         },
     )

@@ -28,13 +28,13 @@ WORDS = (
 )
 SMALL_PRINT = (
     "mIoU is the mean overlap, cIoU the summed intersections over the summed unions, so that large objects weigh more. "
-    "Rejected: the share of expressions that mean nothing in their image and were answered with “No Objects”."
+    "Rejected: the share of expressions that fit nothing in their image and were answered with “No Objects”."
 )
 
 TERMS = {
-    "IoU": "Intersection over union: the area that two boxes share, of all that they cover. 1 is the same box.",
+    "IoU": "Intersection over union: the shared area of two boxes divided by their joint area; 1 if equal.",
     "Chance": "How often an answer is right that looks for the category alone and ignores the rest of the expression.",
-    "False alarm": "A box where the expression means nothing in the image.",
+    "False alarm": "A box where the expression fits nothing in the image.",
 }
 
 
@@ -57,7 +57,7 @@ def how(details: Details) -> list[str]:
             f"{points(details['chance'])} on average."
         )
     if details["rejection"]:
-        found.append("The question offers “No Objects”, and some expressions mean nothing in their image.")
+        found.append("The question offers “No Objects”, and some expressions fit nothing in their image.")
     return found
 
 

@@ -13,7 +13,7 @@ ALARM, DENIED, EMPTY = "a box where nothing is meant", "“No Objects” where s
 PLACED, OTHER, NOTHING, FORM = "a box badly placed", "a box on another object", "a box on nothing", "a wrong format"
 FAILURES = (OTHER, PLACED, NOTHING, DENIED, EMPTY, ALARM, FORM)
 NEAR = 0.1  # IoU from which a box is about the object at all
-MEANT, UNMEANT = "that mean something", "that mean nothing in their image"
+MEANT, UNMEANT = "that fit something in their image", "that fit nothing there"
 
 
 def judge(inputs: Inputs) -> dict[str, dict[str, Judged]]:
