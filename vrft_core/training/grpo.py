@@ -31,6 +31,7 @@ from vrft_core.training.shared_prompt import (
     read_prompt,
     text_inputs,
 )
+from vrft_core.training.tiles import small_tiles
 from vrft_core.training.vision_cache import PATCH_BYTES, FeatureCache, PatchCache
 
 
@@ -175,6 +176,10 @@ class ReusingGRPOTrainer(GRPOTrainer):
         # TRL has dealt out single rows: put groups together again, in the order it drew
         self._buffered_inputs = whole_groups(self._buffered_inputs)
         return self._buffered_inputs[self._step % cast(int, self.args.steps_per_generation)]  # TRL has filled it in
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        with small_tiles(self.accelerator.device):
+            return super().training_step(*args, **kwargs)
 
     def _compute_loss(self, model: nn.Module, inputs: dict) -> Tensor:
         self._prompts = inputs.get("prompts")

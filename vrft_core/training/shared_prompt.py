@@ -168,6 +168,7 @@ def log_probs(
     return nn.functional.pad(outputs.log_probs, rest), None if entropy is None else nn.functional.pad(entropy, rest)
 
 
+@torch.inference_mode()
 def decode(
     model: PreTrainedModel,
     input_ids: Tensor,
