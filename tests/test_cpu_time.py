@@ -32,7 +32,7 @@ def test_before_a_first_run_it_says_what_was_measured_elsewhere(project, capsys)
     layout, _ = project
     assert main(["--root", str(layout.root), "plan", "mini"]) == 0
     said = capsys.readouterr().out
-    assert "This recipe needs no GPU. The small policy is pre-trained once: about ten CPU minutes, then" in said
+    assert "This recipe needs no GPU. The small policy is pre-trained once: about twelve CPU minutes," in said
 
 
 def test_after_one_it_says_what_this_cell_took_here_or_else_another_of_the_recipe(project):
@@ -52,7 +52,7 @@ def test_what_a_gpu_computed_says_nothing_of_cpus(project):
     cell = params.parse_cell(CELL)
     for name in ("sft", "rft"):
         spent(cost_file(layout, cell, name), cpu_seconds=9.0, gpu_seconds=9.0)
-    assert "about ten CPU minutes" in on_cpus(layout, params, cell)
+    assert "about twelve CPU minutes" in on_cpus(layout, params, cell)
 
 
 def test_a_recipe_for_gpus_has_no_such_sentence(project):

@@ -37,7 +37,7 @@ def test_before_a_first_run_it_names_the_stages_and_what_was_measured_elsewhere(
     said = "\n".join(ahead(layout, params, params.parse_cell(CELL)))
     assert said.startswith(f"{CELL}: 10 stages, 0 already made")
     assert "To make: raw, few_shot, prompts, policy, sft, rft, base_eval, sft_eval, rft_eval, report." in said
-    assert "about ten CPU minutes, then about four a cell" in said and "Ctrl-C" in said
+    assert "about twelve CPU minutes, seven on two cores; then about three a cell" in said and "Ctrl-C" in said
 
 
 def test_the_time_is_that_of_earlier_runs_of_this_cell_or_another_with_its_recipe(project):

@@ -32,9 +32,9 @@ WIDEST = 120
 LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
 SPOKEN = 60  # seconds: less, of some of the stages, says nothing about the whole
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
-# README: nine CPU minutes of pre-training, four more for a cell, on an AMD EPYC
-FIRST = "The small policy is pre-trained once: about ten CPU minutes, then about four a cell."
-USUAL = "A cell of the drawn scenes takes about four CPU minutes; more images and categories take longer."
+# docs/results.md: 11.6 CPU minutes of pre-training, three more for a cell, on an AMD EPYC
+FIRST = "The small policy is pre-trained once: about twelve CPU minutes, seven on two cores; then about three a cell."
+USUAL = "A cell of the drawn scenes takes about three CPU minutes; more images and categories take longer."
 
 
 def ahead(layout: Layout, params: Params, cell: Cell, at_once: int = 1) -> list[str]:
