@@ -2,6 +2,7 @@
 
 import io as text_io
 import shutil
+import time
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import pytest
 
 from vrft_core import io
 from vrft_core.cell import Layout
+from vrft_core.commands import telling
 from vrft_core.commands.status import result_of, result_text
 from vrft_core.commands.telling import INTERRUPTED, Narrator, ahead, result
 from vrft_core.commands.texts import one_line, seconds, short
@@ -81,6 +83,21 @@ def test_where_nobody_watches_lines_are_plain_and_passed_on():
     assert said.splitlines()[:3] == ["raw@x: cached", "rft@x: running", "x rft: 40/120, loss 0.1, 2m10s left"]
     assert said.splitlines()[3].startswith("rft@x: done in") and len(said.splitlines()) == 4
     assert narrator.environment() == {}
+
+
+def test_on_a_terminal_a_stage_that_says_nothing_yet_is_seen_to_start(monkeypatch):
+    monkeypatch.setattr(telling, "BEAT", 0.01)
+    stream = Terminal()
+    narrator = Narrator(stream)
+    narrator.start("rft@x")
+    until = time.monotonic() + 60
+    while "▶ rft@x  starting, " not in stream.getvalue():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    narrator.line("x rft: 40/120, loss 0.1, 2m10s left")
+    said = stream.getvalue()
+    time.sleep(0.05)
+    assert stream.getvalue() == said
 
 
 def test_on_a_terminal_a_stage_has_one_line_and_warnings_stay_above_it():

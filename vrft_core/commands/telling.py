@@ -29,6 +29,7 @@ PROGRESS = re.compile(r"^(?:vrft: )?(.+: )?(\d+/\d+\b.*, \S+ left|\d+/\d+\b.*, d
 INTERRUPTED = f"vrft: {STOPPED}"
 END_OF_STAGE = re.compile(r"^\S+ \w+: done( \(.*\))?$")  # what `vrft stage` says last; here the line says it
 WIDEST = 120
+BEAT = 1.0  # seconds
 LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
 SPOKEN = 60  # seconds: less, of some of the stages, says nothing about the whole
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
@@ -106,7 +107,7 @@ class Narrator:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
-        self.stage, self.began, self.lock = "", 0.0, threading.Lock()
+        self.stage, self.began, self.heard, self.lock = "", 0.0, False, threading.Lock()
 
     def environment(self) -> dict[str, str]:
         """For the stages' processes: how often they are to say how far they are."""
@@ -115,9 +116,10 @@ class Narrator:
     def start(self, stage: str) -> None:
         with self.lock:
             self._end("✓")
-            self.stage, self.began = stage, time.monotonic()
+            self.stage, self.began, self.heard = stage, time.monotonic(), False
             if self.live:
                 self._in_place(f"▶ {stage}")
+                threading.Thread(target=self._wait_for, args=(stage,), daemon=True).start()
             else:
                 self._say(f"{stage}: running")
 
@@ -129,6 +131,7 @@ class Narrator:
     def line(self, text: str) -> None:
         """What a stage said, without its line end."""
         with self.lock:
+            self.heard = True
             if self.stage and (END_OF_STAGE.match(text) or not text or text == INTERRUPTED):
                 return
             if self.live and (found := PROGRESS.match(text)):
@@ -145,6 +148,15 @@ class Narrator:
         """`how` the current stage ended: done, failed or interrupted."""
         with self.lock:
             self._end("✓" if how == "done" else "✗", how)
+
+    def _wait_for(self, stage: str) -> None:
+        """Show that a stage is starting, until it says something: its imports take seconds, or minutes under load."""
+        while True:
+            time.sleep(BEAT)
+            with self.lock:
+                if self.heard or self.stage != stage:
+                    return
+                self._in_place(f"▶ {stage}  starting, {duration(time.monotonic() - self.began)}")
 
     def _end(self, mark: str, word: str = "done") -> None:
         if not self.stage:

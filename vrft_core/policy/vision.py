@@ -22,6 +22,8 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import (
 )
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
+from vrft_core.progress import Progress
+
 Call = Callable[[nn.Linear | nn.LayerNorm, Tensor], Tensor]  # what a layer gives
 
 
@@ -153,7 +155,9 @@ class Features:
                 kept[batch] = new
 
         every = range(0, len(images), batch_size)
-        list(executor.map(encoded, every) if executor else map(encoded, every))
+        progress = Progress("policy: vision, what it sees of each image", len(every))
+        for _ in executor.map(encoded, every) if executor else map(encoded, every):
+            progress.step()
 
     def rows(self, indices: list[int]) -> tuple[Tensor, list[Tensor]]:
         """Some images' features, as `encode` returns them."""
