@@ -4,8 +4,7 @@ A step's heavy work is a command in another process, or a job elsewhere: its thr
 would cost seconds of imports, and would have to be ended when this one is killed. Where a stage runs, and whether it
 waits for a place there, is `executors`' business.
 
-What is loaded by then, and by each step, is frozen (`gc.freeze`): to look for garbage in it, again and again, takes
-seconds of a run.
+What is loaded by then, and by each step, is frozen: to look for garbage in it, again and again, takes seconds of a run.
 """
 
 import gc
@@ -69,7 +68,7 @@ class StepThreads(dg.Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        gc.freeze()
+        _freeze()
         keys, pid = execution_plan.step_keys_to_execute, os.getpid()
         what = EngineEventData.in_process(pid, keys)
         yield dg.DagsterEvent.engine_event(plan_context, f"Executing steps in threads of process {pid}", what)
@@ -160,7 +159,7 @@ def _steps(job_context: PlanExecutionContext, active: ActiveExecution) -> Iterat
                 yield event
                 active.handle_event(event)
             elif key:
-                gc.freeze()
+                _freeze()
                 error = running.pop(key).error
                 active.verify_complete(job_context, key)
                 if error and stop is None:
@@ -192,3 +191,8 @@ def _next(
 def _interrupt(running: dict[str, Step]) -> None:
     for thread in running.values():
         thread.interrupted.set()  # what it waits for is ended
+
+
+def _freeze() -> None:
+    gc.collect()  # garbage would be frozen, too
+    gc.freeze()

@@ -102,6 +102,7 @@ def test_two_draw_what_one_draws(name, at_third):
     assert drawers(os.getpid()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_when_the_second_is_killed_the_first_draws_the_rest(at_third):
     def kill() -> None:
         [pid] = drawers(os.getpid())
@@ -112,6 +113,7 @@ def test_when_the_second_is_killed_the_first_draws_the_rest(at_third):
     assert sorted(number for number, _ in many.draw(scenes_of("icons"), 400, "icons")) == list(range(400))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_who_stops_drawing_ends_the_second(at_third):
     at_third(lambda: None)
     scenes = many.draw(scenes_of("icons"), 10**6, "icons")
@@ -122,6 +124,7 @@ def test_who_stops_drawing_ends_the_second(at_third):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_ends_takes_its_second_along(number):
     process = subprocess.Popen(

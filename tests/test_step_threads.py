@@ -182,7 +182,7 @@ def test_who_needs_all_waits_for_each_and_lets_none_pass_meanwhile(tmp_path, two
         whole = enter(2, "whole")
     whole.join(60)
     with some_of(parts, 1, "it"):
-        threads = [enter(2, "whole"), enter(1, "small")]  # there is room for the second
+        threads = [enter(2, "whole"), enter(1, "small")]  # the other part is free, and kept for the first
         assert entered == ["whole"]
     for thread in threads:
         thread.join(60)

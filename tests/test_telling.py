@@ -85,13 +85,13 @@ def test_where_nobody_watches_lines_are_plain_and_passed_on():
     assert narrator.environment() == {}
 
 
-def test_on_a_terminal_a_stage_that_says_nothing_yet_is_seen_to_start(monkeypatch):
+def test_on_a_terminal_a_stage_that_says_nothing_yet_shows_how_long_it_takes(monkeypatch):
     monkeypatch.setattr(telling, "BEAT", 0.01)
     stream = Terminal()
     narrator = Narrator(stream)
     narrator.start("rft@x")
     until = time.monotonic() + 60
-    while "▶ rft@x  starting, " not in stream.getvalue():
+    while "▶ rft@x  0s" not in stream.getvalue():
         assert time.monotonic() < until
         time.sleep(0.01)
     narrator.line("x rft: 40/120, loss 0.1, 2m10s left")

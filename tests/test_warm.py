@@ -145,13 +145,15 @@ def test_it_declines_where_a_variable_is_another(tmp_path):
 def test_a_stage_without_a_model_waits_for_no_import_of_one(tmp_path):
     with project(tmp_path) as stages:
         os.kill(stages.heavy, signal.SIGSTOP)  # as busy as can be
-        process, fork = stages.forked()
-        assert not any(name in Path(f"/proc/{fork}/maps").read_text() for name in ("libtorch", "mlflow"))
-        process.kill()
-        wait(lambda: not lives(fork))
-        process.wait()
-        process.stderr.close()
-        os.kill(stages.heavy, signal.SIGCONT)
+        try:
+            process, fork = stages.forked()
+            assert not any(name in Path(f"/proc/{fork}/maps").read_text() for name in ("libtorch", "mlflow"))
+            process.kill()
+            wait(lambda: not lives(fork))
+            process.wait()
+            process.stderr.close()
+        finally:
+            os.kill(stages.heavy, signal.SIGCONT)
 
 
 def test_it_ends_with_who_kept_it_once_its_forks_have(tmp_path):

@@ -202,7 +202,7 @@ def wait_for_dvc(root: Path, said: str, known: set[str]) -> None:
     words = ", ".join(named) or "another process"
     if words not in known:
         known.add(words)
-        say(f"DVC is busy: waiting for {words}; Ctrl-C stops the waiting")
+        say(f"DVC is busy: waiting for {words}")
     pause(EVERY)
     while is_held(folder / "lock") if whole else _named(folder / "rwlock", holders):
         pause(EVERY)

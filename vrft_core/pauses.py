@@ -28,10 +28,13 @@ def pause(seconds: float) -> None:
         raise error
 
 
-def answer(command: Sequence[str], seconds: float, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def answer(
+    command: Sequence[str], seconds: float, given: bytes = b"", whole: bool = False
+) -> subprocess.CompletedProcess[bytes]:
     """Like `subprocess.run` with its output captured, `given` on its standard input; the wait for it is a pause.
 
-    A command whose wait is ended is killed, and one that takes longer: subprocess.TimeoutExpired.
+    A command whose wait is ended is killed, and one that takes longer: subprocess.TimeoutExpired. `whole`: the wait is
+    no pause, since what the command does must be known.
     """
     until, put = time.monotonic() + seconds, given or None
     pipe = subprocess.PIPE
@@ -46,7 +49,8 @@ def answer(command: Sequence[str], seconds: float, given: bytes = b"") -> subpro
                 else:
                     return subprocess.CompletedProcess(command, process.returncode, out, error)
                 put = None  # what is not read yet is kept
-                pause(0)
+                if not whole:
+                    pause(0)
         except BaseException:
             process.kill()
             raise

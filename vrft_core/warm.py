@@ -1,4 +1,4 @@
-"""Stages as forks of one process that has imported PyTorch, transformers and MLflow; `vrft run`, `make demo` keep one.
+"""Stages as forks of a process that has imported PyTorch, transformers and MLflow; `vrft run`, `make demo` keep one.
 
 Their imports cost eight CPU seconds a stage, more than a small stage computes. A second process forks the stages that
 need none of them, so that these never wait for an import. This is the side that asks; the process that forks is

@@ -93,7 +93,7 @@ def _ask(verb: str, path: str, body: dict | None = None) -> dict:
 def _kubectl(verb: str, path: str, body: dict | None = None) -> bytes:
     command = ["kubectl", verb, "--raw", path, *(["-f", "-"] if body else [])]
     try:
-        done = answer(command, TIMEOUT, json.dumps(body).encode() if body else b"")
+        done = answer(command, TIMEOUT, json.dumps(body).encode() if body else b"", whole=verb == "create")
     except FileNotFoundError:
         raise Denied("NoClient", "the program kubectl is not installed") from None
     except subprocess.TimeoutExpired:

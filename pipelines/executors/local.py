@@ -93,7 +93,7 @@ class LocalExecutor(dg.PipesClient):
         if not self.lock:
             return nullcontext([])
         every, count = parts(self.lock), needed(work.threads, work.resources.memory_mb)
-        what = f"{count} of {len(every)} CPUs" if count < len(every) else "one GPU stage at a time"
+        what = f"{count} of {len(every)} CPUs" if len(every) > 1 else "one GPU stage at a time"
         return some_of(every, count, what)
 
 

@@ -104,7 +104,7 @@ class SlurmCli:
         """Raises Unreachable when the controller or the login node does not answer."""
         words = ["ssh", "-o", "BatchMode=yes", self.ssh, shlex.join(command)] if self.ssh else list(command)
         try:
-            found = answer(words, PATIENCE)
+            found = answer(words, PATIENCE, whole=command[0] == "sbatch")  # else its job would have no id
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{shlex.join(command)}: no answer within {PATIENCE} s") from None
         except FileNotFoundError:

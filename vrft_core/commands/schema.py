@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from pydantic import BaseModel
 from vrft_core import io
 from vrft_core import params as models
 from vrft_core.commands import new
-from vrft_core.tasks import settings_models
+from vrft_core.commands.grid_text import own_benchmarks
+from vrft_core.tasks import load_params, settings_models
 
 SAID = re.compile(r"^    (\w+): .*?  # (.+)$", re.MULTILINE)  # a field with a comment behind it
 FILE = Path(models.__file__).with_name("params.schema.json")
@@ -82,5 +84,8 @@ def text() -> str:
 
 if __name__ == "__main__":
     io.write_text(FILE, text())
-    shutil.copyfile(new.CODE.parent / "params.yaml", new.PARAMS)
     print(FILE)
+    here = new.CODE.parent / "params.yaml"
+    if own := own_benchmarks(load_params(here)):
+        sys.exit(f"{here}: is not published while it holds data of your own ({', '.join(own)})")
+    shutil.copyfile(here, new.PARAMS)

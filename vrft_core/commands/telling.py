@@ -33,7 +33,7 @@ BEAT = 1.0  # seconds
 LARGER = "qwen2-vl-2b-lora"  # the smallest recipe with a real model: docs/choose-a-model.md
 SPOKEN = 60  # seconds: less, of some of the stages, says nothing about the whole
 REPORTED = ("base_eval", "sft_eval", "rft_eval")
-# docs/results.md: 11.6 CPU minutes of pre-training, three more for a cell, on an AMD EPYC
+# docs/results.md, what `make demo` shows
 FIRST = "The small policy is pre-trained once: about twelve CPU minutes, seven on two cores; then about three a cell."
 USUAL = "A cell of the drawn scenes takes about three CPU minutes; more images and categories take longer."
 
@@ -150,13 +150,13 @@ class Narrator:
             self._end("✓" if how == "done" else "✗", how)
 
     def _wait_for(self, stage: str) -> None:
-        """Show that a stage is starting, until it says something: its imports take seconds, or minutes under load."""
+        """Show how long a stage takes, until it says something: its imports take seconds, or minutes under load."""
         while True:
             time.sleep(BEAT)
             with self.lock:
                 if self.heard or self.stage != stage:
                     return
-                self._in_place(f"▶ {stage}  starting, {duration(time.monotonic() - self.began)}")
+                self._in_place(f"▶ {stage}  {duration(time.monotonic() - self.began)}")
 
     def _end(self, mark: str, word: str = "done") -> None:
         if not self.stage:

@@ -81,6 +81,7 @@ class AnswerLoss:
         noted: list[Noted] = []
 
         def call(layer: Any, x: Tensor) -> Tensor:
+            assert layer.bias is None
             flat = x.flatten(0, -2)
             out = F.linear(flat, layer.weight.detach())
             noted.append((layer.weight, flat.detach(), out))

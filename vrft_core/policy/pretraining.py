@@ -86,8 +86,8 @@ def _features(
         with workers(at_once(model.device)) as executor:
             align_vision(model, processor, policy, pool, categories, kept, log, executor)
         save(kept / VISION, parameters)
-    rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
     with workers(at_once(model.device)) as executor:
+        rescale(model.model.visual, pool.images[:NORM_IMAGES], processor)
         return Features(model.model.visual, pool.images, processor.image_processor, executor)
 
 

@@ -35,9 +35,10 @@ class Unfinished:
         self.saved = time.monotonic()
 
     def resume(self) -> int:
-        """Take up what is kept; the steps that were done, 0 where there is nothing or it is damaged."""
+        """Take up what is kept; the steps that were done, 0 where there is nothing, it is damaged, or of other code."""
         kept = load(self.path)
-        if not kept:
+        trained = {name: kept.get(f"trained.{name}") for name in self.named}
+        if any(value is None or value.shape != self.named[name].shape for name, value in trained.items()):
             return 0
         with torch.no_grad():
             for name, value in self.named.items():

@@ -43,7 +43,10 @@ def write(directory: Path, benchmark: Benchmark, root: Path) -> None:
 
 
 def refuse_changed(benchmark: Benchmark, root: Path, name: str = "NAME") -> None:
-    """Raises InputError when an annotation file, or which of its images are there, is not as in params.yaml."""
+    """Raises InputError when an annotation file is not that of params.yaml, or other images are missing than were.
+
+    Where none was missing, one that is missing now is found by `write`.
+    """
     for split in ("train", "eval"):
         file = _files(benchmark, split)
         if file.sha256 != digest(root / file.annotations):  # else `write` looks for the images

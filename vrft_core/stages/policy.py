@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 import transformers
 
 from vrft_core import io, provenance, tracking
@@ -45,7 +44,8 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
         "prompts": recipe.prompts.model_dump(),
         "scenes": [one.scenes.model_dump() for one in taught],
         "subjects": [one.form.subject for one in taught],
-        "torch": torch.__version__,
+        "versions": provenance.versions(),
+        "machine": {"device": device().type},
     }
     run = open_run(layout.runs(cell, "policy"), fingerprint)
     tokenizer = curriculum.tokenizer(taught, recipe)
@@ -56,8 +56,9 @@ def _pretrain(layout: Layout, params: Params, recipe: Recipe, settings: Pretrain
     loss = pretrain(model, processor, recipe.policy, pool, curriculum.names(taught), lessons, run, log, opening)
     with io.new_directory(layout.policy(cell)) as directory:
         policies.save(directory, model, processor)
-    for unfinished in run.glob("*.safetensors"):
-        unfinished.unlink()
+    for pattern in ("*.safetensors", "*.partial"):
+        for unfinished in run.glob(pattern):
+            unfinished.unlink()
     return {"parameters": sum(p.numel() for p in model.parameters()), **loss}
 
 

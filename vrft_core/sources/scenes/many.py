@@ -65,13 +65,13 @@ def _second(settings: Embedded, count: int) -> Iterator[SimpleQueue]:
         yield sent
         return
     here, there = socket.socketpair()
-    with there:
-        process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(there.fileno())],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=Path(vrft_core.__file__).resolve().parents[1], pass_fds=[there.fileno()], process_group=0,
-        )  # fmt: skip
-    line = Connection(here.detach())
+    with here, there:
+        try:
+            process = _started(there)
+        except OSError:  # no room for another process
+            yield sent
+            return
+        line = Connection(here.detach())
     reader = threading.Thread(target=_read, args=(line, (settings, count), sent), daemon=True)
     reader.start()
     try:
@@ -81,6 +81,14 @@ def _second(settings: Embedded, count: int) -> Iterator[SimpleQueue]:
         process.wait()
         reader.join()
         line.close()
+
+
+def _started(there: socket.socket) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, str(there.fileno())],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=Path(vrft_core.__file__).resolve().parents[1], pass_fds=[there.fileno()], process_group=0,
+    )  # fmt: skip
 
 
 def _read(line: Connection, asked: tuple[Embedded, int], sent: SimpleQueue) -> None:
