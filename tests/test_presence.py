@@ -92,7 +92,7 @@ def test_map_asks_for_what_the_map_claims_right_or_wrong_and_evaluates_nothing_e
         ([["cat"]], "not a presence map"),
         ({"1": "cat", "2": [], "3": []}, "not a presence map"),
         ({"1": ["cat"], "2": []}, "has no image 3"),
-        ({"1": ["cta"], "2": [], "3": []}, "no category is called 'cta'; is it 'cat'?"),
+        ({"1": ["cta"], "2": [], "3": []}, "no category is called 'cta'; is it cat?"),
     ],
 )
 def test_a_map_that_cannot_be_used_is_refused_with_its_fault(truth, tmp_path, value, fault):

@@ -161,7 +161,7 @@ def test_a_published_set_is_taken_whole_and_passes_the_checks(root, flowers, mon
 
 
 def test_a_recipe_for_published_sets_refuses_others_and_names_those_there_are(root):
-    with pytest.raises(InputError, match="coco is none; take coco-published, lvis-rare-published"):
+    with pytest.raises(InputError, match="coco has none; take coco-published, lvis-rare-published"):
         add(root, "coco", "qwen2-vl-2b-published", [4], [0])
 
 

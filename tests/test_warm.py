@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from small_project import CELL, ROOT
 
@@ -33,7 +34,7 @@ def wait(for_what: Callable[[], object], seconds: float = 120) -> None:
 
 
 def children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [one.pid for one in psutil.Process(pid).children()]
 
 
 def lives(pid: int) -> bool:
