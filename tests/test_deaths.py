@@ -117,7 +117,7 @@ def test_a_command_ends_with_the_orchestrator_that_is_killed_and_holds_the_gpu_u
     second = materialize(tmp_path, "import pathlib, sys; sys.exit(not pathlib.Path('sealed').exists())", "local", {})
     assert second.success, "it came in after the first had ended"
     assert not lives(pid)
-    assert f"one GPU stage at a time: waiting for process {pid} (" in capfd.readouterr().err
+    assert f": waiting for process {pid} (" in capfd.readouterr().err
 
 
 def test_runs_whose_process_is_gone_are_marked_as_failed_and_others_are_not(tmp_path, holder, capfd):

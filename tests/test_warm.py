@@ -48,6 +48,10 @@ def mapped(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
+def heed_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
+
 class Stages:
     """Starts `vrft stage` in a project where each waits for a lock that the test holds."""
 
@@ -57,7 +61,9 @@ class Stages:
     def start(self, **variables: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "vrft_core.cli", "--root", str(self.root), "stage", "few_shot", "--cell", CELL]
         environment = os.environ | self.variables | variables
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heed_hangups
+        )
         assert process.stderr and "few_shot: waiting for process" in process.stderr.readline()
         return process
 
