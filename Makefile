@@ -1,7 +1,7 @@
 # make setup   a virtual environment with everything, from the lock; TORCH_BUILD=cpu or cuda chooses torch's build
 # make demo    the whole flow on the embedded data, through Dagster; prints the result
 # make demo-all the same for detection, classification and grounding, one experiment of each
-# make check   for every day, about three minutes on two cores: style, types and the quick tests
+# make check   for every day, three to three and a half minutes on two cores: style, types and the quick tests
 # make test    all tests, in three runs of pytest at once; with PYTEST_ARGS="-k muon" one ordinary run of pytest
 # make lint    style and types (make types: types alone)
 # make ui      Dagster with the reports on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000

@@ -12,7 +12,8 @@ from small_policy import small_recipe, taught_policy
 
 from vrft_core import io
 from vrft_core.evaluation.predict import _answered
-from vrft_core.policy.unfinished import load
+from vrft_core.policy.optimizer import Optimizer
+from vrft_core.policy.unfinished import Unfinished, load
 from vrft_core.tasks import get_task
 from vrft_core.training import rft, sft
 from vrft_core.training.checkpoints import MARKER, complete_checkpoints, write_marker
@@ -155,6 +156,18 @@ def test_phase_a_of_the_pre_training_that_is_damaged_is_made_anew(tmp_path, caps
     assert load(path) == {}
     assert "is damaged" in capsys.readouterr().err
     assert load(tmp_path / "none") == {}
+
+
+def test_a_phase_of_another_model_is_begun_anew_with_a_line_and_nothing_of_it_is_taken(tmp_path, capsys):
+    import torch
+
+    named = {"a": torch.nn.Parameter(torch.ones(2)), "m": torch.nn.Parameter(torch.ones(2, 2))}
+    kept = {"trained.a": torch.zeros(2), "trained.m": torch.zeros(2, 3), "step": torch.tensor(7)}
+    save_file(kept, tmp_path / "x.safetensors")
+    optimizer = Optimizer(named.items(), 1e-3, 1e-3, steps=9)
+    assert Unfinished(tmp_path / "x.safetensors", named, optimizer, steps=9).resume() == 0
+    assert "is of another model; it is made again" in capsys.readouterr().err
+    assert all(bool((value == 1).all()) for value in named.values())
 
 
 def test_answers_that_are_damaged_are_asked_again(tmp_path, capsys):

@@ -35,10 +35,12 @@ class Unfinished:
         self.saved = time.monotonic()
 
     def resume(self) -> int:
-        """Take up what is kept; the steps that were done, 0 where there is nothing, it is damaged, or of other code."""
+        """Take up what is kept; the steps that were done, 0 where it is damaged, of another model, or not there."""
         kept = load(self.path)
         trained = {name: kept.get(f"trained.{name}") for name in self.named}
         if any(value is None or value.shape != self.named[name].shape for name, value in trained.items()):
+            if kept:
+                print(f"{self.path}: is of another model; it is made again", file=sys.stderr, flush=True)
             return 0
         with torch.no_grad():
             for name, value in self.named.items():
